@@ -1,0 +1,93 @@
+#include "base/addr.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+static err parse_unix(struct bytes path, struct addr *ret_addr)
+{
+    struct addr a = { 0 };
+    if (path.len == 0 || path.len >= sizeof a.sock.local.sun_path || memchr(path.ptr, 0, path.len))
+        return ERR_SYNTAX;
+    a.sock.local.sun_family = AF_UNIX;
+    memcpy(a.sock.local.sun_path, path.ptr, path.len);
+    a.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.len + 1);
+    *ret_addr = a;
+    return OK;
+}
+
+err addr_parse(struct bytes text, struct addr *ret_addr)
+{
+    if (bytes_starts(text, BYTES("unix:")))
+        return parse_unix(bytes_skip(text, 5), ret_addr);
+
+    size_t colon = text.len;
+    while (colon > 0 && text.ptr[colon - 1] != ':')
+        colon--;
+    if (colon == 0)
+        return ERR_SYNTAX;
+    struct bytes host = { text.ptr, colon - 1 };
+    uint64_t port;
+    if (!bytes_to_u64(bytes_skip(text, colon), &port) || port > 65535)
+        return ERR_SYNTAX;
+
+    bool bracketed = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (bracketed)
+        host = (struct bytes){ host.ptr + 1, host.len - 2 };
+    char ip[INET6_ADDRSTRLEN];
+    if (host.len >= sizeof ip)
+        return ERR_SYNTAX;
+    memcpy(ip, host.ptr, host.len);
+    ip[host.len] = 0;
+
+    struct addr a = { 0 };
+    if (!bracketed && inet_pton(AF_INET, ip, &a.sock.v4.sin_addr) == 1) {
+        a.sock.v4.sin_family = AF_INET;
+        a.sock.v4.sin_port = htons((uint16_t)port);
+        a.len = sizeof a.sock.v4;
+    } else if ((bracketed && inet_pton(AF_INET6, ip, &a.sock.v6.sin6_addr) == 1) ||
+               (!bracketed && host.len == 0)) {
+        a.sock.v6.sin6_family = AF_INET6;
+        a.sock.v6.sin6_port = htons((uint16_t)port);
+        a.len = sizeof a.sock.v6;
+    } else {
+        return ERR_SYNTAX;
+    }
+    *ret_addr = a;
+    return OK;
+}
+
+size_t addr_print_ip(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX])
+{
+    const struct in6_addr *v6 = &a->sock.v6.sin6_addr;
+    out[0] = 0;
+    if (a->len && a->sock.any.sa_family == AF_INET)
+        inet_ntop(AF_INET, &a->sock.v4.sin_addr, out, ADDR_TEXT_BYTES_MAX);
+    else if (a->len && a->sock.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
+        inet_ntop(AF_INET, &v6->s6_addr[12], out, ADDR_TEXT_BYTES_MAX);
+    else if (a->len && a->sock.any.sa_family == AF_INET6)
+        inet_ntop(AF_INET6, v6, out, ADDR_TEXT_BYTES_MAX);
+    else
+        snprintf(out, ADDR_TEXT_BYTES_MAX, "unix:");
+    return strlen(out);
+}
+
+size_t addr_print(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX])
+{
+    char ip[ADDR_TEXT_BYTES_MAX];
+    if (!a->len)
+        snprintf(out, ADDR_TEXT_BYTES_MAX, "none");
+    else if (a->sock.any.sa_family == AF_UNIX)
+        snprintf(out, ADDR_TEXT_BYTES_MAX, "unix:%s", a->sock.local.sun_path);
+    else {
+        addr_print_ip(a, ip);
+        bool v6 = memchr(ip, ':', strlen(ip)) != NULL;
+        unsigned port = ntohs(a->sock.any.sa_family == AF_INET ? a->sock.v4.sin_port : a->sock.v6.sin6_port);
+        snprintf(out, ADDR_TEXT_BYTES_MAX, v6 ? "[%.64s]:%u" : "%.64s:%u", ip, port);
+    }
+    return strlen(out);
+}
+
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+    return a->len == b->len && memcmp(&a->sock, &b->sock, a->len) == 0;
+}
