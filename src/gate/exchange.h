@@ -1,0 +1,64 @@
+/* exchange: one request and its answer, whatever protocol carried them.
+ *
+ *   life:   read head ─▶ route ─▶ chain of filters ─▶ proxy (or a filter answers) ─▶ back through the chain
+ *           ─▶ head and body go to the client ─▶ exchange_end: bodies closed, counted, logged
+ *
+ * It lives on its fiber's stack, its memory in its arena. Everything in it is dead after the end.
+ * A filter sees the request before chain_next and the response's head after it; the response's body has not
+ * been pulled then. One fiber; a filter that spawns others copies what they need. */
+#pragma once
+#include "base/addr.h"
+#include "base/arena.h"
+#include "core/worker.h"
+#include "gate/body.h"
+#include "proto/http.h"
+
+struct gate;
+struct route;
+struct service;
+struct server;
+struct exchange_hook;
+
+#define REQUEST_ID_BYTES_MAX 64
+
+struct exchange {
+    struct gate *gate; /* the configuration generation on this worker that it runs under; kept alive by it */
+    const struct route *route;
+    struct service *service; /* who shall answer; a filter may change it before the proxy is reached */
+    struct server *server;   /* who answered or was asked last; NULL: nobody */
+
+    struct http_request request;
+    struct http_response response; /* status 0: there is none yet */
+    struct body *request_body;     /* NULL: none */
+    struct body *response_body;    /* NULL: none */
+
+    const struct addr *client; /* the peer of the connection */
+    const char *scheme;        /* "http", "https" */
+    struct bytes request_id;   /* taken from the client's X-Request-Id when sane, else made; passed on */
+    char request_id_text[REQUEST_ID_BYTES_MAX];
+
+    uint64_t start_us;                      /* first byte of the head, worker_now_us() */
+    uint64_t deadline_us;                   /* of the whole exchange */
+    uint64_t request_bytes, response_bytes; /* of bodies, as passed on */
+    uint32_t attempts;                      /* servers tried */
+    err failed;                             /* why the answer is one of our own, or was cut */
+    struct bytes answered_by; /* name of the filter that answered by itself; empty: a server did */
+    bool replayable; /* the request's body (if any) has not been touched: another server may be asked */
+
+    struct exchange_hook *hooks;
+    struct arena arena;
+};
+
+/* Called at the exchange's end, last added first; the hook's memory is in the arena. */
+struct exchange_hook {
+    struct exchange_hook *next;
+    void (*run)(struct exchange *x, void *arg);
+    void *arg;
+};
+err exchange_on_end(struct exchange *x, void (*run)(struct exchange *x, void *arg), void *arg) CHECK_RESULT;
+
+/* An answer of our own, instead of what there was: status, a content type and a body (both borrowed until the
+ * end; an empty body gets the status's reason as one line of text). by: the filter's name. Add fields to
+ * x->response afterwards. Closes an earlier response body. */
+void exchange_answer(struct exchange *x, unsigned status, struct bytes content_type, struct bytes body,
+                     struct bytes by);

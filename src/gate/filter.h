@@ -1,0 +1,50 @@
+/* filter: one function around an exchange.
+ *
+ *      chain:  rate_limit ──▶ headers ──▶ mirror ──▶ proxy
+ *              handle() { before; chain_next(next, x); after }
+ *
+ * handle answers by itself (exchange_answer and return without chain_next), changes the head, wraps either
+ * body, or calls chain_next again (a retry). It runs on the exchange's fiber and may block it. The order of
+ * the chain is that of src/modules.def, not of the configuration.
+ *
+ * An implementation is one file without a header: one `const struct filter` named in the registry. */
+#pragma once
+#include "core/conf.h"
+#include "gate/exchange.h"
+
+struct gate;
+struct chain; /* what is left of it: links of a route's array */
+
+struct filter {
+    struct conf_struct conf; /* conf.name = file, configuration key, metric prefix, log tag, page, test */
+    /* Once for each route that names it, generation and worker, on that worker, before the generation is
+     * used. scope is the route's own text ("shop.example/api/"), the same over reloads: shared_get takes it
+     * as part of its name. On failure the configuration is refused with reterr. May be NULL. */
+    err (*open)(const void *conf, struct gate *g, struct bytes scope, void **ret_state, struct diag *reterr);
+    /* OK, or why there is no answer: the gate then answers 502, 503 or 504 by itself. */
+    err (*handle)(struct exchange *x, void *state, struct chain *next);
+    /* The generation's last exchange on this worker is over. May be NULL. */
+    void (*close)(void *state);
+};
+
+err chain_next(struct chain *next, struct exchange *x) CHECK_RESULT;
+
+/* Asks x->service (no filters): what the last link of each chain does; for filters that send requests of
+ * their own (mirror). After it x->response is there, and its body is x's to close. */
+err proxy_handle(struct exchange *x) CHECK_RESULT;
+
+/* A request of weir's own: an empty exchange in the same generation, kept alive until exchange_release;
+ * request and body are the caller's to fill (from x->arena). For fibers that a filter spawns. */
+void exchange_prepare(struct exchange *x, struct gate *g);
+/* Closes its bodies, runs its hooks, lets go of its generation and memory. */
+void exchange_release(struct exchange *x);
+
+/* A service by name in this generation; NULL: none (checked by CONF_REF when it was loaded). */
+struct service *gate_service(struct gate *g, struct bytes name);
+unsigned gate_workers(const struct gate *g);
+
+/* Memory of a filter that all workers share and that outlives reloads: the same name and size give the same
+ * zeroed memory as long as some generation holds it. The caller uses atomics in it. Start-up and reload only;
+ * takes a mutex. NULL: no memory. */
+void *shared_get(struct bytes name, size_t size);
+void shared_put(void *memory);

@@ -1,0 +1,89 @@
+/* gate_conf: the configuration's root, as structs. The tables that fill them are in gate_conf.c; the manual's
+ * reference comes from there. A loaded one is immutable and lives in its generation's arena. Any thread. */
+#pragma once
+#include "core/conf.h"
+
+/* TCP options that a listener and a service both have. */
+struct tcp_conf {
+    struct bytes congestion; /* "bbr", "reno", "cubic"; empty: the system's */
+    bool nodelay;
+    bool keepalive;
+    uint64_t keepalive_idle_ms;
+    bool fast_open;
+    uint64_t send_buffer_bytes, recv_buffer_bytes; /* 0: the kernel decides */
+};
+
+struct listen_conf {
+    struct addr address;
+    struct conf_mark mark;
+    int64_t backlog;
+    struct tcp_conf tcp;
+};
+
+/* What one client may cost. */
+struct client_conf {
+    uint64_t line_bytes_max, head_bytes_max, body_bytes_max;
+    int64_t fields_max;
+    uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+    int64_t connections_max; /* of one worker */
+    int64_t requests_max;    /* of one connection; 0: no bound */
+};
+
+struct server_conf {
+    struct bytes address; /* an address, or a name with a port */
+    int64_t weight;
+};
+
+enum upstream_mode { UPSTREAM_KEEPALIVE, UPSTREAM_PIPELINED, UPSTREAM_CLOSE };
+
+struct service_conf {
+    struct bytes name;
+    struct conf_mark mark;
+    struct conf_list servers; /* struct server_conf */
+    struct conf_module balance;
+    int upstream;            /* enum upstream_mode */
+    int64_t pipeline_max;    /* requests in flight on one shared connection */
+    int64_t connections_max; /* to one server, of one worker */
+    int64_t idle_max;        /* kept for reuse, to one server, of one worker */
+    int64_t waiting_max;     /* requests waiting for a connection, of one worker */
+    uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
+    int64_t tries_max; /* servers asked for one request, where nothing was sent or it is safe */
+    struct bytes host; /* the Host field sent; empty: the client's own */
+    struct tcp_conf tcp;
+    struct conf_list modules; /* service modules: health_check ... */
+};
+
+struct route_conf {
+    struct bytes match; /* [host]/path or [host]/prefix* */
+    struct conf_mark mark;
+    struct bytes service;
+    struct conf_list filters; /* struct conf_module, in the order of the registry */
+};
+
+struct access_log_conf {
+    struct bytes path; /* "stdout" or a path */
+    uint64_t flush_interval_ms;
+};
+
+#define WORKERS_AUTO CONF_INT_WORD(0)
+
+struct gate_conf {
+    struct conf_list listen;            /* struct listen_conf */
+    struct addr admin;                  /* len 0: none */
+    int64_t workers;                    /* WORKERS_AUTO, or how many */
+    struct access_log_conf *access_log; /* NULL: off */
+    struct client_conf *client;
+    uint64_t drain_timeout_ms;
+    bool via, x_forwarded, forwarded;
+    struct conf_list routes;   /* struct route_conf */
+    struct conf_list services; /* struct service_conf */
+};
+
+extern const struct conf_struct gate_conf_struct;
+
+struct filter;
+struct balancer;
+struct service_module;
+/* Tells the tables which modules there are; once, before anything is parsed. */
+void gate_conf_modules(const struct filter *const *filters, const struct balancer *const *balancers,
+                       const struct service_module *const *services);

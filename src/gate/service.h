@@ -1,0 +1,107 @@
+/* service: the servers that can answer for one name, how to choose among them and how to speak to them.
+ *
+ *   struct service (one a worker and generation)
+ *     ├─ balancer state
+ *     └─ servers[]  struct server ──▶ struct server_shared   one a process: health, known to all workers
+ *                        └──────────▶ struct upstream        one a worker and address: pooled connections,
+ *                                                            carried over reloads
+ * Made when a generation is opened on a worker; immutable but for counters and balancer state. That worker
+ * only, except server_shared, whose members are atomics. */
+#pragma once
+#include <stdatomic.h>
+
+#include "base/addr.h"
+#include "core/conf.h"
+#include "core/worker.h"
+
+struct gate;
+struct balancer;
+struct upstream;
+struct exchange;
+struct metric_set;
+
+/* Of one server of one service, over all workers and reloads (found again by service and address). Whoever
+ * learns something writes it; everybody reads it, relaxed: a request or two may still go the old way. */
+struct server_shared {
+    _Atomic uint32_t down;             /* active health checks say so */
+    _Atomic uint32_t failures;         /* consecutive failed attempts to reach it */
+    _Atomic uint64_t ejected_until_us; /* worker_now_us() clock (CLOCK_MONOTONIC); after too many of those */
+    _Atomic uint32_t ejections;        /* in a row: the time out grows with them */
+    char text[ADDR_TEXT_BYTES_MAX];    /* "10.0.0.1:80", as configured */
+};
+
+struct server {
+    struct addr addr;
+    uint32_t weight; /* 1 .. 1000 */
+    uint32_t index;  /* in service->servers */
+    uint32_t active; /* exchanges of this worker that it is answering */
+    struct server_shared *shared;
+    struct upstream *upstream;
+    struct service *service;
+    uint64_t *requests_total; /* metric cells of this worker */
+    uint64_t *failures_total;
+};
+
+struct service {
+    struct bytes name;
+    const struct service_conf *conf;
+    struct gate *gate;
+    struct server *servers;
+    uint32_t servers_count;
+    const struct balancer *balancer;
+    void *balancer_state;
+};
+
+/* Neither found down by a health check nor ejected. */
+static inline bool server_is_well(const struct server *s, uint64_t now_us)
+{
+    return !atomic_load_explicit(&s->shared->down, memory_order_relaxed) &&
+           atomic_load_explicit(&s->shared->ejected_until_us, memory_order_relaxed) <= now_us;
+}
+
+/* Which servers this exchange has tried and shall not try again, and what a choice may go by. */
+#define PICK_TRIED_MAX 4
+struct pick {
+    uint64_t now_us;
+    uint32_t tried[PICK_TRIED_MAX]; /* indexes */
+    uint32_t tried_count;
+    bool any; /* nobody is well: choose among all of them (panic) */
+};
+
+static inline bool pick_allows(const struct pick *p, const struct server *s)
+{
+    for (uint32_t i = 0; i < p->tried_count; i++) {
+        if (p->tried[i] == s->index)
+            return false;
+    }
+    return p->any || server_is_well(s, p->now_us);
+}
+
+/* A balancer decides; it does no I/O and reads no clock. One `const struct balancer` a file, named in the
+ * registry. */
+struct balancer {
+    struct conf_struct conf; /* name = configuration key */
+    err (*open)(const void *conf, const struct server *servers, uint32_t count, void **ret_state,
+                struct diag *reterr);
+    /* Index of a server that pick_allows; UINT32_MAX: there is none. In time that does not grow with their
+     * number as long as most of them are well. */
+    uint32_t (*pick)(void *state, const struct server *servers, uint32_t count, const struct pick *p);
+    void (*close)(void *state);
+};
+
+/* Something that runs once a process beside a service (not per worker): active health checks now, outlier
+ * ejection and discovery later. Configured in the service's mapping by its name. On the control worker. */
+struct service_module {
+    struct conf_struct conf;
+    /* Starts fibers of its own for the servers given. host: for a Host field, the server's address. */
+    err (*start)(const void *conf, struct bytes service, struct server_shared *const *servers,
+                 const struct addr *addrs, uint32_t count, void **ret_state, struct diag *reterr);
+    /* Its fibers end by themselves soon; state is theirs to free. The server_shared stay valid until then:
+     * they are held by server_shared_hold / _drop. */
+    void (*stop)(void *state);
+};
+
+/* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */
+struct server_shared *server_shared_get(struct bytes service, const struct addr *addr);
+void server_shared_hold(struct server_shared *s);
+void server_shared_drop(struct server_shared *s);
