@@ -136,11 +136,11 @@ class Scripted:
 
 
 class Origin(Process):
-    """build/origin, the fast C server. It says "ready PORT" when it listens."""
+    """build/origin, the fast C server: what it does for each path is in test/origin/answer.h."""
 
     def __init__(self, binary, log_path, args=(), port=None):
         self.port = port or free_port()
-        super().__init__([binary, "--port", self.port, *args], log_path)
+        super().__init__([binary, *args, self.address], log_path)
         wait_until(lambda: not self.running or re.search(r"^ready\b", self.log(), re.M), 10, "origin is ready")
         assert self.running, f"origin ended at once:\n{self.log()}"
 
