@@ -34,7 +34,7 @@ err addr_parse(struct bytes text, struct addr *ret_addr)
     if (bracketed)
         host = (struct bytes){ host.ptr + 1, host.len - 2 };
     char ip[INET6_ADDRSTRLEN];
-    if (host.len >= sizeof ip)
+    if (host.len >= sizeof ip || (host.len && memchr(host.ptr, 0, host.len)))
         return ERR_SYNTAX;
     memcpy(ip, host.ptr, host.len);
     ip[host.len] = 0;
