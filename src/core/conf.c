@@ -106,10 +106,11 @@ static err switchable(struct conf_parse *p, const struct conf_struct *s, const s
                       void **ret_conf)
 {
     *ret_conf = NULL;
-    if (is_word(n, BYTES("off")))
+    if (is_word(n, BYTES("off")) || is_word(n, BYTES("false")))
         return OK;
     struct conf_node empty = empty_mapping(n->mark);
-    if (is_word(n, BYTES("on")) && !conf_has_required(s))
+    bool on = is_word(n, BYTES("on")) || is_word(n, BYTES("true"));
+    if (on && !conf_has_required(s))
         n = &empty;
     return struct_new(p, s, n, ret_conf);
 }

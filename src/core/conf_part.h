@@ -10,7 +10,8 @@ enum conf_node_kind { CONF_NODE_SCALAR, CONF_NODE_LIST, CONF_NODE_MAPPING };
 
 struct conf_node {
     enum conf_node_kind kind;
-    bool plain;            /* a scalar without quotes */
+    bool plain; /* a scalar without quotes */
+    bool key_plain;
     unsigned text_column;  /* where text[0] stands; 0: the text is not as it stands in the file */
     unsigned height;       /* 1 for a scalar */
     struct conf_mark mark; /* of the value */
@@ -109,10 +110,17 @@ const char *conf_type_text(enum conf_type type);
 /* A regular expression (ECMA 262, unanchored) that every spelling of the scalar fits. */
 const char *conf_type_pattern(enum conf_type type);
 
+bool conf_has_upper(const struct conf_field *f);
+/* One of f's bounds as one would write it. Returns out. */
+const char *conf_bound_print(const struct conf_field *f, double bound, char *out);
 /* A scalar as one would write it, NUL-terminated, cut at size; the length it wanted. Not CONF_TEXT, CONF_REF.
  */
 #define CONF_SCALAR_TEXT_BYTES_MAX 160
 size_t conf_scalar_print(const struct conf_field *f, const void *value, char out[CONF_SCALAR_TEXT_BYTES_MAX]);
+
+void conf_put(const struct conf_writer *w, const char *text);
+/* Up to 400 bytes. */
+void conf_putf(const struct conf_writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Text from outside as it may stand in a message: cut, without control characters, in quotes where needed. */
 struct conf_shown {

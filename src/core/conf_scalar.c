@@ -87,12 +87,12 @@ static err too_large(struct bytes text, struct diag *reterr)
 
 /* ---- bounds */
 
-static bool has_upper(const struct conf_field *f)
+bool conf_has_upper(const struct conf_field *f)
 {
     return f->max != 0 || f->min < 0;
 }
 
-static const char *bound_print(const struct conf_field *f, double bound, char *out)
+const char *conf_bound_print(const struct conf_field *f, double bound, char *out)
 {
     int64_t whole = (int64_t)bound;
     uint64_t natural = (uint64_t)(bound < 0 ? 0 : bound);
@@ -105,7 +105,7 @@ static const char *bound_print(const struct conf_field *f, double bound, char *o
         conf_scalar_print(&(struct conf_field){ .type = f->type }, &natural, out);
         break;
     case CONF_PERCENT:
-        conf_scalar_print(f, &bound, out);
+        conf_scalar_print(&(struct conf_field){ .type = CONF_PERCENT }, &bound, out);
         break;
     default:
         snprintf(out, CONF_SCALAR_TEXT_BYTES_MAX, "%g", bound);
@@ -117,15 +117,15 @@ static err check_bounds(struct bytes text, const struct conf_field *f, double va
 {
     if (f->min == 0 && f->max == 0)
         return OK;
-    bool above = has_upper(f) && value > f->max;
+    bool above = conf_has_upper(f) && value > f->max;
     if (value >= f->min && !above)
         return OK;
     struct conf_shown shown;
     char min[CONF_SCALAR_TEXT_BYTES_MAX], max[CONF_SCALAR_TEXT_BYTES_MAX];
     conf_show(&shown, text);
-    bound_print(f, f->min, min);
-    if (has_upper(f))
-        diag_set(reterr, "%s is out of bounds: %s to %s", shown.text, min, bound_print(f, f->max, max));
+    conf_bound_print(f, f->min, min);
+    if (conf_has_upper(f))
+        diag_set(reterr, "%s is out of bounds: %s to %s", shown.text, min, conf_bound_print(f, f->max, max));
     else
         diag_set(reterr, "%s is out of bounds: at least %s", shown.text, min);
     return ERR_CONF;

@@ -237,7 +237,7 @@ static err mapping_done(struct builder *b, struct conf_node *n)
     for (struct conf_node *c = written, *next; c; c = next) {
         next = c->next;
         c->next = NULL;
-        if (bytes_eq(c->key, BYTES("<<")))
+        if (c->key_plain && bytes_eq(c->key, BYTES("<<")))
             merged = c;
         else
             child_append(n, c);
@@ -269,11 +269,13 @@ static err node_done(struct builder *b, struct conf_node *n, struct bytes anchor
             return conf_fail(b->p, n->mark, "a name (key) must be a plain text");
         around->key = n->text;
         around->key_mark = n->mark;
+        around->key_plain = n->plain;
         around->has_key = true;
         return OK;
     }
     n->key = around->key;
     n->key_mark = around->key_mark;
+    n->key_plain = around->key_plain;
     around->has_key = false;
     child_append(around->node, n);
     return OK;
