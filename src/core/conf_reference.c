@@ -110,8 +110,8 @@ static void put_row(const struct conf_writer *w, const struct conf_field *f)
         conf_put(w, "`");
         put_cell(w, f->preset);
         conf_put(w, "`");
-    } else if (f->required) {
-        conf_put(w, "required");
+    } else {
+        conf_put(w, f->required ? "required" : f->type == CONF_BOOL ? "`off`" : "");
     }
     conf_put(w, " | ");
     put_cell(w, f->doc);

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "core/conf_part.h"
+#include "core/utf8.h"
 
 void conf_put(const struct conf_writer *w, const char *text)
 {
@@ -38,26 +39,6 @@ static bool is_safe(struct bytes text)
     return true;
 }
 
-/* One character of UTF-8; its length, or 0 when it is none. */
-static size_t take_character(struct bytes text, uint32_t *ret_code)
-{
-    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    unsigned char c = (unsigned char)text.ptr[0];
-    size_t len = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
-    if (len == 0 || len > text.len)
-        return 0;
-    uint32_t code = len == 1 ? c : c & (0x7fu >> len);
-    for (size_t i = 1; i < len; i++) {
-        if (((unsigned char)text.ptr[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | ((unsigned char)text.ptr[i] & 0x3f);
-    }
-    if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-        return 0;
-    *ret_code = code;
-    return len;
-}
-
 /* Characters that YAML takes as line ends, or refuses unescaped (YAML 1.2.2, 5.1 and 5.4). */
 static bool needs_escape(uint32_t code)
 {
@@ -74,7 +55,7 @@ static void put_text(const struct conf_writer *w, struct bytes text)
     conf_put(w, "\"");
     while (text.len) {
         uint32_t code;
-        size_t len = take_character(text, &code);
+        size_t len = utf8_take(text, &code);
         if (len == 0)
             conf_putf(w, "\\x%02X", (unsigned char)text.ptr[0]);
         else if (!needs_escape(code))
