@@ -566,6 +566,17 @@ void serve_turn(struct serve *s)
     }
 }
 
+void serve_totals(const struct serve *s, uint64_t *ret_requests, uint64_t *ret_malformed,
+                  uint64_t *ret_connections)
+{
+    *ret_requests = *ret_malformed = *ret_connections = 0;
+    for (size_t i = 0; i < s->listeners_count; i++) {
+        *ret_requests += s->listeners[i]->counts.requests;
+        *ret_malformed += s->listeners[i]->counts.malformed;
+        *ret_connections += s->listeners[i]->counts.connections;
+    }
+}
+
 void serve_close(struct serve *s)
 {
     for (size_t i = 0; i < s->listeners_count; i++) {

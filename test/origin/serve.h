@@ -31,6 +31,9 @@ err serve_listen(struct serve *s, const struct addr *address, struct bytes name,
 int serve_wait_ms(const struct serve *s);
 /* Runs the timers that are due; after every epoll_wait. */
 void serve_turn(struct serve *s);
+/* Since the start, over all listeners. */
+void serve_totals(const struct serve *s, uint64_t *ret_requests, uint64_t *ret_malformed,
+                  uint64_t *ret_connections);
 /* Closes listeners (and removes the paths of unix sockets); connections are left to the end of the process.
  */
 void serve_close(struct serve *s);
