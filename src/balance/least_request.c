@@ -4,10 +4,10 @@
  *      draw ──▶ F (active 2, weight 1)  ┴─▶ 2/1 < 7/2 ─▶ F
  *
  * Two choices are nearly as good as looking at all of them, cost the same with 3 servers and with 1,000, and
- * keep workers, which each see their own requests only, from rushing at the same idle server (Mitzenmacher, "The
- * power of two choices in randomized load balancing", 2001). Servers are drawn in proportion to their weights, so
- * that the shares are right also when nobody is busy: by the alias method (Walker 1977; Vose 1991), two
- * random numbers and one table look-up a draw. */
+ * keep workers, which each see their own requests only, from rushing at the same idle server (Mitzenmacher,
+ * "The power of two choices in randomized load balancing", 2001). Servers are drawn in proportion to their
+ * weights, so that the shares are right also when nobody is busy: by the alias method (Walker 1977; Vose
+ * 1991), two random numbers and one table look-up a draw. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "gate/service.h"
@@ -24,14 +24,16 @@ struct least_request {
 };
 
 #define NONE UINT32_MAX
-/* Of refused servers, for each of the two; then the first is searched for one by one and the second is left out. */
+/* Of refused servers, for each of the two; then the first is searched for one by one and the second is left
+ * out. */
 #define DRAWS_MAX 4
 
 /* ---- drawing by weight ---- */
 
-/* Weights become parts of total: each column holds `total` parts, server i has weight * count of them. Columns with
- * less than that are filled up from those with more. */
-static void columns_fill(struct column *columns, uint64_t *parts, uint32_t *order, uint32_t count, uint64_t total)
+/* Weights become parts of total: each column holds `total` parts, server i has weight * count of them.
+ * Columns with less than that are filled up from those with more. */
+static void columns_fill(struct column *columns, uint64_t *parts, uint32_t *order, uint32_t count,
+                         uint64_t total)
 {
     uint32_t small = 0;     /* order[0 .. small): columns that lack parts */
     uint32_t large = count; /* order[large .. count): those that have enough */
@@ -51,8 +53,8 @@ static void columns_fill(struct column *columns, uint64_t *parts, uint32_t *orde
         columns[order[large]] = (struct column){ UINT32_MAX, order[large] };
 }
 
-static err least_request_open(const void *conf, const struct server *servers, uint32_t count, void **ret_state,
-                              struct diag *reterr)
+static err least_request_open(const void *conf, const struct server *servers, uint32_t count,
+                              void **ret_state, struct diag *reterr)
 {
     (void)conf;
     (void)reterr;
@@ -85,8 +87,8 @@ static uint32_t draw(const struct least_request *l)
 
 /* ---- the choice ---- */
 
-static uint32_t draw_allowed(const struct least_request *l, const struct server *servers, const struct pick *p,
-                             uint32_t but)
+static uint32_t draw_allowed(const struct least_request *l, const struct server *servers,
+                             const struct pick *p, uint32_t but)
 {
     for (uint32_t i = 0; i < DRAWS_MAX; i++) {
         const uint32_t drawn = draw(l);
@@ -131,7 +133,8 @@ static uint32_t least_request_pick(void *state, const struct server *servers, ui
 
 const struct balancer least_request_balancer = {
     .conf = { .name = "least_request",
-              .doc = "Of two servers drawn at random, in proportion to their weights, the one that answers fewer "
+              .doc = "Of two servers drawn at random, in proportion to their weights, the one that answers "
+                     "fewer "
                      "requests for its weight at the moment." },
     .open = least_request_open,
     .pick = least_request_pick,

@@ -96,8 +96,8 @@ static void the_refused_are_never_taken(void **state)
 }
 
 /* A service in steps of 1 ms: a request comes each step; each server works on one at a time, those that come
- * meanwhile wait in line; 2 of 10 servers take 40 ms for one, the others 4 ms. Returns how long all requests together
- * were there. */
+ * meanwhile wait in line; 2 of 10 servers take 40 ms for one, the others 4 ms. Returns how long all requests
+ * together were there. */
 static uint64_t simulate(const struct balancer *b)
 {
     void *state = opened(b, 10, NULL);

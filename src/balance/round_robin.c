@@ -2,21 +2,22 @@
  *
  *      weights 5, 1, 1     schedule  A A A B A A C     at ──▶
  *
- * The order is worked out once, when the service is opened, as a schedule of as many slots as the weights add up to
- * (after their common divisor is taken out); a pick reads the next slot. With equal weights the schedule is
- * just 0 1 2 .. n-1. In every run of slots from the schedule's beginning each server has its share, rounded down or
- * up (proportionate fairness: Baruah, Cohen, Plaxton and Varvel, "Proportionate progress", 1996; on one
- * processor the earliest deadline among the released jobs is enough for it).
+ * The order is worked out once, when the service is opened, as a schedule of as many slots as the weights add
+ * up to (after their common divisor is taken out); a pick reads the next slot. With equal weights the
+ * schedule is just 0 1 2 .. n-1. In every run of slots from the schedule's beginning each server has its
+ * share, rounded down or up (proportionate fairness: Baruah, Cohen, Plaxton and Varvel, "Proportionate
+ * progress", 1996; on one processor the earliest deadline among the released jobs is enough for it).
  *
- * Each worker begins at a place of its own, so that workers do not send the same server their requests in step. */
+ * Each worker begins at a place of its own, so that workers do not send the same server their requests in
+ * step. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "gate/service.h"
 
 struct round_robin {
-    uint32_t at;        /* next slot */
-    uint32_t scan;      /* where the next scan over servers begins */
-    uint32_t slots;     /* of the schedule */
+    uint32_t at;           /* next slot */
+    uint32_t scan;         /* where the next scan over servers begins */
+    uint32_t slots;        /* of the schedule */
     uint32_t refusals_max; /* slots looked at in one pick */
     uint32_t schedule[];
 };
@@ -152,7 +153,8 @@ static err round_robin_open(const void *conf, const struct server *servers, uint
 }
 
 /* The schedule gave only servers that are refused (a heavy one that is down fills most of it): anyone. */
-static uint32_t scan(struct round_robin *r, const struct server *servers, uint32_t count, const struct pick *p)
+static uint32_t scan(struct round_robin *r, const struct server *servers, uint32_t count,
+                     const struct pick *p)
 {
     for (uint32_t i = 0; i < count; i++) {
         r->scan = r->scan + 1 < count ? r->scan + 1 : 0;
@@ -177,7 +179,8 @@ static uint32_t round_robin_pick(void *state, const struct server *servers, uint
 
 const struct balancer round_robin_balancer = {
     .conf = { .name = "round_robin",
-              .doc = "Each server in turn, as often as its weight says, evenly spread over time. The default." },
+              .doc =
+                  "Each server in turn, as often as its weight says, evenly spread over time. The default." },
     .open = round_robin_open,
     .pick = round_robin_pick,
     .close = mem_free,

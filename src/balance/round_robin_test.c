@@ -69,7 +69,8 @@ static void no_window_strays(void **state)
         for (uint32_t picks = 1; picks <= 14; picks++) {
             pick_one(r, &any_time);
             for (uint32_t i = 0; i < 3; i++) {
-                const int64_t off = (int64_t)(7 * servers.picked[i]) - (int64_t)(servers.at[i].weight * picks);
+                const int64_t off =
+                    (int64_t)(7 * servers.picked[i]) - (int64_t)(servers.at[i].weight * picks);
                 assert_true(off <= 7 && off >= -7);
             }
         }
