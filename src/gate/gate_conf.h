@@ -14,11 +14,10 @@ struct tcp_conf {
 };
 
 struct listen_conf {
-    struct conf_mark mark_unused; /* keeps mark off offset 0 */
-    struct conf_mark mark;
     struct addr address;
+    struct conf_mark mark;
     int64_t backlog;
-    struct tcp_conf *tcp;
+    struct tcp_conf tcp;
 };
 
 /* What one client may cost. */
@@ -50,33 +49,41 @@ struct service_conf {
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
     int64_t tries_max; /* servers asked for one request, where nothing was sent or it is safe */
     struct bytes host; /* the Host field sent; empty: the client's own */
-    struct tcp_conf *tcp;
+    struct tcp_conf tcp;
     struct conf_list modules; /* service modules: health_check ... */
 };
 
 struct route_conf {
-    struct conf_mark mark_unused;
-    struct conf_mark mark;
     struct bytes match; /* [host]/path or [host]/prefix* */
+    struct conf_mark mark;
     struct bytes service;
     struct conf_list filters; /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {
-    struct bytes path; /* "stdout", "off", or a path */
+    struct bytes path; /* "stdout" or a path */
     uint64_t flush_interval_ms;
 };
 
+#define WORKERS_AUTO CONF_INT_WORD(0)
+
 struct gate_conf {
-    struct conf_list listen; /* struct listen_conf */
-    struct addr admin;       /* len 0: none */
-    int64_t workers;         /* 0: auto */
-    struct access_log_conf *access_log;
+    struct conf_list listen;            /* struct listen_conf */
+    struct addr admin;                  /* len 0: none */
+    int64_t workers;                    /* WORKERS_AUTO, or how many */
+    struct access_log_conf *access_log; /* NULL: off */
     struct client_conf *client;
     uint64_t drain_timeout_ms;
-    bool via, x_forwarded;
+    bool via, x_forwarded, forwarded;
     struct conf_list routes;   /* struct route_conf */
     struct conf_list services; /* struct service_conf */
 };
 
 extern const struct conf_struct gate_conf_struct;
+
+struct filter;
+struct balancer;
+struct service_module;
+/* Tells the tables which modules there are; once, before anything is parsed. */
+void gate_conf_modules(const struct filter *const *filters, const struct balancer *const *balancers,
+                       const struct service_module *const *services);

@@ -1,0 +1,478 @@
+#include "gate/gate_conf.h"
+
+#include "gate/filter.h"
+#include "gate/service.h"
+#include "net/tcp.h"
+
+#define AT(type, member) offsetof(struct type, member)
+
+/* The registry's modules as the parser wants them; set once at start by gate_conf_modules. */
+static const struct conf_struct *filter_modules[64];
+static const struct conf_struct *balancer_modules[64];
+static const struct conf_struct *service_modules[64];
+
+/* ---- tcp ---- */
+
+#define TCP_FIELDS(base)                                                                               \
+    { .name = "congestion",                                                                            \
+      .type = CONF_TEXT,                                                                               \
+      .offset = (base) + AT(tcp_conf, congestion),                                                     \
+      .doc = "TCP congestion control (`reno`, `cubic`, `bbr`); the system's when not said" },          \
+        { .name = "nodelay",                                                                           \
+          .type = CONF_BOOL,                                                                           \
+          .offset = (base) + AT(tcp_conf, nodelay),                                                    \
+          .preset = "true",                                                                            \
+          .doc = "send small segments at once (TCP_NODELAY)" },                                        \
+        { .name = "keepalive",                                                                         \
+          .type = CONF_BOOL,                                                                           \
+          .offset = (base) + AT(tcp_conf, keepalive),                                                  \
+          .preset = "true",                                                                            \
+          .doc = "probe silent connections (SO_KEEPALIVE)" },                                          \
+        { .name = "keepalive_idle",                                                                    \
+          .type = CONF_MS,                                                                             \
+          .offset = (base) + AT(tcp_conf, keepalive_idle_ms),                                          \
+          .preset = "60s",                                                                             \
+          .min = 1000,                                                                                 \
+          .max = 32767000,                                                                             \
+          .doc = "silence before the first probe" },                                                   \
+        { .name = "fast_open",                                                                         \
+          .type = CONF_BOOL,                                                                           \
+          .offset = (base) + AT(tcp_conf, fast_open),                                                  \
+          .preset = "false",                                                                           \
+          .doc = "TCP Fast Open (RFC 7413)" },                                                         \
+        { .name = "send_buffer",                                                                       \
+          .type = CONF_BYTES,                                                                          \
+          .offset = (base) + AT(tcp_conf, send_buffer_bytes),                                          \
+          .preset = "0",                                                                               \
+          .max = 1 << 30,                                                                              \
+          .doc = "SO_SNDBUF; 0: the kernel sizes it" },                                                \
+    {                                                                                                  \
+        .name = "recv_buffer", .type = CONF_BYTES, .offset = (base) + AT(tcp_conf, recv_buffer_bytes), \
+        .preset = "0", .max = 1 << 30, .doc = "SO_RCVBUF; 0: the kernel sizes it"                      \
+    }
+
+static err check_congestion(const struct tcp_conf *tcp, struct diag *reterr)
+{
+    if (tcp->congestion.len == 0 || tcp_congestion_known(tcp->congestion.ptr))
+        return OK;
+    diag_set(reterr,
+             "this kernel has no congestion control \"%s\" (see net.ipv4.tcp_available_congestion_control)",
+             tcp->congestion.ptr);
+    return ERR_CONF;
+}
+
+/* ---- listen ---- */
+
+static err listen_check(void *conf, struct diag *reterr)
+{
+    const struct listen_conf *l = conf;
+    return check_congestion(&l->tcp, reterr);
+}
+
+static const struct conf_struct listen_struct = {
+    .name = "listen",
+    .size = sizeof(struct listen_conf),
+    .phrases = (const char *const[]){ "{address}", NULL },
+    .fields =
+        (const struct conf_field[]){
+            { .name = "address",
+              .type = CONF_ADDR,
+              .offset = AT(listen_conf, address),
+              .required = true,
+              .doc = "where to listen: `10.0.0.1:80`, `[::1]:80`, `:8080` (all addresses), `unix:/path`" },
+            { .name = "backlog",
+              .type = CONF_INT,
+              .offset = AT(listen_conf, backlog),
+              .preset = "0",
+              .max = 65535,
+              .doc = "connections that may wait in the kernel to be accepted; 0: as many as it allows" },
+            TCP_FIELDS(AT(listen_conf, tcp)),
+            { 0 } },
+    .check = listen_check,
+    .mark_offset = AT(listen_conf, mark),
+    .doc = "An address that takes clients.",
+};
+
+/* ---- client ---- */
+
+static const struct conf_struct client_struct = {
+    .name = "client",
+    .size = sizeof(struct client_conf),
+    .fields =
+        (const struct conf_field[]){
+            { .name = "line_bytes_max",
+              .type = CONF_BYTES,
+              .offset = AT(client_conf, line_bytes_max),
+              .preset = "8k",
+              .min = 64,
+              .max = 65536,
+              .doc = "longest request line or field line (414, 431)" },
+            { .name = "head_bytes_max",
+              .type = CONF_BYTES,
+              .offset = AT(client_conf, head_bytes_max),
+              .preset = "32k",
+              .min = 256,
+              .max = 65536,
+              .doc = "longest request head (431)" },
+            { .name = "fields_max",
+              .type = CONF_INT,
+              .offset = AT(client_conf, fields_max),
+              .preset = "100",
+              .min = 1,
+              .max = 1000,
+              .doc = "most field lines in a head (431)" },
+            { .name = "body_bytes_max",
+              .type = CONF_BYTES,
+              .offset = AT(client_conf, body_bytes_max),
+              .preset = "1g",
+              .max = 1e18,
+              .doc = "longest request body (413)" },
+            { .name = "head_timeout",
+              .type = CONF_MS,
+              .offset = AT(client_conf, head_timeout_ms),
+              .preset = "10s",
+              .min = 1,
+              .doc = "from a head's first byte to its last (408)" },
+            { .name = "body_timeout",
+              .type = CONF_MS,
+              .offset = AT(client_conf, body_timeout_ms),
+              .preset = "30s",
+              .min = 1,
+              .doc = "longest pause inside a request body (408)" },
+            { .name = "idle_timeout",
+              .type = CONF_MS,
+              .offset = AT(client_conf, idle_timeout_ms),
+              .preset = "60s",
+              .min = 1,
+              .doc = "an idle connection is closed after that" },
+            { .name = "write_timeout",
+              .type = CONF_MS,
+              .offset = AT(client_conf, write_timeout_ms),
+              .preset = "30s",
+              .min = 1,
+              .doc = "longest time in which a client takes nothing of its answer" },
+            { .name = "connections_max",
+              .type = CONF_INT,
+              .offset = AT(client_conf, connections_max),
+              .preset = "100000",
+              .min = 1,
+              .max = 10000000,
+              .doc = "open client connections of one worker; more wait in the kernel's queue" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(client_conf, requests_max),
+              .preset = "0",
+              .max = 1e15,
+              .doc = "requests on one connection before it is closed; 0: no bound" },
+            { 0 } },
+    .doc = "What one client may cost.",
+};
+
+/* ---- services ---- */
+
+static const struct conf_struct server_struct = {
+    .name = "server",
+    .size = sizeof(struct server_conf),
+    .phrases = (const char *const[]){ "{address}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "address",
+                                             .type = CONF_TEXT,
+                                             .offset = AT(server_conf, address),
+                                             .required = true,
+                                             .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
+                                                    "(looked up when the file is loaded)" },
+                                           { .name = "weight",
+                                             .type = CONF_INT,
+                                             .offset = AT(server_conf, weight),
+                                             .preset = "1",
+                                             .min = 1,
+                                             .max = 1000,
+                                             .doc = "share of the requests, against the other servers" },
+                                           { 0 } },
+    .doc = "One server of a service.",
+};
+
+static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
+
+static err service_check(void *conf, struct diag *reterr)
+{
+    const struct service_conf *s = conf;
+    if (s->servers.count == 0) {
+        diag_set(reterr, "a service needs at least one server");
+        return ERR_CONF;
+    }
+    return check_congestion(&s->tcp, reterr);
+}
+
+static const struct conf_struct service_struct = {
+    .name = "service",
+    .size = sizeof(struct service_conf),
+    .fields =
+        (const struct conf_field[]){
+            { .name = "servers",
+              .type = CONF_LIST,
+              .offset = AT(service_conf, servers),
+              .required = true,
+              .sub = &server_struct,
+              .doc = "who can answer" },
+            { .name = "balance",
+              .type = CONF_MODULE,
+              .offset = AT(service_conf, balance),
+              .preset = "round_robin",
+              .modules = balancer_modules,
+              .doc = "how to choose among them" },
+            { .name = "upstream",
+              .type = CONF_WORD,
+              .offset = AT(service_conf, upstream),
+              .preset = "keepalive",
+              .words = upstream_words,
+              .doc = "`keepalive`: connections are reused, one request at a time; `pipelined`: idempotent "
+                     "requests "
+                     "share a connection back to back, for servers that promise to take it (RFC 9112 9.3.2); "
+                     "`close`: one request each" },
+            { .name = "pipeline_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, pipeline_max),
+              .preset = "64",
+              .min = 1,
+              .max = 1000,
+              .doc = "requests in flight on one shared connection" },
+            { .name = "connections_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, connections_max),
+              .preset = "1024",
+              .min = 1,
+              .max = 60000,
+              .doc = "to one server, of one worker" },
+            { .name = "idle_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, idle_max),
+              .preset = "1024",
+              .max = 60000,
+              .doc = "connections kept for reuse, to one server, of one worker" },
+            { .name = "waiting_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, waiting_max),
+              .preset = "1024",
+              .max = 1000000,
+              .doc = "requests that may wait for a connection, to one server, of one worker (503)" },
+            { .name = "wait_timeout",
+              .type = CONF_MS,
+              .offset = AT(service_conf, wait_timeout_ms),
+              .preset = "1s",
+              .doc = "how long they may wait (503)" },
+            { .name = "connect_timeout",
+              .type = CONF_MS,
+              .offset = AT(service_conf, connect_timeout_ms),
+              .preset = "1s",
+              .min = 1,
+              .doc = "to establish a connection (then another server is asked)" },
+            { .name = "first_byte_timeout",
+              .type = CONF_MS,
+              .offset = AT(service_conf, first_byte_timeout_ms),
+              .preset = "30s",
+              .min = 1,
+              .doc = "from the request to the answer's first byte (504)" },
+            { .name = "idle_timeout",
+              .type = CONF_MS,
+              .offset = AT(service_conf, idle_timeout_ms),
+              .preset = "50s",
+              .min = 1,
+              .doc = "an unused connection is closed after that, and a body may not pause longer; keep it "
+                     "below the "
+                     "servers' own" },
+            { .name = "timeout",
+              .type = CONF_MS,
+              .offset = AT(service_conf, timeout_ms),
+              .preset = "10m",
+              .min = 1,
+              .doc = "of the whole exchange, its body and further tries included (504)" },
+            { .name = "tries_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, tries_max),
+              .preset = "3",
+              .min = 1,
+              .max = 4,
+              .doc =
+                  "servers asked for one request: another one where nothing was sent, or where the method is "
+                  "idempotent and nothing was answered" },
+            { .name = "host",
+              .type = CONF_TEXT,
+              .offset = AT(service_conf, host),
+              .doc = "the Host field that the servers get; the client's own when not said" },
+            TCP_FIELDS(AT(service_conf, tcp)),
+            { .name = "modules",
+              .type = CONF_MODULES,
+              .offset = AT(service_conf, modules),
+              .modules = service_modules,
+              .doc = "what watches over the servers" },
+            { 0 } },
+    .check = service_check,
+    .mark_offset = AT(service_conf, mark),
+    .doc = "Servers that can answer for one name.",
+};
+
+/* ---- routes ---- */
+
+static err route_check(void *conf, struct diag *reterr)
+{
+    const struct route_conf *r = conf;
+    size_t slash = bytes_index(r->match, '/');
+    if (slash == r->match.len) {
+        diag_set(reterr,
+                 "match: \"%s\" has no path: expected host/path, /path, or either with a * at the end",
+                 r->match.ptr);
+        return ERR_CONF;
+    }
+    size_t star = bytes_index(r->match, '*');
+    if (star + 1 < r->match.len) {
+        diag_set(reterr, "match: in \"%s\" the * is not at the end", r->match.ptr);
+        return ERR_CONF;
+    }
+    return OK;
+}
+
+static const struct conf_struct route_struct = {
+    .name = "route",
+    .size = sizeof(struct route_conf),
+    .fields =
+        (const struct conf_field[]){
+            { .name = "match",
+              .type = CONF_TEXT,
+              .offset = AT(route_conf, match),
+              .required = true,
+              .doc = "`/exact`, `/prefix/*`, with a host in front if wanted: `shop.example/api/*`. The most "
+                     "specific "
+                     "wins: a host before none, exact before prefix, long before short" },
+            { .name = "service",
+              .type = CONF_REF,
+              .offset = AT(route_conf, service),
+              .required = true,
+              .ref = "services",
+              .doc = "who answers" },
+            { .name = "filters",
+              .type = CONF_MODULES,
+              .offset = AT(route_conf, filters),
+              .modules = filter_modules,
+              .doc = "what happens on the way" },
+            { 0 } },
+    .check = route_check,
+    .mark_offset = AT(route_conf, mark),
+    .doc = "Which requests go to which service.",
+};
+
+/* ---- root ---- */
+
+static const struct conf_struct access_log_struct = {
+    .name = "access_log",
+    .size = sizeof(struct access_log_conf),
+    .phrases = (const char *const[]){ "{path}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "path",
+                                             .type = CONF_TEXT,
+                                             .offset = AT(access_log_conf, path),
+                                             .required = true,
+                                             .doc = "`stdout`, or a file (opened again on SIGUSR1)" },
+                                           { .name = "flush_interval",
+                                             .type = CONF_MS,
+                                             .offset = AT(access_log_conf, flush_interval_ms),
+                                             .preset = "1s",
+                                             .min = 1,
+                                             .max = 60000,
+                                             .doc = "lines wait at most that long for others" },
+                                           { 0 } },
+    .doc = "One JSON line for each exchange.",
+};
+
+static err root_check(void *conf, struct diag *reterr)
+{
+    const struct gate_conf *g = conf;
+    if (g->listen.count == 0) {
+        diag_set(reterr, "listen: at least one address is needed");
+        return ERR_CONF;
+    }
+    return OK;
+}
+
+static const char *const workers_words[] = { "auto", NULL };
+
+const struct conf_struct gate_conf_struct = {
+    .name = "weir",
+    .size = sizeof(struct gate_conf),
+    .fields =
+        (const struct conf_field[]){
+            { .name = "listen",
+              .type = CONF_LIST,
+              .offset = AT(gate_conf, listen),
+              .required = true,
+              .sub = &listen_struct,
+              .doc = "where clients connect" },
+            { .name = "admin",
+              .type = CONF_ADDR,
+              .offset = AT(gate_conf, admin),
+              .doc = "where operators ask: /metrics, /config; keep it private" },
+            { .name = "workers",
+              .type = CONF_INT,
+              .offset = AT(gate_conf, workers),
+              .preset = "auto",
+              .min = 1,
+              .max = 256,
+              .words = workers_words,
+              .doc = "threads that serve; `auto`: one for each core that this process may use" },
+            { .name = "access_log",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, access_log),
+              .preset = "stdout",
+              .sub = &access_log_struct,
+              .doc = "one JSON line for each exchange" },
+            { .name = "client",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, client),
+              .preset = "on",
+              .sub = &client_struct,
+              .doc = "what one client may cost" },
+            { .name = "drain_timeout",
+              .type = CONF_MS,
+              .offset = AT(gate_conf, drain_timeout_ms),
+              .preset = "30s",
+              .doc = "how long a stopping weir waits for exchanges to end" },
+            { .name = "via",
+              .type = CONF_BOOL,
+              .offset = AT(gate_conf, via),
+              .preset = "true",
+              .doc = "add to the Via field of requests (RFC 9110 7.6.3)" },
+            { .name = "x_forwarded",
+              .type = CONF_BOOL,
+              .offset = AT(gate_conf, x_forwarded),
+              .preset = "true",
+              .doc = "add the client to X-Forwarded-For, set X-Forwarded-Proto and X-Forwarded-Host" },
+            { .name = "forwarded",
+              .type = CONF_BOOL,
+              .offset = AT(gate_conf, forwarded),
+              .preset = "false",
+              .doc = "add to the Forwarded field (RFC 7239)" },
+            { .name = "routes",
+              .type = CONF_LIST,
+              .offset = AT(gate_conf, routes),
+              .required = true,
+              .sub = &route_struct,
+              .doc = "which requests go where" },
+            { .name = "services",
+              .type = CONF_MAP,
+              .offset = AT(gate_conf, services),
+              .required = true,
+              .sub = &service_struct,
+              .doc = "the servers, by name" },
+            { 0 } },
+    .check = root_check,
+    .doc = "The whole file.",
+};
+
+void gate_conf_modules(const struct filter *const *filters, const struct balancer *const *balancers,
+                       const struct service_module *const *services)
+{
+    for (unsigned i = 0; filters[i]; i++)
+        filter_modules[i] = &filters[i]->conf;
+    for (unsigned i = 0; balancers[i]; i++)
+        balancer_modules[i] = &balancers[i]->conf;
+    for (unsigned i = 0; services[i]; i++)
+        service_modules[i] = &services[i]->conf;
+}
