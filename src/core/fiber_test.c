@@ -7,13 +7,6 @@
 #include "core/io_test.h"
 #include "core/timer.h"
 
-#define TEST(name)                        \
-    static void test_##name(void **state) \
-    {                                     \
-        (void)state;                      \
-        on_worker(name);                  \
-    }
-
 /* ---- order ---- */
 
 static char trail[64];
@@ -488,13 +481,5 @@ int main(void)
         cmocka_unit_test(test_dump_text),
         cmocka_unit_test(test_unsupported_loop),
     };
-    char reason[128];
-    test_loop = LOOP_EPOLL;
-    int failed = cmocka_run_group_tests_name("fibers over epoll", tests, NULL, NULL);
-    if (loop_choose(LOOP_URING, reason, sizeof reason) != LOOP_URING) {
-        print_message("io_uring: skipped: %s\n", reason);
-        return failed;
-    }
-    test_loop = LOOP_URING;
-    return failed + cmocka_run_group_tests_name("fibers over io_uring", tests, NULL, NULL);
+    return run_both(tests, sizeof tests / sizeof *tests);
 }
