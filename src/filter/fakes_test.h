@@ -1,6 +1,14 @@
-/* fakes_test: what a filter's unit test puts in place of the gate and the worker. Included before the
- * filter's own .c file, whose calls it renames: the real ones may be in the same program. */
+/* fakes_test: what a filter's unit test puts in place of the gate and the worker. Included first: everything
+ * behind it, the headers too, then means the fakes. The real ones may be in the same program. */
 #pragma once
+#define worker_now_us fake_worker_now_us
+#define worker_self fake_worker_self
+#define worker_index fake_worker_index
+#define chain_next fake_chain_next
+#define exchange_answer fake_exchange_answer
+#define shared_get fake_shared_get
+#define shared_put fake_shared_put
+
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/metrics.h"
@@ -15,23 +23,23 @@ static struct {
     void *shared;
 } fake = { .now_us = 1000000 };
 
-static inline uint64_t fake_worker_now_us(void)
+uint64_t fake_worker_now_us(void)
 {
     return fake.now_us;
 }
 
-static inline struct worker *fake_worker_self(void)
+struct worker *fake_worker_self(void)
 {
     return NULL;
 }
 
-static inline unsigned fake_worker_index(const struct worker *w)
+unsigned fake_worker_index(const struct worker *w)
 {
     (void)w;
     return 0;
 }
 
-static inline err fake_chain_next(struct chain *next, struct exchange *x)
+err fake_chain_next(struct chain *next, struct exchange *x)
 {
     (void)next;
     fake.chained++;
@@ -40,8 +48,8 @@ static inline err fake_chain_next(struct chain *next, struct exchange *x)
     return fake.chain_result;
 }
 
-static inline void fake_exchange_answer(struct exchange *x, unsigned status, struct bytes content_type,
-                                        struct bytes body, struct bytes by)
+void fake_exchange_answer(struct exchange *x, unsigned status, struct bytes content_type, struct bytes body,
+                          struct bytes by)
 {
     (void)content_type;
     (void)body;
@@ -50,7 +58,7 @@ static inline void fake_exchange_answer(struct exchange *x, unsigned status, str
 }
 
 /* One name is enough here. */
-static inline void *fake_shared_get(struct bytes name, size_t size)
+void *fake_shared_get(struct bytes name, size_t size)
 {
     (void)name;
     if (!fake.shared_held && !(fake.shared = mem_get(size)))
@@ -59,20 +67,12 @@ static inline void *fake_shared_get(struct bytes name, size_t size)
     return fake.shared;
 }
 
-static inline void fake_shared_put(void *memory)
+void fake_shared_put(void *memory)
 {
     must(memory == fake.shared);
     if (--fake.shared_held == 0)
         mem_free(memory);
 }
-
-#define worker_now_us fake_worker_now_us
-#define worker_self fake_worker_self
-#define worker_index fake_worker_index
-#define chain_next fake_chain_next
-#define exchange_answer fake_exchange_answer
-#define shared_get fake_shared_get
-#define shared_put fake_shared_put
 
 static inline void fake_exchange_open(struct exchange *x)
 {

@@ -285,8 +285,9 @@ static err table_open(struct rate_limit *r, const struct rate_limit_conf *c, str
 {
     struct arena a;
     arena_open(&a, &arena_heap, 1 << 20, NULL, 0);
-    const struct bytes name = arena_print(&a, "rate_limit %s %" PRIu64 "/%" PRIu64 "ms %.*s",
-                                          key_words[c->key], c->rate.count, c->rate.per_ms, BYTES_ARG(scope));
+    const struct bytes name =
+        arena_print(&a, "rate_limit %s %" PRIu64 "/%" PRIu64 "ms %" PRId64 " %.*s", key_words[c->key],
+                    c->rate.count, c->rate.per_ms, c->keys_max, BYTES_ARG(scope));
     r->table.count = c->key == KEY_ALL ? 1 : buckets_for((uint64_t)c->keys_max);
     const size_t align = _Alignof(struct bucket);
     r->shared = name.ptr ? shared_get(name, r->table.count * sizeof(struct bucket) + align - 1) : NULL;
