@@ -28,9 +28,12 @@ const struct arena_source arena_heap = { heap_get, heap_put };
 void arena_open(struct arena *a, const struct arena_source *source, size_t taken_max, void *first,
                 size_t first_size)
 {
-    *a = (struct arena){
-        .pos = first, .end = (char *)first + first_size, .taken_max = taken_max, .source = source
-    };
+    *a = (struct arena){ .taken_max = taken_max, .source = source };
+    size_t skip = -(uintptr_t)first & 7;
+    if (first_size < skip + 8)
+        return;
+    a->pos = (char *)first + skip;
+    a->end = a->pos + ((first_size - skip) & ~(size_t)7);
 }
 
 void arena_close(struct arena *a)
@@ -46,15 +49,14 @@ void arena_close(struct arena *a)
 
 void *arena_get_slow(struct arena *a, size_t size)
 {
+    if (a->taken >= a->taken_max || size > a->taken_max - a->taken)
+        return NULL;
+    if (size > SIZE_MAX - sizeof(struct arena_chunk) - 7)
+        return NULL;
+    size = (size + 7) & ~(size_t)7;
     size_t want = size + sizeof(struct arena_chunk);
-    if (size > a->taken_max)
-        return NULL;
-    if (want < CHUNK_BYTES_MIN)
+    if (want < CHUNK_BYTES_MIN && CHUNK_BYTES_MIN <= a->taken_max - a->taken)
         want = CHUNK_BYTES_MIN;
-    if (a->taken + want > a->taken_max + sizeof(struct arena_chunk))
-        want = size + sizeof(struct arena_chunk);
-    if (a->taken + size > a->taken_max)
-        return NULL;
     struct arena_chunk *chunk = a->source->get(&want);
     if (!chunk)
         return NULL;
@@ -63,7 +65,7 @@ void *arena_get_slow(struct arena *a, size_t size)
     a->last = chunk;
     a->taken += want;
     a->pos = (char *)(chunk + 1);
-    a->end = (char *)chunk + want;
+    a->end = a->pos + ((want - sizeof(struct arena_chunk)) & ~(size_t)7);
     void *memory = a->pos;
     a->pos += size;
     return memory;

@@ -3,7 +3,7 @@
  *      chunk ◀── chunk ◀── chunk [used ▒▒▒▒▒▒ pos ──── end]
  *
  * One thread at a time. What it hands out is 8-byte aligned, not zeroed unless said, and lives until
- * arena_reset or arena_close. A cap bounds what one arena may take; past it arena_get returns NULL,
+ * arena_close. A cap bounds what one arena may take; past it arena_get returns NULL,
  * which on the request path is an answer to the client (ERR_LIMIT), never an abort. */
 #pragma once
 #include <stddef.h>
@@ -27,20 +27,21 @@ struct arena {
     const struct arena_source *source;
 };
 
-/* Takes nothing yet. first/first_size: memory of the caller's that is used up before any chunk is taken; may
- * be NULL/0; it is not given back by the arena. */
+/* Takes nothing yet. first/first_size: memory of the caller's that is used up before any chunk is taken (of
+ * any alignment); may be NULL/0; it is not given back by the arena. */
 void arena_open(struct arena *a, const struct arena_source *source, size_t taken_max, void *first,
                 size_t first_size);
 void arena_close(struct arena *a);
 
+/* Of arena_get: what does not fit the chunk at hand. */
 void *arena_get_slow(struct arena *a, size_t size);
 
 static inline void *arena_get(struct arena *a, size_t size)
 {
-    size = (size + 7) & ~(size_t)7;
+    /* pos and end are multiples of 8 apart: what fits before rounding fits after it */
     if (size <= (size_t)(a->end - a->pos)) {
         void *memory = a->pos;
-        a->pos += size;
+        a->pos += (size + 7) & ~(size_t)7;
         return memory;
     }
     return arena_get_slow(a, size);

@@ -36,7 +36,7 @@ static inline bool bytes_starts(struct bytes a, struct bytes prefix)
 
 static inline struct bytes bytes_skip(struct bytes a, size_t n)
 {
-    return (struct bytes){ a.ptr + n, a.len - n };
+    return (struct bytes){ n ? a.ptr + n : a.ptr, a.len - n };
 }
 
 /* ASCII only, whatever the locale */

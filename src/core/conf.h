@@ -34,8 +34,8 @@
     X(CONF_PAIRS)   /* struct conf_list of struct conf_pair   a mapping from names to texts         */       \
     X(CONF_MODULES) /* struct conf_list of struct conf_module keys of this very mapping that name a module   \
                      */                                                                                      \
-    X(CONF_MODULE)  /* struct conf_module         "name", or {name: settings}; conf NULL when absent and no  \
-                       default */
+    X(CONF_MODULE)  /* struct conf_module         "name", "name phrase", or {name: settings}; conf NULL when \
+                       absent and no default */
 
 enum conf_type {
 #define X(name) name,
@@ -43,7 +43,21 @@ enum conf_type {
 #undef X
 };
 
-#define CONF_MS_OFF UINT64_MAX
+/* A file is read whole before it is parsed: more than this is a mistake, with words. Aliases (*name) count as
+ * often as they are used, so that a small file cannot stand for a huge one. */
+#define CONF_FILE_BYTES_MAX (16u << 20)
+#define CONF_NODES_MAX (1u << 20)
+#define CONF_DEPTH_MAX 64
+#define CONF_MISTAKES_MAX 200
+
+/* A number may have words too: field->words of a CONF_INT, CONF_BYTES or CONF_MS. The word at index i stands
+ * for a value that no number can have there (bounds are not asked):
+ *     workers: auto      .type = CONF_INT, .min = 1, .words = (const char *const[]){ "auto", NULL }
+ *     idle: off          .type = CONF_MS, .words = conf_word_off */
+#define CONF_INT_WORD(i) (-1 - (int64_t)(i))
+#define CONF_UINT_WORD(i) (UINT64_MAX - (uint64_t)(i))
+#define CONF_MS_OFF CONF_UINT_WORD(0)
+extern const char *const conf_word_off[];
 
 struct conf_rate {
     uint64_t count;
@@ -76,9 +90,11 @@ struct conf_field {
     enum conf_type type;
     size_t offset;
     const char *preset; /* the default, as one would write it; NULL: zero / absent */
-    bool required;      /* instead of a default */
-    double min, max;    /* inclusive, of numbers, bytes, ms, percent; both 0: only the type's own bounds */
-    const char *const *words;      /* of CONF_WORD; ends with NULL */
+    bool required;      /* instead of a default; a list or map must then have an item */
+    double min, max;    /* inclusive, of numbers, bytes, ms, percent (0 to 1), a rate's count; items of a
+                         * CONF_LIST with sub, a CONF_MAP or CONF_PAIRS. Both 0: only the type's own bounds;
+                         * max 0 and min above: no upper bound */
+    const char *const *words;      /* of CONF_WORD, or the extra words of a number; ends with NULL */
     const struct conf_struct *sub; /* of CONF_STRUCT, CONF_LIST, CONF_MAP. NULL for a CONF_LIST of scalars: */
     enum conf_type item;           /* ... whose type is this */
     const struct conf_struct *const *modules; /* of CONF_MODULES and CONF_MODULE; ends with NULL */
@@ -93,10 +109,14 @@ struct conf_struct {
     /* Short forms. {x} stands for the field x, written as its type is; all else is literal; runs of spaces
      * are one:
      *     "{rate} per {key}"  "{method} {path} every {interval}"  "{percent} to {service}"
-     * The longest that fits is taken; fields that it lacks get their defaults. Ends with NULL; may be NULL.
-     * A scalar is tried against the phrases, a mapping against the fields. */
+     * A value ends where the literal behind it begins. The longest that fits is taken; fields that it lacks
+     * get their defaults. Ends with NULL; may be NULL. A scalar is tried against the phrases, a mapping
+     * against the fields. A CONF_STRUCT or one of CONF_MODULES may also be `off` (absent, whatever the
+     * preset) and, when nothing in it is required, `on` (all defaults). */
     const char *const *phrases;
-    /* Checks what no single field can; NULL: nothing to check. Called when the struct is filled. */
+    /* Checks what no single field can; NULL: nothing to check. Called when the struct is filled and nothing
+     * in it is wrong. Without a line of its own in reterr the mistake is said to be where the struct began.
+     */
     err (*check)(void *conf, struct diag *reterr);
     /* Offset of a struct conf_mark that gets where the struct began; 0: none (so it is never the first
      * member). */
@@ -104,9 +124,11 @@ struct conf_struct {
     const char *doc; /* a paragraph for the manual */
 };
 
-/* Parses text (file is its name in errors) into a new struct of root's kind in the arena. The first mistake
- * goes to reterr; with on_error not NULL parsing goes on after a mistake where it can and each is reported
- * (`weir check` shows them all). ERR_CONF, ERR_MEMORY. */
+/* Parses text (file is its name in errors: borrowed as long as the diag) into a new struct of root's kind in
+ * the arena. The first mistake goes to reterr; with on_error not NULL parsing goes on after a mistake where
+ * it can and each is reported, CONF_MISTAKES_MAX at most (`weir check` shows them all). errors may be NULL.
+ * Texts in the result are copies in the arena. On failure the arena holds leftovers: close it.
+ * ERR_CONF, ERR_MEMORY (the arena's cap included). */
 struct conf_errors {
     void (*on_error)(void *arg, const struct diag *d);
     void *arg;

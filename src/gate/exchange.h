@@ -42,12 +42,22 @@ struct exchange {
     uint64_t request_bytes, response_bytes; /* of bodies, as passed on */
     uint32_t attempts;                      /* servers tried */
     err failed;                             /* why the answer is one of our own, or was cut */
+    err request_failed; /* the request's body broke, grew too long or stopped coming: the client's fault */
     struct bytes answered_by; /* name of the filter that answered by itself; empty: a server did */
     bool replayable; /* the request's body (if any) has not been touched: another server may be asked */
+
+    /* Passes a 1xx on to the client; NULL: nobody waits for one. */
+    err (*interim)(struct exchange *x, const struct http_response *r);
+    void *carrier;     /* of interim and of the protocol that carries the exchange */
+    struct io *tunnel; /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
     struct exchange_hook *hooks;
     struct arena arena;
 };
+
+/* Empty, in generation g, which it holds; first: memory of the caller's for what is needed first, may be
+ * NULL. exchange_release (gate/filter.h) ends it. */
+void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first_bytes);
 
 /* Called at the exchange's end, last added first; the hook's memory is in the arena. */
 struct exchange_hook {

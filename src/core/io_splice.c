@@ -1,0 +1,298 @@
+/* io_splice: bodies that pass through the kernel only, and tunnels.
+ *
+ *      from ──splice──▶ [ pipe, 1 MiB where allowed ] ──splice──▶ to
+ *
+ * Pipes are pooled: one is taken per transfer, and thrown away when bytes were left in it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "core/worker_internal.h"
+
+#define PIPE_BYTES (1024 * 1024)
+#define PIPES_KEPT 64
+#define FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+
+/* ---- pipes ---- */
+
+static err pipe_take(struct pipe_pair **ret_pipe)
+{
+    struct ios *ios = &worker_this->ios;
+    struct pipe_pair *p = ios->pipes;
+    if (p) {
+        ios->pipes = p->next;
+        ios->pipe_count--;
+        *ret_pipe = p;
+        return OK;
+    }
+    int ends[2];
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) < 0)
+        return err_from_errno(errno);
+    /* Beyond the user's quota of pipe pages (not root) the kernel refuses: smaller works too, in more calls.
+     */
+    for (int size = PIPE_BYTES; size > 65536 && fcntl(ends[1], F_SETPIPE_SZ, size) < 0; size /= 4)
+        ;
+    p = mem_must_get(sizeof *p);
+    p->in = ends[0];
+    p->out = ends[1];
+    *ret_pipe = p;
+    return OK;
+}
+
+static void pipe_free(struct pipe_pair *p)
+{
+    close(p->in);
+    close(p->out);
+    mem_free(p);
+}
+
+static void pipe_give(struct pipe_pair *p, bool empty)
+{
+    struct ios *ios = &worker_this->ios;
+    if (!empty || ios->pipe_count >= PIPES_KEPT) {
+        pipe_free(p);
+        return;
+    }
+    p->next = ios->pipes;
+    ios->pipes = p;
+    ios->pipe_count++;
+}
+
+void pipes_close(struct ios *ios)
+{
+    for (struct pipe_pair *p; (p = ios->pipes);) {
+        ios->pipes = p->next;
+        pipe_free(p);
+    }
+}
+
+/* ---- one transfer ---- */
+
+struct transfer {
+    struct io *from, *to;
+    struct pipe_pair *pipe;
+    uint64_t left; /* to be taken from `from` */
+    size_t inside; /* the pipe */
+    uint64_t idle_us;
+    uint64_t moved;
+    int failed_side;
+};
+
+static uint64_t stall_deadline(uint64_t idle_us)
+{
+    uint64_t now_us = worker_this->now_us;
+    return idle_us < DEADLINE_NONE - now_us ? now_us + idle_us : DEADLINE_NONE;
+}
+
+static err splice_error(struct io *io, int number, bool writing)
+{
+    err e = err_from_errno(number);
+    if (writing)
+        io->out_failed = (uint8_t)e;
+    else
+        io->in_failed = (uint8_t)e;
+    return e;
+}
+
+/* Something goes into the empty pipe; ERR_CLOSED: `from` has ended. */
+static err take_in(struct transfer *t)
+{
+    struct io *from = t->from;
+    t->failed_side = 0;
+    for (;;) {
+        if (from->in_failed)
+            return (err)from->in_failed;
+        if (from->flags & IO_ENDED)
+            return ERR_CLOSED;
+        size_t want = t->left < PIPE_BYTES ? (size_t)t->left : PIPE_BYTES;
+        ssize_t n = splice(from->fd, NULL, t->pipe->out, NULL, want, FLAGS);
+        worker_this->syscalls++;
+        if (n > 0) {
+            t->inside = (size_t)n;
+            t->left -= (uint64_t)n;
+            return OK;
+        }
+        if (n == 0) {
+            from->flags |= IO_ENDED;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            return splice_error(from, errno, false);
+        err e = io_wait_ready(from, false, stall_deadline(t->idle_us));
+        if (e)
+            return e;
+    }
+}
+
+static err put_out(struct transfer *t)
+{
+    struct io *to = t->to;
+    t->failed_side = 1;
+    while (t->inside > 0) {
+        unsigned more = t->left > 0 && t->left != UINT64_MAX ? SPLICE_F_MORE : 0;
+        ssize_t n = splice(t->pipe->in, NULL, to->fd, NULL, t->inside, FLAGS | more);
+        worker_this->syscalls++;
+        if (n > 0) {
+            t->inside -= (size_t)n;
+            t->moved += (uint64_t)n;
+            continue;
+        }
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0 || errno != EAGAIN)
+            return splice_error(to, n == 0 ? EPIPE : errno, true);
+        err e = io_wait_ready(to, true, stall_deadline(t->idle_us));
+        if (e)
+            return e;
+    }
+    return OK;
+}
+
+/* What was received into buffers already goes first. */
+static err send_received(struct transfer *t)
+{
+    struct io *from = t->from;
+    while (t->left > 0 && from->in_bytes > 0) {
+        size_t n = from->in_bytes < t->left ? from->in_bytes : (size_t)t->left;
+        if (n > IO_BUFFER_BYTES)
+            n = IO_BUFFER_BYTES;
+        t->failed_side = 1;
+        err e = io_lend(t->to, from, n, stall_deadline(t->idle_us));
+        if (e)
+            return e;
+        t->left -= n;
+        t->moved += n;
+    }
+    return OK;
+}
+
+static err transfer_run(struct transfer *t)
+{
+    err e = send_received(t);
+    if (e || t->left == 0)
+        return e;
+    t->failed_side = 0;
+    e = io_stop_input(t->from, stall_deadline(t->idle_us));
+    if (!e)
+        e = send_received(t); /* what came while receiving was being stopped */
+    if (e || t->left == 0)
+        return e;
+    t->failed_side = 1;
+    e = io_drain(t->to, 0, stall_deadline(t->idle_us));
+    if (e)
+        return e;
+    e = pipe_take(&t->pipe);
+    while (!e && t->left > 0) {
+        e = take_in(t);
+        if (!e)
+            e = put_out(t);
+    }
+    if (t->pipe)
+        pipe_give(t->pipe, t->inside == 0);
+    return e;
+}
+
+err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t *ret_moved,
+              int *ret_failed_side)
+{
+    struct transfer t = { .from = from, .to = to, .left = n, .idle_us = idle_us };
+    err e = transfer_run(&t);
+    from->flags &= ~(uint32_t)IO_RAW;
+    if (e == ERR_CLOSED && n == UINT64_MAX)
+        e = OK;
+    *ret_moved = t.moved;
+    if (e)
+        *ret_failed_side = t.failed_side;
+    return e;
+}
+
+/* ---- tunnels ---- */
+
+/* Each direction on a fiber of its own. A silent one waits as long as the other is not silent too. */
+struct tunnel;
+struct direction {
+    struct tunnel *tunnel;
+    struct io *from, *to;
+    uint64_t moved;
+    struct fiber *fiber; /* NULL: it has ended */
+};
+
+struct tunnel {
+    uint64_t idle_us, active_us;
+    err failed; /* what went wrong first */
+    int running;
+    struct fiber *starter;
+    struct direction ways[2];
+};
+
+static uint64_t tunnel_deadline(const struct tunnel *t)
+{
+    return t->idle_us < DEADLINE_NONE - t->active_us ? t->active_us + t->idle_us : DEADLINE_NONE;
+}
+
+static err direction_step(struct direction *d)
+{
+    struct tunnel *t = d->tunnel;
+    struct bytes run;
+    err e = io_pull(d->from, tunnel_deadline(t), &run);
+    if (!e) {
+        t->active_us = worker_this->now_us;
+        e = io_lend(d->to, d->from, run.len, tunnel_deadline(t)); /* all of it or nothing: it is one run */
+        if (!e)
+            d->moved += run.len;
+    }
+    if (e == ERR_TIMEOUT && tunnel_deadline(t) > worker_this->now_us)
+        return OK; /* the other direction was busy meanwhile */
+    return e;
+}
+
+static void tunnel_cancel(struct tunnel *t)
+{
+    for (int i = 0; i < 2; i++)
+        if (t->ways[i].fiber)
+            fiber_cancel(t->ways[i].fiber);
+}
+
+static void direction_main(void *arg)
+{
+    struct direction *d = arg;
+    struct tunnel *t = d->tunnel;
+    err e;
+    do
+        e = direction_step(d);
+    while (!e);
+    d->fiber = NULL;
+    if (e == ERR_CLOSED) {
+        io_end(d->to);
+    } else if (!t->failed) {
+        t->failed = e;
+        tunnel_cancel(t);
+    }
+    if (--t->running == 0)
+        fiber_resume(t->starter, OK);
+}
+
+err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b, uint64_t *ret_b_to_a)
+{
+    struct tunnel t = {
+        .idle_us = idle_us, .active_us = worker_this->now_us, .running = 2, .starter = fiber_self()
+    };
+    t.ways[0] = (struct direction){ .tunnel = &t, .from = a, .to = b };
+    t.ways[1] = (struct direction){ .tunnel = &t, .from = b, .to = a };
+    for (int i = 0; i < 2; i++)
+        t.ways[i].fiber = fiber_spawn_get(direction_main, &t.ways[i]);
+    if (fiber_block() == ERR_CANCELLED) {
+        if (!t.failed)
+            t.failed = ERR_CANCELLED;
+        tunnel_cancel(&t);
+        while (t.running > 0)
+            fiber_hold(); /* they use what is on this stack */
+    }
+    *ret_a_to_b = t.ways[0].moved;
+    *ret_b_to_a = t.ways[1].moved;
+    return t.failed;
+}

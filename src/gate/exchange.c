@@ -1,0 +1,91 @@
+#include "gate/exchange.h"
+
+#include "base/hash.h"
+#include "gate/filter.h"
+#include "gate/gate.h"
+
+/* An exchange's own memory: fields, filters' words, trailers; beyond that it is answered with an error. */
+#define ARENA_BYTES_MAX (1024 * 1024)
+
+void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first_bytes)
+{
+    memset(x, 0, sizeof *x);
+    x->gate = g;
+    gate_hold(g);
+    x->start_us = worker_now_us();
+    x->deadline_us = DEADLINE_NONE;
+    x->scheme = "http";
+    x->replayable = true;
+    arena_open(&x->arena, &arena_worker, ARENA_BYTES_MAX, first, first_bytes);
+}
+
+void exchange_prepare(struct exchange *x, struct gate *g)
+{
+    exchange_open(x, g, NULL, 0);
+}
+
+void exchange_release(struct exchange *x)
+{
+    body_close(x->response_body);
+    body_close(x->request_body);
+    for (struct exchange_hook *h = x->hooks; h; h = h->next)
+        h->run(x, h->arg);
+    arena_close(&x->arena);
+    gate_drop(x->gate);
+}
+
+err exchange_on_end(struct exchange *x, void (*run)(struct exchange *x, void *arg), void *arg)
+{
+    struct exchange_hook *h = arena_get(&x->arena, sizeof *h);
+    if (!h)
+        return ERR_LIMIT;
+    *h = (struct exchange_hook){ .next = x->hooks, .run = run, .arg = arg };
+    x->hooks = h;
+    return OK;
+}
+
+void exchange_answer(struct exchange *x, unsigned status, struct bytes content_type, struct bytes body,
+                     struct bytes by)
+{
+    body_close(x->response_body);
+    x->response_body = NULL;
+    x->response = (struct http_response){ .status = status, .version_minor = 1, .keep_alive = true };
+    x->answered_by = by;
+    if (!body.len) {
+        content_type = BYTES("text/plain; charset=utf-8");
+        body = arena_print(&x->arena, "%u %.*s\n", status, BYTES_ARG(http_reason(status)));
+    }
+    struct body_memory *m = arena_get(&x->arena, sizeof *m);
+    if (!m) /* no room even for words: the status alone has to do */
+        return;
+    if (content_type.len &&
+        http_fields_add(&x->response.fields, &x->arena, BYTES("Content-Type"), content_type) != OK)
+        return;
+    x->response_body = body_memory_init(m, body);
+    x->response.framing = body.len ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+    x->response.content_length = body.len;
+    x->response.has_content_length = true;
+}
+
+/* ---- a body in memory ---- */
+
+static err memory_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
+{
+    (void)deadline_us;
+    *ret_bytes = container_of(b, struct body_memory, body)->left;
+    return OK;
+}
+
+static void memory_give(struct body *b, size_t n)
+{
+    struct body_memory *m = container_of(b, struct body_memory, body);
+    m->left = bytes_skip(m->left, n);
+}
+
+static const struct body_ops memory_ops = { .pull = memory_pull, .give = memory_give };
+
+struct body *body_memory_init(struct body_memory *m, struct bytes content)
+{
+    *m = (struct body_memory){ .body = { .ops = &memory_ops, .length = content.len }, .left = content };
+    return &m->body;
+}

@@ -1,0 +1,212 @@
+#include "gate/gate.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "gate/registry.h"
+#include "gate/service_open.h"
+
+static _Thread_local struct gate *current;
+
+/* ---- opening ---- */
+
+static struct service *find_service(struct gate *g, struct bytes name)
+{
+    for (unsigned i = 0; i < g->services_count; i++) {
+        if (bytes_eq(g->services[i].name, name))
+            return &g->services[i];
+    }
+    return NULL;
+}
+
+static err open_services(struct gate *g, struct diag *reterr)
+{
+    const struct conf_list *list = &g->generation->conf->services;
+    g->services = mem_get((list->count + 1) * sizeof *g->services);
+    if (!g->services)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < list->count; i++) {
+        g->services_count = (unsigned)i + 1;
+        err e = service_open(&g->services[i], g, (const struct service_conf *)list->items + i,
+                             g->generation->service_addrs[i], reterr);
+        if (e)
+            return e;
+    }
+    return OK;
+}
+
+static err open_route(struct gate *g, struct route *r, const struct route_conf *conf, struct diag *reterr)
+{
+    r->conf = conf;
+    r->service = find_service(g, conf->service);
+    must(r->service != NULL); /* CONF_REF has seen to it */
+    r->chain = mem_get((conf->filters.count + 1) * sizeof *r->chain);
+    if (!r->chain)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < conf->filters.count; i++) {
+        const struct conf_module *m = (const struct conf_module *)conf->filters.items + i;
+        const struct filter *f = filter_registry[m->index];
+        struct chain_link *l = &r->chain[i];
+        err e = f->open ? f->open(m->conf, g, conf->match, &l->state, reterr) : OK;
+        if (e) {
+            if (reterr && !reterr->line) {
+                reterr->line = m->mark.line;
+                reterr->column = m->mark.column;
+            }
+            return e;
+        }
+        l->filter = f;
+        r->links = (unsigned)i + 1;
+    }
+    return OK;
+}
+
+static err open_routes(struct gate *g, struct diag *reterr)
+{
+    const struct conf_list *list = &g->generation->conf->routes;
+    g->routes = mem_get((list->count + 1) * sizeof *g->routes);
+    if (!g->routes)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < list->count; i++) {
+        g->routes_count = (unsigned)i + 1;
+        err e = open_route(g, &g->routes[i], (const struct route_conf *)list->items + i, reterr);
+        if (e)
+            return e;
+    }
+    return OK;
+}
+
+static void gate_close(struct gate *g)
+{
+    for (unsigned i = 0; i < g->routes_count; i++) {
+        struct route *r = &g->routes[i];
+        for (unsigned j = 0; j < r->links; j++) {
+            if (r->chain[j].filter->close)
+                r->chain[j].filter->close(r->chain[j].state);
+        }
+        mem_free(r->chain);
+    }
+    for (unsigned i = 0; i < g->services_count; i++)
+        service_close(&g->services[i]);
+    mem_free(g->routes);
+    mem_free(g->services);
+    generation_drop(g->generation);
+    mem_free(g);
+}
+
+err gate_open(struct generation *generation, struct gate **ret_gate, struct diag *reterr)
+{
+    struct gate *g = mem_get(sizeof *g);
+    if (!g)
+        return ERR_MEMORY;
+    g->generation = generation;
+    g->holds = 1;
+    generation_hold(generation);
+    err e = open_services(g, reterr);
+    if (!e)
+        e = open_routes(g, reterr);
+    if (e) {
+        gate_close(g);
+        return e;
+    }
+    *ret_gate = g;
+    return OK;
+}
+
+/* ---- using ---- */
+
+struct gate *gate_current(void)
+{
+    return current;
+}
+
+void gate_use(struct gate *g)
+{
+    struct gate *before = current;
+    current = g;
+    if (before)
+        gate_drop(before);
+}
+
+void gate_hold(struct gate *g)
+{
+    g->holds++;
+}
+
+void gate_drop(struct gate *g)
+{
+    if (--g->holds == 0)
+        gate_close(g);
+}
+
+struct service *gate_service(struct gate *g, struct bytes name)
+{
+    return find_service(g, name);
+}
+
+unsigned gate_workers(const struct gate *g)
+{
+    return g->generation->workers;
+}
+
+/* ---- serving ---- */
+
+struct chain {
+    const struct chain_link *at;
+};
+
+err chain_next(struct chain *next, struct exchange *x)
+{
+    const struct chain_link *l = next->at;
+    if (!l->filter)
+        return proxy_handle(x);
+    struct chain rest = { l + 1 };
+    return l->filter->handle(x, l->state, &rest);
+}
+
+/* The gate's own answer when nobody gave one. */
+static void answer_failure(struct exchange *x, err e)
+{
+    unsigned status = 502;
+    x->failed = e;
+    if (e == ERR_TIMEOUT)
+        status = 504;
+    else if (e == ERR_LIMIT || e == ERR_UNAVAILABLE)
+        status = 503;
+    exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+}
+
+static void answer_request_body_failure(struct exchange *x, err e)
+{
+    x->failed = e;
+    unsigned status = e == ERR_LIMIT ? 413 : e == ERR_TIMEOUT ? 408 : 400;
+    exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+}
+
+void gate_serve(struct exchange *x)
+{
+    struct gate *g = x->gate;
+    struct bytes path;
+    if (x->request.method == HTTP_CONNECT) {
+        exchange_answer(x, 501, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+        return;
+    }
+    if (route_path(x->request.path, &x->arena, &path) != OK) {
+        exchange_answer(x, 400, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+        return;
+    }
+    uint32_t index = router_find(g->generation->router, x->request.authority, path);
+    if (index == UINT32_MAX) {
+        exchange_answer(x, 404, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+        return;
+    }
+    x->route = &g->routes[index];
+    x->service = x->route->service;
+    struct chain chain = { x->route->chain };
+    err e = chain_next(&chain, x);
+    if (!e)
+        return;
+    if (x->request_failed)
+        answer_request_body_failure(x, x->request_failed);
+    else
+        answer_failure(x, e);
+}

@@ -1,0 +1,71 @@
+/* gate: one configuration generation as one worker runs it, and how generations come and go.
+ *
+ *   control thread   file ─▶ struct generation (conf, router; immutable, one arena)
+ *                                   │ mail: gate_open on every worker; all must succeed
+ *                                   ▼ mail: gate_use
+ *   each worker      struct gate: services with their balancers and upstreams, routes with their filters'
+ * states current ◀── new exchanges begin here older gates live until their last exchange ends, then let go of
+ * the generation
+ *
+ * A bad file never replaces a good one: nothing is used before all of it is open everywhere. */
+#pragma once
+#include <stdatomic.h>
+
+#include "base/diag.h"
+#include "gate/exchange.h"
+#include "gate/filter.h"
+#include "gate/gate_conf.h"
+#include "gate/route.h"
+#include "gate/service.h"
+#include "proto/http1.h"
+
+/* Process-wide, immutable but for the counts. */
+struct generation {
+    uint64_t number; /* 1 is the first of this process */
+    struct arena arena;
+    const struct gate_conf *conf;
+    struct http1_limits client_limits;
+    struct router *router;
+    struct addr **service_addrs; /* [service][server], as resolved when the file was loaded */
+    unsigned workers;
+    struct bytes text; /* of the file */
+    _Atomic uint32_t holds;
+};
+
+/* Parses and prepares; no worker is involved. errors: see conf_parse. ERR_CONF, ERR_MEMORY. */
+err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
+                    struct generation **ret_generation, struct diag *reterr) CHECK_RESULT;
+void generation_hold(struct generation *g);
+void generation_drop(struct generation *g);
+
+struct chain_link {
+    const struct filter *filter; /* NULL: the end, the proxy */
+    void *state;
+};
+
+/* A route as this worker runs it. */
+struct route {
+    const struct route_conf *conf;
+    struct service *service;
+    struct chain_link *chain;
+    unsigned links; /* without the end */
+};
+
+struct gate {
+    struct generation *generation;
+    uint32_t holds; /* exchanges, and being the current one */
+    unsigned routes_count, services_count;
+    struct route *routes;     /* in the order of the file */
+    struct service *services; /* in the order of the file */
+};
+
+/* Opens services, balancers and filters on this worker. */
+err gate_open(struct generation *generation, struct gate **ret_gate, struct diag *reterr) CHECK_RESULT;
+/* Takes over g's first hold: new exchanges run under it. NULL: none any more. */
+void gate_use(struct gate *g);
+struct gate *gate_current(void);
+void gate_hold(struct gate *g);
+void gate_drop(struct gate *g);
+
+/* Routes x and runs its chain; on return there is a response to be sent, in every case. */
+void gate_serve(struct exchange *x);

@@ -1,0 +1,146 @@
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "gate/gate.h"
+
+#define GENERATION_BYTES_MAX (256u << 20)
+
+static void diag_at(struct diag *d, struct conf_mark mark, const char *file)
+{
+    if (!d)
+        return;
+    d->file = file;
+    d->line = mark.line;
+    d->column = mark.column;
+}
+
+/* A name is looked up once, when the file is loaded; the first address counts. (Names that are followed as
+ * they change are discovery's.) */
+static err resolve(struct bytes text, struct addr *ret_addr, struct diag *reterr)
+{
+    if (addr_parse(text, ret_addr) == OK) {
+        if (ret_addr->sock.any.sa_family != AF_INET6 ||
+            !IN6_IS_ADDR_UNSPECIFIED(&ret_addr->sock.v6.sin6_addr))
+            return OK;
+        diag_set(reterr, "\"%s\" names no server: an address or a name is needed before the port", text.ptr);
+        return ERR_CONF;
+    }
+    const char *colon = strrchr(text.ptr, ':');
+    char host[256];
+    if (!colon || colon == text.ptr || (size_t)(colon - text.ptr) >= sizeof host) {
+        diag_set(reterr,
+                 "\"%s\" is not an address: expected like 10.0.0.1:80, [::1]:80, name:80 or unix:/path",
+                 text.ptr);
+        return ERR_CONF;
+    }
+    snprintf(host, sizeof host, "%.*s", (int)(colon - text.ptr), text.ptr);
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+    struct addrinfo *found;
+    int why = getaddrinfo(host, colon + 1, &hints, &found);
+    if (why) {
+        diag_set(reterr, "cannot find the address of \"%s\": %s", text.ptr, gai_strerror(why));
+        return ERR_CONF;
+    }
+    *ret_addr = (struct addr){ .len = found->ai_addrlen };
+    memcpy(&ret_addr->sock, found->ai_addr, found->ai_addrlen);
+    freeaddrinfo(found);
+    return OK;
+}
+
+static err resolve_service(struct generation *g, const struct service_conf *s, struct addr **ret_addrs,
+                           struct diag *reterr)
+{
+    struct addr *addrs = arena_get_zero(&g->arena, s->servers.count * sizeof *addrs);
+    if (!addrs)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < s->servers.count; i++) {
+        const struct server_conf *server = (const struct server_conf *)s->servers.items + i;
+        err e = resolve(server->address, &addrs[i], reterr);
+        if (e)
+            return e;
+        for (size_t j = 0; j < i && s->servers.count <= 64; j++) {
+            if (addr_eq(&addrs[i], &addrs[j])) {
+                diag_set(reterr, "server \"%s\" stands twice in one service", server->address.ptr);
+                return ERR_CONF;
+            }
+        }
+    }
+    *ret_addrs = addrs;
+    return OK;
+}
+
+static err resolve_all(struct generation *g, const char *file, struct diag *reterr)
+{
+    size_t count = g->conf->services.count;
+    g->service_addrs = arena_get_zero(&g->arena, (count + 1) * sizeof *g->service_addrs);
+    if (!g->service_addrs)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        const struct service_conf *s = (const struct service_conf *)g->conf->services.items + i;
+        err e = resolve_service(g, s, &g->service_addrs[i], reterr);
+        if (e) {
+            diag_at(reterr, s->mark, file);
+            return e;
+        }
+    }
+    return OK;
+}
+
+static err fill(struct generation *g, struct bytes text, const char *file, struct conf_errors *errors,
+                struct diag *reterr)
+{
+    void *conf;
+    err e = conf_parse(text, file, &gate_conf_struct, &g->arena, errors, &conf, reterr);
+    if (e)
+        return e;
+    g->conf = conf;
+    const struct client_conf *client = g->conf->client;
+    g->client_limits = (struct http1_limits){
+        .line_bytes_max = (uint32_t)client->line_bytes_max,
+        .head_bytes_max = (uint32_t)client->head_bytes_max,
+        .fields_max = (uint32_t)client->fields_max,
+    };
+    g->text = arena_copy(&g->arena, text);
+    if (!g->text.ptr)
+        return ERR_MEMORY;
+    e = router_build(&g->conf->routes, &g->router, reterr);
+    if (e == ERR_CONF && reterr && reterr->line)
+        reterr->file = file;
+    return e ? e : resolve_all(g, file, reterr);
+}
+
+err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
+                    struct generation **ret_generation, struct diag *reterr)
+{
+    static _Atomic uint64_t numbers;
+    struct generation *g = mem_get(sizeof *g);
+    if (!g)
+        return ERR_MEMORY;
+    g->holds = 1;
+    arena_open(&g->arena, &arena_heap, GENERATION_BYTES_MAX, NULL, 0);
+    err e = fill(g, text, file, errors, reterr);
+    if (e) {
+        generation_drop(g);
+        return e;
+    }
+    g->number = atomic_fetch_add(&numbers, 1) + 1;
+    *ret_generation = g;
+    return OK;
+}
+
+void generation_hold(struct generation *g)
+{
+    atomic_fetch_add(&g->holds, 1);
+}
+
+void generation_drop(struct generation *g)
+{
+    if (atomic_fetch_sub(&g->holds, 1) != 1)
+        return;
+    if (g->router)
+        router_free(g->router);
+    arena_close(&g->arena);
+    mem_free(g);
+}

@@ -1,0 +1,449 @@
+#include "gate/http1_server.h"
+
+#include <sys/socket.h>
+
+#include "base/hash.h"
+#include "base/pool.h"
+#include "gate/gate.h"
+#include "gate/http1_body.h"
+#include "net/tcp.h"
+
+/* What an exchange needs first stands on its fiber's stack. */
+#define FIRST_BYTES (6 * 1024)
+/* A request body that nobody wanted is read to its end if that is near; else the connection closes. */
+#define DISCARD_BYTES_MAX (64 * 1024)
+/* An answer before a closing may take that long to leave. */
+#define LINGER_US (5 * 1000000)
+
+struct http1_conn {
+    struct link link;
+    struct io *io;
+    struct http1_server *server;
+    uint64_t requests;
+    struct peer peer;
+    bool parked;
+};
+
+static _Thread_local struct pool conns;
+
+/* One request of a connection, on the fiber's stack. */
+struct request {
+    struct exchange x;
+    struct http1_conn *conn;
+    struct http1_body body;
+    struct lease *head;
+    struct addr client;
+    bool close;     /* after this one */
+    bool started;   /* some of the answer is queued */
+    bool continued; /* 100 was sent, or is not wanted */
+    char first[FIRST_BYTES] __attribute__((aligned(8)));
+};
+
+static void conn_run(void *arg);
+
+/* ---- connections ---- */
+
+static void conn_free(struct http1_conn *c)
+{
+    struct http1_server *s = c->server;
+    list_remove(&c->link);
+    pool_give(&conns, c);
+    s->conns_count--;
+    if (s->draining && s->conns_count == 0 && s->drained)
+        s->drained(s);
+}
+
+static void conn_woke(void *owner, err why)
+{
+    struct http1_conn *c = owner;
+    c->parked = false;
+    c->server->parked_count--;
+    if (why == OK) {
+        fiber_spawn(conn_run, c);
+        return;
+    }
+    io_close(c->io, 0, false);
+    conn_free(c);
+}
+
+static void conn_park(struct http1_conn *c)
+{
+    c->parked = true;
+    c->server->parked_count++;
+    io_park(c->io, conn_woke, c, deadline_in_ms(gate_current()->generation->conf->client->idle_timeout_ms));
+}
+
+void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x),
+                       void (*done)(struct exchange *x))
+{
+    *s = (struct http1_server){ .serve = serve, .done = done, .scheme = "http" };
+    list_init(&s->conns);
+}
+
+void http1_server_accept(struct http1_server *s, struct io *io)
+{
+    if (!conns.object_bytes)
+        pool_init(&conns, sizeof(struct http1_conn));
+    struct http1_conn *c = pool_take(&conns);
+    *c = (struct http1_conn){ .io = io, .server = s };
+    list_push_back(&s->conns, &c->link);
+    s->conns_count++;
+    conn_park(c);
+}
+
+void http1_server_drain(struct http1_server *s)
+{
+    s->draining = true;
+    if (s->conns_count == 0 && s->drained)
+        s->drained(s);
+}
+
+void http1_server_close_idle(struct http1_server *s)
+{
+    struct link *at = s->conns.next;
+    while (at != &s->conns) {
+        struct http1_conn *c = container_of(at, struct http1_conn, link);
+        at = at->next;
+        if (!c->parked)
+            continue;
+        io_unpark(c->io);
+        conn_woke(c, ERR_CANCELLED);
+    }
+}
+
+void http1_server_abort(struct http1_server *s)
+{
+    http1_server_close_idle(s);
+    LIST_EACH (at, &s->conns) /* their fibers see the end and unwind by themselves */
+        shutdown(io_fd(container_of(at, struct http1_conn, link)->io), SHUT_RDWR);
+}
+
+/* ---- the request ---- */
+
+static const struct client_conf *client_conf(const struct request *r)
+{
+    return r->x.gate->generation->conf->client;
+}
+
+static err read_head(struct request *r, size_t *ret_used, unsigned *ret_status)
+{
+    struct io *io = r->conn->io;
+    const struct http1_limits *limits = &r->x.gate->generation->client_limits;
+    uint64_t deadline_us = 0;
+    struct bytes in = io_peek(io);
+    size_t seen = 0;
+    for (;;) {
+        err e = http1_parse_request(in, seen, limits, &r->x.request, ret_used, ret_status);
+        if (e != ERR_AGAIN)
+            return e;
+        if (!deadline_us)
+            deadline_us = deadline_in_ms(client_conf(r)->head_timeout_ms);
+        seen = in.len;
+        e = io_pull_more(io, seen, deadline_us, &in);
+        if (e) {
+            *ret_status = e == ERR_TIMEOUT ? 408 : 0;
+            return e;
+        }
+    }
+}
+
+static void send_continue(struct http1_body *b)
+{
+    struct request *r = b->owner;
+    if (r->continued || r->started)
+        return;
+    r->continued = true;
+    (void)!io_write(b->io, BYTES("HTTP/1.1 100 Continue\r\n\r\n"), DEADLINE_NONE);
+}
+
+/* What the request's body does to its reader is the client's doing: it is remembered as that. */
+static err request_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
+{
+    struct http1_body *h = container_of(b, struct http1_body, body);
+    err e = http1_body_pull(b, deadline_us, ret_bytes);
+    if (e && e != ERR_CANCELLED)
+        ((struct request *)h->owner)->x.request_failed = e;
+    return e;
+}
+
+static const struct body_ops request_body_ops = {
+    .pull = request_body_pull,
+    .give = http1_body_give,
+    .raw = http1_body_raw,
+    .moved = http1_body_moved,
+};
+
+static void open_body(struct request *r)
+{
+    struct http_request *q = &r->x.request;
+    const struct client_conf *conf = client_conf(r);
+    http1_body_init(&r->body, r->conn->io, q->framing, q->content_length, conf->body_bytes_max,
+                    conf->body_timeout_ms, &r->x.gate->generation->client_limits, &r->x.arena);
+    if (q->framing == HTTP_BODY_NONE)
+        return;
+    r->body.body.ops = &request_body_ops;
+    r->body.owner = r;
+    r->continued = !q->expect_continue;
+    if (q->expect_continue)
+        r->body.before_wait = send_continue;
+    r->x.request_body = &r->body.body;
+}
+
+static const char hex[] = "0123456789abcdef";
+
+static bool id_is_sane(struct bytes id)
+{
+    return id.len >= 8 && id.len <= REQUEST_ID_BYTES_MAX && http_is_token(id);
+}
+
+static void set_request_id(struct exchange *x)
+{
+    const struct http_field *f = http_fields_get(&x->request.fields, FIELD_X_REQUEST_ID);
+    if (f && id_is_sane(http_field_value(f))) {
+        x->request_id = http_field_value(f);
+        return;
+    }
+    uint64_t words[2] = { random_u64(), random_u64() };
+    for (unsigned i = 0; i < 32; i++)
+        x->request_id_text[i] = hex[(words[i / 16] >> (i % 16 * 4)) & 15];
+    x->request_id = (struct bytes){ x->request_id_text, 32 };
+}
+
+/* ---- the answer ---- */
+
+static err send_interim(struct exchange *x, const struct http_response *response)
+{
+    struct request *r = x->carrier;
+    struct io *io = r->conn->io;
+    if (x->request.version_minor == 0) /* RFC 9110 15.2: none to a 1.0 client */
+        return OK;
+    size_t size = http1_response_size(response);
+    if (size > IO_BUFFER_BYTES)
+        return ERR_LIMIT;
+    char *out = io_out(io, size);
+    io_out_end(io, (size_t)(http1_put_response(out, response, false, HTTP1_CONNECTION_DEFAULT) - out));
+    return OK;
+}
+
+static bool may_have_body(const struct exchange *x)
+{
+    unsigned status = x->response.status;
+    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
+}
+
+static void choose_framing(struct request *r)
+{
+    struct exchange *x = &r->x;
+    struct http_response *a = &x->response;
+    if (!may_have_body(x) || !x->response_body) {
+        /* of an answer to HEAD, Content-Length says what a GET would have brought */
+        bool says_length = (x->request.method == HTTP_HEAD || a->status == 304) && a->has_content_length;
+        a->framing = says_length && a->content_length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+        return;
+    }
+    if (x->response_body->length != BODY_LENGTH_UNKNOWN) {
+        a->content_length = x->response_body->length;
+        a->framing = a->content_length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+    } else if (x->request.version_minor >= 1) {
+        a->framing = HTTP_BODY_CHUNKED;
+    } else {
+        a->framing = HTTP_BODY_CLOSE;
+        r->close = true;
+    }
+}
+
+static enum http1_connection connection_field(const struct request *r)
+{
+    if (r->x.tunnel)
+        return HTTP1_CONNECTION_UPGRADE;
+    if (r->close)
+        return HTTP1_CONNECTION_CLOSE;
+    return r->x.request.version_minor == 0 ? HTTP1_CONNECTION_KEEP_ALIVE : HTTP1_CONNECTION_DEFAULT;
+}
+
+static uint64_t write_deadline(const struct request *r)
+{
+    return deadline_in_ms(client_conf(r)->write_timeout_ms);
+}
+
+static err write_head(struct request *r)
+{
+    struct exchange *x = &r->x;
+    struct io *io = r->conn->io;
+    bool head = x->request.method == HTTP_HEAD;
+    enum http1_connection connection = connection_field(r);
+    size_t size = http1_response_size(&x->response);
+    r->started = true;
+    if (size <= IO_BUFFER_BYTES) {
+        char *out = io_out(io, size);
+        io_out_end(io, (size_t)(http1_put_response(out, &x->response, head, connection) - out));
+        return OK;
+    }
+    char *out = arena_get(&x->arena, size);
+    if (!out)
+        return ERR_LIMIT;
+    struct bytes text = { out, (size_t)(http1_put_response(out, &x->response, head, connection) - out) };
+    return io_write(io, text, write_deadline(r));
+}
+
+/* Chunks of one piece are what a server meant to be seen at once; the loop sends them at the end of its turn.
+ */
+static err write_body(struct request *r)
+{
+    struct exchange *x = &r->x;
+    bool from_server;
+    if (!x->response_body || !may_have_body(x) || x->response.framing == HTTP_BODY_NONE)
+        return OK;
+    return http1_body_send(r->conn->io, x->response_body, x->response.framing, x->response.content_length,
+                           client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &x->response_bytes,
+                           &from_server);
+}
+
+static void run_tunnel(struct request *r)
+{
+    uint64_t up;
+    uint64_t down;
+    struct exchange *x = &r->x;
+    x->failed = io_tunnel(r->conn->io, x->tunnel, x->service->conf->idle_timeout_ms * 1000, &up, &down);
+    x->request_bytes += up;
+    x->response_bytes += down;
+    r->close = true;
+}
+
+static void send_answer(struct request *r)
+{
+    struct exchange *x = &r->x;
+    err e;
+    if (r->conn->server->draining ||
+        x->gate->generation->conf->client->requests_max == (int64_t)r->conn->requests)
+        r->close = true;
+    if (x->request_failed || (x->request.expect_continue && !r->continued))
+        r->close = true; /* what the client sends next may or may not be that body */
+    choose_framing(r);
+    e = write_head(r);
+    if (!e && x->tunnel)
+        run_tunnel(r);
+    else if (!e)
+        e = write_body(r);
+    if (e) {
+        x->failed = e;
+        r->close = true;
+    }
+}
+
+/* ---- one request after the other ---- */
+
+/* The rest of a request body that nobody read. False: the connection cannot go on. */
+static bool finish_body(struct request *r)
+{
+    if (!r->x.request_body || (r->x.request.expect_continue && !r->continued))
+        return true;
+    return http1_body_finish(&r->body, DISCARD_BYTES_MAX);
+}
+
+static void refuse(struct request *r, unsigned status)
+{
+    struct exchange *x = &r->x;
+    x->failed = status == 408 ? ERR_TIMEOUT : ERR_SYNTAX;
+    x->request.version_minor = 1;
+    exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("http1"));
+    r->close = true;
+    send_answer(r);
+}
+
+static void serve(struct request *r, size_t used)
+{
+    struct exchange *x = &r->x;
+    r->head = io_hold(r->conn->io);
+    io_consume(r->conn->io, used);
+    if (!x->request.keep_alive)
+        r->close = true;
+    set_request_id(x);
+    open_body(r);
+    if (x->request.framing == HTTP_BODY_LENGTH &&
+        x->request.content_length > client_conf(r)->body_bytes_max) {
+        x->failed = x->request_failed = ERR_LIMIT;
+        exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http1"));
+    } else {
+        r->conn->server->serve(x);
+    }
+    send_answer(r);
+}
+
+static void request_open(struct request *r, struct http1_conn *c)
+{
+    struct exchange *x = &r->x;
+    exchange_open(x, gate_current(), r->first, sizeof r->first);
+    r->conn = c;
+    r->head = NULL;
+    r->close = r->started = false;
+    r->continued = true;
+    if (!c->peer.family)
+        c->peer = peer_of(io_fd(c->io));
+    r->client = peer_addr(&c->peer);
+    x->client = &r->client;
+    x->scheme = c->server->scheme;
+    x->interim = send_interim;
+    x->carrier = r;
+    uint32_t fields_max = x->gate->generation->client_limits.fields_max;
+    x->request.fields.at = arena_get(&x->arena, fields_max * sizeof *x->request.fields.at);
+    x->request.fields.count_max = x->request.fields.at ? fields_max : 0;
+}
+
+static void request_close(struct request *r)
+{
+    struct exchange *x = &r->x;
+    if (r->conn->server->done)
+        r->conn->server->done(x);
+    exchange_release(x);
+    if (r->head)
+        lease_drop(r->head);
+}
+
+enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT };
+
+static enum next serve_one(struct http1_conn *c)
+{
+    struct request r;
+    size_t used = 0;
+    unsigned status = 0;
+    request_open(&r, c);
+    err e = read_head(&r, &used, &status);
+    if (e && !status) { /* gone before it had asked for anything */
+        exchange_release(&r.x);
+        return NEXT_CLOSE;
+    }
+    c->requests++;
+    if (e)
+        refuse(&r, status);
+    else
+        serve(&r, used);
+    bool broken = r.x.failed && r.started && r.x.answered_by.len == 0;
+    bool whole = !e && finish_body(&r);
+    bool close = r.close;
+    request_close(&r);
+    if (broken || io_failed(c->io))
+        return NEXT_ABORT; /* the client must not take a cut answer for a whole one */
+    if (!whole)
+        return NEXT_DISCARD;
+    if (close)
+        return NEXT_CLOSE;
+    return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
+}
+
+static void conn_run(void *arg)
+{
+    struct http1_conn *c = arg;
+    enum next next = NEXT_MORE;
+    while (next == NEXT_MORE)
+        next = serve_one(c);
+    if (next == NEXT_PARK) {
+        conn_park(c);
+        return;
+    }
+    if (next == NEXT_ABORT)
+        io_abort(c->io, true);
+    else
+        io_close(c->io, LINGER_US, next == NEXT_DISCARD);
+    conn_free(c);
+}

@@ -1,0 +1,222 @@
+/* proxy: the last link of every chain: asks a server, and another one where that is safe.
+ *
+ *   pick ─▶ connection ─▶ head (and body) ─▶ answer's head
+ *     ▲                                         │ failed
+ *     └── another server, if nothing was sent, or the method is idempotent and nothing was answered ◀┘ */
+#include "base/hash.h"
+#include "gate/gate.h"
+#include "gate/http1_client.h"
+#include "gate/service_open.h"
+#include "gate/upstream_shared.h"
+
+/* ---- what a gateway adds to a request ---- */
+
+struct known_fields {
+    const struct http_field *via, *forwarded, *x_forwarded_for;
+};
+
+static struct known_fields find_known(const struct http_fields *f)
+{
+    struct known_fields k = { 0 };
+    for (uint32_t i = 0; i < f->count; i++) {
+        const struct http_field *at = &f->at[i];
+        if (at->flags & FIELD_REMOVED)
+            continue;
+        if (at->id == FIELD_VIA)
+            k.via = at;
+        else if (at->id == FIELD_FORWARDED)
+            k.forwarded = at;
+        else if (at->id == FIELD_X_FORWARDED_FOR)
+            k.x_forwarded_for = at;
+    }
+    return k;
+}
+
+/* "old, new": a list field grows at its end. Only its last line is looked at: earlier ones stay before it. */
+static err append(struct exchange *x, const struct http_field *old, struct bytes name, struct bytes value)
+{
+    struct http_fields *f = &x->request.fields;
+    if (!old)
+        return http_fields_add(f, &x->arena, name, value);
+    struct bytes both =
+        arena_print(&x->arena, "%.*s, %.*s", BYTES_ARG(http_field_value(old)), BYTES_ARG(value));
+    if (!both.ptr)
+        return ERR_LIMIT;
+    struct http_field *changed = &f->at[old - f->at];
+    changed->value = both.ptr;
+    changed->value_len = (uint32_t)both.len;
+    return OK;
+}
+
+static err add_forwarded(struct exchange *x, const struct http_field *old, struct bytes ip)
+{
+    bool v6 = bytes_index(ip, ':') < ip.len;
+    struct bytes value = arena_print(
+        &x->arena, v6 ? "for=\"[%.*s]\";host=\"%.*s\";proto=%s" : "for=%.*s;host=\"%.*s\";proto=%s",
+        BYTES_ARG(ip), BYTES_ARG(x->request.authority), x->scheme);
+    return value.ptr ? append(x, old, BYTES("Forwarded"), value) : ERR_LIMIT;
+}
+
+static err add_x_forwarded(struct exchange *x, const struct http_field *old, struct bytes ip)
+{
+    struct http_fields *f = &x->request.fields;
+    err e = append(x, old, BYTES("X-Forwarded-For"), ip);
+    http_fields_remove_id(f, FIELD_X_FORWARDED_PROTO);
+    http_fields_remove_id(f, FIELD_X_FORWARDED_HOST);
+    if (!e)
+        e = http_fields_add(f, &x->arena, BYTES("X-Forwarded-Proto"), bytes_from(x->scheme));
+    if (!e && x->request.authority.len)
+        e = http_fields_add(f, &x->arena, BYTES("X-Forwarded-Host"), x->request.authority);
+    return e;
+}
+
+static err add_fields(struct exchange *x)
+{
+    const struct gate_conf *conf = x->gate->generation->conf;
+    struct http_fields *f = &x->request.fields;
+    struct known_fields known = find_known(f);
+    err e = OK;
+    /* first what changes fields in place: adding may move them */
+    if (conf->via)
+        e = append(x, known.via, BYTES("Via"),
+                   x->request.version_minor ? BYTES("1.1 weir") : BYTES("1.0 weir"));
+    if (!e && x->client && (conf->x_forwarded || conf->forwarded)) {
+        char text[ADDR_TEXT_BYTES_MAX];
+        struct bytes ip = { text, addr_print_ip(x->client, text) };
+        ip = arena_copy(&x->arena, ip);
+        if (!ip.ptr)
+            return ERR_LIMIT;
+        if (conf->forwarded)
+            e = add_forwarded(x, find_known(f).forwarded, ip);
+        if (!e && conf->x_forwarded)
+            e = add_x_forwarded(x, find_known(f).x_forwarded_for, ip);
+    }
+    if (!e && x->request_id.len) {
+        http_fields_remove_id(f, FIELD_X_REQUEST_ID);
+        e = http_fields_add(f, &x->arena, BYTES("X-Request-Id"), x->request_id);
+    }
+    return e;
+}
+
+/* ---- one connection ---- */
+
+static void proxied_close(struct body *b)
+{
+    struct upstream_conn *c = container_of(b, struct upstream_conn, body.body);
+    struct server *server = c->server;
+    bool reusable = http1_client_finish(c);
+    server->active--;
+    upstream_give(c, server->service->conf, reusable);
+}
+
+static const struct body_ops proxied_ops = {
+    .pull = http1_body_pull,
+    .give = http1_body_give,
+    .raw = http1_body_raw,
+    .moved = http1_body_moved,
+    .close = proxied_close,
+};
+
+/* May it be asked a second time? RFC 9110 9.2.2. */
+static bool may_repeat(const struct exchange *x, const struct attempt *a)
+{
+    if (!x->replayable || a->answered || x->request_failed)
+        return false;
+    return !a->sent || http_method_is_idempotent(x->request.method);
+}
+
+static err on_connection(struct exchange *x, struct server *server, bool fresh, struct attempt *a,
+                         bool *ret_reused, bool *ret_connecting)
+{
+    struct upstream_conn *c;
+    *ret_reused = false;
+    err e = upstream_take(server->upstream, x->service->conf, fresh, x->deadline_us, &c, ret_connecting);
+    if (e)
+        return e;
+    *ret_connecting = false;
+    *ret_reused = c->reused;
+    c->server = server;
+    e = http1_client_exchange(c, x, a);
+    if (e) {
+        http1_client_finish(c);
+        upstream_give(c, x->service->conf, false);
+        return e;
+    }
+    c->body.body.ops = &proxied_ops;
+    x->response_body = &c->body.body;
+    if (x->response.status == 101)
+        x->tunnel = c->io;
+    return OK;
+}
+
+/* A kept connection that its server has just closed says nothing about the server: a fresh one decides. */
+static bool was_stale(err e, bool reused, const struct exchange *x, const struct attempt *a)
+{
+    return reused && (e == ERR_CLOSED || e == ERR_RESET) && may_repeat(x, a);
+}
+
+static err on_server(struct exchange *x, struct server *server, struct attempt *a, bool *ret_connecting)
+{
+    bool reused = true;
+    err e = ERR_CLOSED;
+    *ret_connecting = false;
+    if (upstream_shared_suits(x)) {
+        e = upstream_shared_exchange(server->upstream, x, server, a, ret_connecting);
+        if (!e || *ret_connecting || !was_stale(e, true, x, a))
+            return e;
+        *a = (struct attempt){ 0 };
+    }
+    e = on_connection(x, server, false, a, &reused, ret_connecting);
+    if (!was_stale(e, reused, x, a))
+        return e;
+    *a = (struct attempt){ 0 };
+    return on_connection(x, server, true, a, &reused, ret_connecting);
+}
+
+/* ---- one request ---- */
+
+/* Did the server fail, or was it us or the client? */
+static bool is_servers_fault(err e, const struct exchange *x, bool connecting)
+{
+    if (x->request_failed || e == ERR_CANCELLED)
+        return false;
+    return connecting || e != ERR_LIMIT;
+}
+
+err proxy_handle(struct exchange *x)
+{
+    const struct service_conf *conf = x->service->conf;
+    struct pick p = { .now_us = worker_now_us() };
+    err e = OK;
+    if (x->attempts == 0) {
+        uint64_t us = deadline_in_ms(conf->timeout_ms);
+        x->deadline_us = us < x->deadline_us ? us : x->deadline_us;
+        e = add_fields(x);
+        if (e)
+            return e;
+    }
+    e = ERR_UNAVAILABLE;
+    for (int64_t tries = 0; tries < conf->tries_max; tries++) {
+        struct attempt a = { 0 };
+        bool connecting;
+        struct server *server = service_pick(x->service, &p);
+        if (!server)
+            return e;
+        x->server = server;
+        x->attempts++;
+        server->active++;
+        e = on_server(x, server, &a, &connecting);
+        if (!e) {
+            server_succeeded(server);
+            return OK;
+        }
+        server->active--;
+        if (is_servers_fault(e, x, connecting))
+            server_failed(server);
+        if (!may_repeat(x, &a) || worker_now_us() >= x->deadline_us)
+            return e;
+        p.tried[p.tried_count++] = server->index;
+        p.now_us = worker_now_us();
+    }
+    return e;
+}

@@ -1,0 +1,100 @@
+#include "gate/service.h"
+
+#include "base/mem.h"
+#include "gate/gate.h"
+#include "gate/registry.h"
+#include "gate/service_open.h"
+#include "gate/upstream.h"
+
+/* After so many failures in a row a server rests: 1 s, then 2, 4 ... at most 30. (Ejection by error ratio
+ * against the others is outlier's; this only keeps requests from a server that is plainly gone.) */
+#define FAILURES_MAX 3
+#define EJECT_MS 1000
+#define EJECT_SHIFT_MAX 5
+#define EJECT_MS_MAX 30000
+
+static err open_server(struct service *s, uint32_t i, const struct server_conf *conf, const struct addr *addr)
+{
+    struct server *server = &s->servers[i];
+    server->addr = *addr;
+    server->weight = (uint32_t)conf->weight;
+    server->index = i;
+    server->service = s;
+    s->servers_count = i + 1;
+    server->shared = server_shared_get(s->name, addr);
+    if (!server->shared)
+        return ERR_MEMORY;
+    server->upstream = upstream_get(s->name, addr, &s->conf->tcp);
+    return server->upstream ? OK : ERR_MEMORY;
+}
+
+err service_open(struct service *s, struct gate *g, const struct service_conf *conf, const struct addr *addrs,
+                 struct diag *reterr)
+{
+    s->name = conf->name;
+    s->conf = conf;
+    s->gate = g;
+    s->servers = mem_get(conf->servers.count * sizeof *s->servers);
+    if (!s->servers)
+        return ERR_MEMORY;
+    for (uint32_t i = 0; i < conf->servers.count; i++) {
+        err e = open_server(s, i, (const struct server_conf *)conf->servers.items + i, &addrs[i]);
+        if (e)
+            return e;
+    }
+    const struct balancer *b = balancer_registry[conf->balance.index];
+    if (b->open) {
+        err e = b->open(conf->balance.conf, s->servers, s->servers_count, &s->balancer_state, reterr);
+        if (e)
+            return e;
+    }
+    s->balancer = b;
+    return OK;
+}
+
+void service_close(struct service *s)
+{
+    if (s->balancer && s->balancer->close)
+        s->balancer->close(s->balancer_state);
+    for (uint32_t i = 0; i < s->servers_count; i++) {
+        if (s->servers[i].upstream)
+            upstream_put(s->servers[i].upstream);
+        server_shared_drop(s->servers[i].shared);
+    }
+    mem_free(s->servers);
+}
+
+struct server *service_pick(struct service *s, struct pick *p)
+{
+    uint32_t i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
+    if (i == UINT32_MAX && !p->any) {
+        p->any = true;
+        i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
+    }
+    return i == UINT32_MAX ? NULL : &s->servers[i];
+}
+
+void server_succeeded(struct server *s)
+{
+    struct server_shared *shared = s->shared;
+    /* written only when it changes: all workers read this cache line for each request */
+    if (atomic_load_explicit(&shared->failures, memory_order_relaxed))
+        atomic_store_explicit(&shared->failures, 0, memory_order_relaxed);
+    if (atomic_load_explicit(&shared->ejections, memory_order_relaxed))
+        atomic_store_explicit(&shared->ejections, 0, memory_order_relaxed);
+}
+
+void server_failed(struct server *s)
+{
+    struct server_shared *shared = s->shared;
+    uint32_t failures = atomic_fetch_add_explicit(&shared->failures, 1, memory_order_relaxed) + 1;
+    uint64_t now_us = worker_now_us();
+    if (failures < FAILURES_MAX ||
+        atomic_load_explicit(&shared->ejected_until_us, memory_order_relaxed) > now_us)
+        return;
+    uint32_t times = atomic_fetch_add_explicit(&shared->ejections, 1, memory_order_relaxed);
+    uint64_t ms = (uint64_t)EJECT_MS << (times < EJECT_SHIFT_MAX ? times : EJECT_SHIFT_MAX);
+    if (ms > EJECT_MS_MAX)
+        ms = EJECT_MS_MAX;
+    atomic_store_explicit(&shared->ejected_until_us, now_us + ms * 1000, memory_order_relaxed);
+}

@@ -1,0 +1,16 @@
+/* service_open: what the gate alone does with services. service.h is for everybody. */
+#pragma once
+#include "gate/service.h"
+
+struct service_conf;
+struct diag;
+
+/* On failure what was opened is still to be closed. */
+err service_open(struct service *s, struct gate *g, const struct service_conf *conf, const struct addr *addrs,
+                 struct diag *reterr) CHECK_RESULT;
+void service_close(struct service *s);
+/* Asks the balancer; when nobody is well, among all (p->any). NULL: every server was tried. */
+struct server *service_pick(struct service *s, struct pick *p);
+/* It answered / could not be reached or did not answer: what server_is_well goes by besides health checks. */
+void server_succeeded(struct server *s);
+void server_failed(struct server *s);

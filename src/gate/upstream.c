@@ -1,0 +1,232 @@
+#include "gate/upstream.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "base/pool.h"
+#include "gate/upstream_shared.h"
+
+/* This worker's upstreams and the objects they are made of. */
+static _Thread_local struct {
+    bool ready;
+    struct link all;
+    struct pool conns;
+} here;
+
+static void prepare(void)
+{
+    if (here.ready)
+        return;
+    list_init(&here.all);
+    pool_init(&here.conns, sizeof(struct upstream_conn));
+    here.ready = true;
+}
+
+static struct upstream *find(struct bytes name)
+{
+    LIST_EACH (at, &here.all) {
+        struct upstream *u = container_of(at, struct upstream, link);
+        if (bytes_eq(u->name, name))
+            return u;
+    }
+    return NULL;
+}
+
+static size_t make_name(char *out, size_t size, struct bytes service, const struct addr *addr,
+                        const struct tcp_conf *tcp)
+{
+    char text[ADDR_TEXT_BYTES_MAX];
+    addr_print(addr, text);
+    int n = snprintf(out, size, "%.*s %s %d%d%d %llu %llu %llu %s", BYTES_ARG(service), text, tcp->nodelay,
+                     tcp->keepalive, tcp->fast_open, (unsigned long long)tcp->keepalive_idle_ms,
+                     (unsigned long long)tcp->send_buffer_bytes, (unsigned long long)tcp->recv_buffer_bytes,
+                     tcp->congestion.len ? tcp->congestion.ptr : "");
+    return (size_t)n < size ? (size_t)n : size - 1;
+}
+
+static void set_tcp(struct upstream *u, const struct tcp_conf *tcp)
+{
+    u->tcp = (struct tcp_options){
+        .nodelay = tcp->nodelay,
+        .keepalive = tcp->keepalive,
+        .fast_open = tcp->fast_open,
+        .keepalive_idle_ms = tcp->keepalive_idle_ms,
+        .send_buffer_bytes = tcp->send_buffer_bytes,
+        .recv_buffer_bytes = tcp->recv_buffer_bytes,
+        /* the name ends with it, and lives as long as the upstream does; the configuration does not */
+        .congestion = tcp->congestion.len ? u->name.ptr + u->name.len - tcp->congestion.len : NULL,
+    };
+}
+
+struct upstream *upstream_get(struct bytes service, const struct addr *addr, const struct tcp_conf *tcp)
+{
+    char name[sizeof((struct upstream *)0)->text];
+    prepare();
+    size_t len = make_name(name, sizeof name, service, addr, tcp);
+    struct upstream *u = find((struct bytes){ name, len });
+    if (!u) {
+        u = mem_get(sizeof *u);
+        if (!u)
+            return NULL;
+        memcpy(u->text, name, len + 1);
+        u->name = (struct bytes){ u->text, len };
+        u->addr = *addr;
+        set_tcp(u, tcp);
+        list_init(&u->idle);
+        list_init(&u->shared);
+        wait_queue_init(&u->waiting);
+        list_push_back(&here.all, &u->link);
+    }
+    u->holds++;
+    u->generations++;
+    return u;
+}
+
+static void drop_hold(struct upstream *u)
+{
+    if (--u->holds)
+        return;
+    list_remove(&u->link);
+    mem_free(u);
+}
+
+static void conn_end(struct upstream_conn *c)
+{
+    struct upstream *u = c->upstream;
+    io_close(c->io, 0, false);
+    pool_give(&here.conns, c);
+    u->connections--;
+    wait_queue_wake_one(&u->waiting);
+    drop_hold(u);
+}
+
+static void close_all_idle(struct upstream *u)
+{
+    struct link *l;
+    upstream_shared_close_idle(u);
+    while ((l = list_pop_front(&u->idle))) {
+        struct upstream_conn *c = container_of(l, struct upstream_conn, link);
+        u->idle_count--;
+        io_unpark(c->io);
+        conn_end(c);
+    }
+}
+
+void upstream_put(struct upstream *u)
+{
+    must(u->generations > 0);
+    if (--u->generations == 0)
+        close_all_idle(u);
+    drop_hold(u);
+}
+
+void upstream_close_idle(void)
+{
+    if (!here.ready)
+        return;
+    struct link *at = here.all.next;
+    while (at != &here.all) {
+        struct upstream *u = container_of(at, struct upstream, link);
+        at = at->next;
+        u->holds++; /* while its connections let go of it */
+        close_all_idle(u);
+        drop_hold(u);
+    }
+}
+
+/* An idle connection has something to say: it has ended, or its server speaks out of turn. Either way it
+ * goes. */
+static void idle_woke(void *owner, err why)
+{
+    (void)why;
+    struct upstream_conn *c = owner;
+    list_remove(&c->link);
+    c->upstream->idle_count--;
+    conn_end(c);
+}
+
+static struct upstream_conn *take_idle(struct upstream *u)
+{
+    struct link *l = list_pop_front(&u->idle);
+    if (!l)
+        return NULL;
+    struct upstream_conn *c = container_of(l, struct upstream_conn, link);
+    u->idle_count--;
+    io_unpark(c->io);
+    c->reused = true;
+    return c;
+}
+
+static err open_conn(struct upstream *u, const struct service_conf *conf, uint64_t deadline_us,
+                     struct upstream_conn **ret_conn)
+{
+    uint64_t connect_us = deadline_in_ms(conf->connect_timeout_ms);
+    struct io *io;
+    u->holds++;
+    u->connections++;
+    err e = tcp_connect(&u->addr, &u->tcp, connect_us < deadline_us ? connect_us : deadline_us, &io);
+    if (e) {
+        u->connections--;
+        wait_queue_wake_one(&u->waiting);
+        drop_hold(u);
+        return e;
+    }
+    struct upstream_conn *c = pool_take(&here.conns);
+    memset(c, 0, sizeof *c);
+    c->io = io;
+    c->upstream = u;
+    c->connected_us = worker_now_us();
+    *ret_conn = c;
+    return OK;
+}
+
+static err wait_turn(struct upstream *u, const struct service_conf *conf, uint64_t deadline_us)
+{
+    uint64_t wait_us = deadline_in_ms(conf->wait_timeout_ms);
+    if (u->waiting.count >= (uint64_t)conf->waiting_max)
+        return ERR_LIMIT;
+    err e = wait_queue_wait(&u->waiting, wait_us < deadline_us ? wait_us : deadline_us);
+    return e == ERR_TIMEOUT ? ERR_LIMIT : e;
+}
+
+err upstream_take(struct upstream *u, const struct service_conf *conf, bool fresh, uint64_t deadline_us,
+                  struct upstream_conn **ret_conn, bool *ret_connecting)
+{
+    *ret_connecting = false;
+    for (;;) {
+        struct upstream_conn *c = fresh ? NULL : take_idle(u);
+        if (c) {
+            *ret_conn = c;
+            return OK;
+        }
+        if (u->connections < (uint64_t)conf->connections_max) {
+            *ret_connecting = true;
+            return open_conn(u, conf, deadline_us, ret_conn);
+        }
+        if (fresh && u->idle_count) { /* make room: one that rests for one that is new */
+            conn_end(take_idle(u));
+            continue;
+        }
+        err e = wait_turn(u, conf, deadline_us);
+        if (e)
+            return e;
+    }
+}
+
+void upstream_give(struct upstream_conn *c, const struct service_conf *conf, bool reusable)
+{
+    struct upstream *u = c->upstream;
+    c->x = NULL;
+    c->server = NULL;
+    if (!reusable || conf->upstream == UPSTREAM_CLOSE || !u->generations || io_peer_ended(c->io) ||
+        io_failed(c->io) || io_peek(c->io).len || u->idle_count >= (uint64_t)conf->idle_max) {
+        conn_end(c);
+        return;
+    }
+    list_push_front(&u->idle, &c->link);
+    u->idle_count++;
+    io_park(c->io, idle_woke, c, deadline_in_ms(conf->idle_timeout_ms));
+    if (u->waiting.count)
+        wait_queue_wake_one(&u->waiting);
+}

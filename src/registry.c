@@ -1,0 +1,24 @@
+#include "gate/registry.h"
+
+#define FILTER(name) extern const struct filter name##_filter;
+#define BALANCER(name) extern const struct balancer name##_balancer;
+#define SERVICE_MODULE(name) extern const struct service_module name##_module;
+#include "modules.def"
+
+const struct filter *const filter_registry[] = {
+#define FILTER(name) &name##_filter,
+#include "modules.def"
+    NULL,
+};
+
+const struct balancer *const balancer_registry[] = {
+#define BALANCER(name) &name##_balancer,
+#include "modules.def"
+    NULL,
+};
+
+const struct service_module *const service_module_registry[] = {
+#define SERVICE_MODULE(name) &name##_module,
+#include "modules.def"
+    NULL,
+};

@@ -1,0 +1,142 @@
+"""The program under test, one running instance of it."""
+import ctypes
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import textwrap
+from pathlib import Path
+
+from lib import client
+from lib.ports import free_port, listening
+from lib.process import Process, wait_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BINARY = Path(os.environ.get("WEIR_BINARY", ROOT / "build" / "weir"))
+BUILD = BINARY.parent
+LOOP = os.environ.get("WEIR_LOOP", "auto")
+BUGS = re.compile(r"weir: bug:|AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:")
+
+
+def uring_usable():
+    """Whether this kernel (or container) lets us have an io_uring."""
+    if platform.machine() not in ("x86_64", "aarch64"):
+        return False
+    params = ctypes.create_string_buffer(120)
+    fd = ctypes.CDLL(None, use_errno=True).syscall(425, 8, params)
+    if fd < 0:
+        return False
+    os.close(fd)
+    return True
+
+
+def run(*args, timeout=30):
+    """One command to its end: .returncode, .stdout, .stderr."""
+    return subprocess.run([str(BINARY), *map(str, args)], capture_output=True, text=True, timeout=timeout)
+
+
+class Weir(Process):
+    """conf: YAML. `listen`, `admin`, `access_log` and `workers` are added where it does not say them."""
+
+    def __init__(self, folder, conf, loop=LOOP, args=(), env=None, ready=True):
+        self.folder = folder
+        self.port = free_port()
+        self.admin_port = free_port()
+        self.conf_path = folder / "weir.yaml"
+        self.access_path = folder / "access.log"
+        self.status_expected = 0
+        self.write_conf(conf)
+        command = [BINARY, "run", "-c", self.conf_path]
+        if loop != "auto":
+            command += ["--loop", loop]
+        super().__init__([*command, *args], folder / "weir.log",
+                         env={"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1", **os.environ, **(env or {})})
+        if ready:
+            self.wait_ready()
+
+    def write_conf(self, conf):
+        text = textwrap.dedent(conf)
+        extra = {
+            "listen": f'["127.0.0.1:{self.port}"]',
+            "admin": f"127.0.0.1:{self.admin_port}",
+            "access_log": self.access_path,
+            "workers": 2,
+        }
+        for key, value in extra.items():
+            if not re.search(rf"^{key}:", text, re.M):
+                text = f"{key}: {value}\n{text}"
+        # whole or not at all: a reload may read it at any moment
+        new = self.conf_path.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.conf_path)
+        self.waits_for = [p for p in (self.port, self.admin_port) if f":{p}" in text]
+
+    def wait_ready(self, seconds=15):
+        wait_until(lambda: not self.running or all(map(listening, self.waits_for)), seconds,
+                   f"weir listens on {self.waits_for}")
+        assert self.running, f"weir ended at once, status {self.child.returncode}:\n{self.log()}"
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self, **options):
+        return client.Client(self.port, **options)
+
+    def get(self, path="/", headers=()):
+        """On a connection of its own."""
+        return self.request("GET", path, headers)
+
+    def request(self, method="GET", path="/", headers=(), body=None):
+        with self.connect() as c:
+            return c.request(method, path, headers, body)
+
+    def raw(self, data, timeout=client.TIMEOUT_S):
+        """Sends data; all that comes until weir closes."""
+        return client.raw(self.port, data, timeout)
+
+    def admin(self, path):
+        with client.Client(self.admin_port) as c:
+            return c.get(path)
+
+    def metrics(self):
+        """{'name{label="x"}': value}"""
+        lines = self.admin("/metrics").text.splitlines()
+        return {k: float(v) for k, _, v in (line.rpartition(" ") for line in lines if line and line[0] != "#")}
+
+    def metric(self, name, **labels):
+        """The sum of all series of that name that have these labels."""
+        wanted = [f'{k}="{v}"' for k, v in labels.items()]
+        return sum(value for key, value in self.metrics().items()
+                   if key.partition("{")[0] == name and all(w in key for w in wanted))
+
+    def access(self):
+        """The access log's lines, parsed."""
+        if not self.access_path.exists():
+            return []
+        return [json.loads(line) for line in self.access_path.read_text().splitlines()]
+
+    def reload(self, conf=None, done="reload", seconds=10):
+        """SIGHUP, with a new configuration if one is given; until a new line of the log says `done`."""
+        if conf is not None:
+            self.write_conf(conf)
+        before = len(self.log())
+        self.signal(signal.SIGHUP)
+        wait_until(lambda: done in self.log()[before:], seconds, f"{done!r} in the log:\n{self.log()}")
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def rss_kib(self):
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())[1])
+
+    def finish(self):
+        """At the end of each test: it stops cleanly, and no sanitizer and no must() had anything to say."""
+        killed = not self.running and self.child.returncode == -signal.SIGKILL
+        status = self.stop(20)
+        if bugs := BUGS.search(self.log()):
+            raise AssertionError(f"{bugs[0]} in the log:\n{self.log()[-20000:]}")
+        if not killed:
+            assert status == self.status_expected, f"weir ended with {status}:\n{self.log()[-5000:]}"
