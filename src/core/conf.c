@@ -110,9 +110,9 @@ static err switchable(struct conf_parse *p, const struct conf_struct *s, const s
         return OK;
     struct conf_node empty = empty_mapping(n->mark);
     bool on = is_word(n, BYTES("on")) || is_word(n, BYTES("true"));
-    if (on && !conf_has_required(s))
-        n = &empty;
-    return struct_new(p, s, n, ret_conf);
+    if (on && conf_has_required(s))
+        return conf_phrase_fail(p, s, n);
+    return struct_new(p, s, on ? &empty : n, ret_conf);
 }
 
 /* ---- modules */

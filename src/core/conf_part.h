@@ -88,6 +88,8 @@ err conf_list_new(struct conf_parse *p, size_t item_size, size_t count,
 /* A scalar against the phrases of s; marks what was given in seen. */
 err conf_phrase(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n, void *conf,
                 struct conf_seen *seen) CHECK_RESULT;
+/* Says that no phrase fits, and which there are. Always ERR_CONF. */
+err conf_phrase_fail(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n);
 
 /* A template cut in literals and fields, never two fields side by side. */
 #define CONF_PHRASE_PARTS_MAX 17

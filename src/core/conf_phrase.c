@@ -136,7 +136,7 @@ static err try_fill(struct conf_parse *p, const struct conf_struct *s, const str
     return e;
 }
 
-static err nothing_fits(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n)
+err conf_phrase_fail(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n)
 {
     char shapes[360] = "";
     size_t at = 0;
@@ -147,7 +147,8 @@ static err nothing_fits(struct conf_parse *p, const struct conf_struct *s, const
     struct conf_shown shown;
     conf_quote(&shown, n->text);
     if (n->text.len == 0)
-        return conf_fail(p, n->mark, "%s has no value%s%s", s->name, at ? "; write it as " : "", shapes);
+        return conf_fail(p, n->mark, "%s has no value%s%s%s", s->name, at ? "; write it as " : "", shapes,
+                         at ? ", or as a mapping" : "");
     if (at)
         return conf_fail(p, n->mark, "%s does not fit %s; write it as %s, or as a mapping", shown.text,
                          s->name, shapes);
@@ -163,14 +164,15 @@ static size_t fields_count(const struct fit *fit)
     return n;
 }
 
+/* Among the phrases that fit with the most fields, types decide; a shorter one never swallows what a longer
+ * one finds wrong ("{path}" would take "GET /x every 5y"). */
 err conf_phrase(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n, void *conf,
                 struct conf_seen *seen)
 {
     struct bytes text = bytes_trim(n->text);
-    struct fit closest = { .count = 0 };
-    size_t closest_fields = 0;
+    struct fit first = { .count = 0 };
     bool fits = false;
-    for (size_t fields = CONF_PHRASE_PARTS_MAX; fields-- > 0;) {
+    for (size_t fields = CONF_PHRASE_PARTS_MAX; fields-- > 0 && !fits;) {
         for (size_t i = 0; s->phrases && s->phrases[i]; i++) {
             struct fit fit;
             fit.count = conf_phrase_split(s->phrases[i], fit.parts);
@@ -179,11 +181,10 @@ err conf_phrase(struct conf_parse *p, const struct conf_struct *s, const struct 
             err e = try_fill(p, s, n, &fit, conf, seen);
             if (e != ERR_CONF)
                 return e;
-            if (!fits || fields > closest_fields)
-                closest = fit;
-            closest_fields = fields > closest_fields ? fields : closest_fields;
+            if (!fits)
+                first = fit;
             fits = true;
         }
     }
-    return fits ? fill(p, s, n, &closest, conf, seen) : nothing_fits(p, s, n);
+    return fits ? fill(p, s, n, &first, conf, seen) : conf_phrase_fail(p, s, n);
 }

@@ -147,9 +147,10 @@ static const struct conf_node *child_find(const struct conf_node *mapping, struc
 }
 
 /* A node that shares the children of another. */
-static err node_copy(struct builder *b, const struct conf_node *from, struct conf_node **ret_node)
+static err node_copy(struct builder *b, const struct conf_node *from, struct conf_mark at,
+                     struct conf_node **ret_node)
 {
-    err e = count_nodes(b, from->mark, from->weight);
+    err e = count_nodes(b, at, from->weight);
     if (e)
         return e;
     struct conf_node *n = arena_get(&b->p->scratch, sizeof *n);
@@ -172,7 +173,7 @@ static err merge_one(struct builder *b, struct conf_node *into, const struct con
             return conf_fail(b->p, from->mark, "a merge key (<<) gives more than %u settings",
                              MERGED_KEYS_MAX);
         struct conf_node *n;
-        err e = node_copy(b, c, &n);
+        err e = node_copy(b, c, from->mark, &n);
         if (e)
             return e;
         child_append(into, n);
@@ -365,7 +366,7 @@ static err on_alias(struct builder *b, const yaml_event_t *event)
         return conf_fail(b->p, at, "the alias *%s has no anchor (&%s) before it", conf_show(&shown, name),
                          conf_show(&shown, name));
     struct conf_node *n;
-    err e = node_copy(b, from, &n);
+    err e = node_copy(b, from, at, &n);
     if (e)
         return e;
     n->mark = at;

@@ -64,6 +64,7 @@ _Static_assert(sizeof(struct io) <= 192, "an idle connection is three cache line
 struct io_listener {
     int fd;
     bool accepting; /* the loop has it */
+    bool stopping;  /* accept_stop is at work */
     bool paused;
     void (*on_accept)(void *owner, struct io *io);
     void *owner;

@@ -3,6 +3,7 @@
  * A loop tells io.c what happened through io_input_changed, io_sent, io_ready and io_accepted
  * (io_internal.h). All calls: on the worker's thread. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/diag.h"
@@ -13,7 +14,7 @@
 #if __has_include(<linux/io_uring.h>)
 #include <linux/io_uring.h>
 #ifdef IORING_RECV_MULTISHOT
-#define WEIR_HAVE_URING 0
+#define WEIR_HAVE_URING 1
 #endif
 #endif
 #endif
@@ -58,4 +59,6 @@ struct loop_ops {
 extern const struct loop_ops loop_epoll;
 #if WEIR_HAVE_URING
 extern const struct loop_ops loop_uring;
+/* Really sets up a ring and receives over it; in words why not. */
+bool loop_uring_probe(char *ret_reason, unsigned reason_size);
 #endif

@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "gate/access_log.h"
+#include "gate/gate_metrics.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
 
@@ -87,6 +89,9 @@ static void gate_close(struct gate *g)
     }
     for (unsigned i = 0; i < g->services_count; i++)
         service_close(&g->services[i]);
+    if (g->unrouted)
+        service_metrics_close(g->unrouted);
+    mem_free(g->unrouted);
     mem_free(g->routes);
     mem_free(g->services);
     generation_drop(g->generation);
@@ -101,7 +106,10 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
     g->generation = generation;
     g->holds = 1;
     generation_hold(generation);
-    err e = open_services(g, reterr);
+    g->unrouted = mem_get(sizeof *g->unrouted);
+    err e = g->unrouted ? service_metrics_open(g->unrouted, BYTES("none")) : ERR_MEMORY;
+    if (!e)
+        e = open_services(g, reterr);
     if (!e)
         e = open_routes(g, reterr);
     if (e) {
@@ -209,4 +217,10 @@ void gate_serve(struct exchange *x)
         answer_request_body_failure(x, x->request_failed);
     else
         answer_failure(x, e);
+}
+
+void gate_done(struct exchange *x)
+{
+    service_metrics_count(x->service ? x->service->metrics : x->gate->unrouted, x);
+    access_log_exchange(x);
 }

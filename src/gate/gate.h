@@ -57,6 +57,7 @@ struct gate {
     unsigned routes_count, services_count;
     struct route *routes;     /* in the order of the file */
     struct service *services; /* in the order of the file */
+    struct service_metrics *unrouted;
 };
 
 /* Opens services, balancers and filters on this worker. */
@@ -67,5 +68,7 @@ struct gate *gate_current(void);
 void gate_hold(struct gate *g);
 void gate_drop(struct gate *g);
 
+/* Counts and logs an exchange that has ended. */
+void gate_done(struct exchange *x);
 /* Routes x and runs its chain; on return there is a response to be sent, in every case. */
 void gate_serve(struct exchange *x);

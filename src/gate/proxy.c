@@ -3,8 +3,8 @@
  *   pick ─▶ connection ─▶ head (and body) ─▶ answer's head
  *     ▲                                         │ failed
  *     └── another server, if nothing was sent, or the method is idempotent and nothing was answered ◀┘ */
-#include "base/hash.h"
 #include "gate/gate.h"
+#include "gate/gate_metrics.h"
 #include "gate/http1_client.h"
 #include "gate/service_open.h"
 #include "gate/upstream_shared.h"
@@ -205,6 +205,7 @@ err proxy_handle(struct exchange *x)
         x->server = server;
         x->attempts++;
         server->active++;
+        metric_inc(server->cells, UPSTREAM_REQUESTS);
         e = on_server(x, server, &a, &connecting);
         if (!e) {
             server_succeeded(server);

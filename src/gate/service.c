@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "gate/gate.h"
+#include "gate/gate_metrics.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
 #include "gate/upstream.h"
@@ -25,7 +26,9 @@ static err open_server(struct service *s, uint32_t i, const struct server_conf *
     if (!server->shared)
         return ERR_MEMORY;
     server->upstream = upstream_get(s->name, addr, &s->conf->tcp);
-    return server->upstream ? OK : ERR_MEMORY;
+    if (!server->upstream)
+        return ERR_MEMORY;
+    return server_metrics_open(s->name, server->shared->text, &server->metrics, &server->cells);
 }
 
 err service_open(struct service *s, struct gate *g, const struct service_conf *conf, const struct addr *addrs,
@@ -35,16 +38,20 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     s->conf = conf;
     s->gate = g;
     s->servers = mem_get(conf->servers.count * sizeof *s->servers);
-    if (!s->servers)
+    s->metrics = mem_get(sizeof *s->metrics);
+    if (!s->servers || !s->metrics)
         return ERR_MEMORY;
+    err e = service_metrics_open(s->metrics, s->name);
+    if (e)
+        return e;
     for (uint32_t i = 0; i < conf->servers.count; i++) {
-        err e = open_server(s, i, (const struct server_conf *)conf->servers.items + i, &addrs[i]);
+        e = open_server(s, i, (const struct server_conf *)conf->servers.items + i, &addrs[i]);
         if (e)
             return e;
     }
     const struct balancer *b = balancer_registry[conf->balance.index];
     if (b->open) {
-        err e = b->open(conf->balance.conf, s->servers, s->servers_count, &s->balancer_state, reterr);
+        e = b->open(conf->balance.conf, s->servers, s->servers_count, &s->balancer_state, reterr);
         if (e)
             return e;
     }
@@ -59,8 +66,12 @@ void service_close(struct service *s)
     for (uint32_t i = 0; i < s->servers_count; i++) {
         if (s->servers[i].upstream)
             upstream_put(s->servers[i].upstream);
+        metric_instance_free(s->servers[i].metrics);
         server_shared_drop(s->servers[i].shared);
     }
+    if (s->metrics)
+        service_metrics_close(s->metrics);
+    mem_free(s->metrics);
     mem_free(s->servers);
 }
 
@@ -87,6 +98,7 @@ void server_succeeded(struct server *s)
 void server_failed(struct server *s)
 {
     struct server_shared *shared = s->shared;
+    metric_inc(s->cells, UPSTREAM_FAILURES);
     uint32_t failures = atomic_fetch_add_explicit(&shared->failures, 1, memory_order_relaxed) + 1;
     uint64_t now_us = worker_now_us();
     if (failures < FAILURES_MAX ||

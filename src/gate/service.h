@@ -18,7 +18,9 @@ struct gate;
 struct balancer;
 struct upstream;
 struct exchange;
-struct metric_set;
+struct service_metrics;
+struct metric_instance;
+struct metric_cells;
 
 /* Of one server of one service, over all workers and reloads (found again by service and address). Whoever
  * learns something writes it; everybody reads it, relaxed: a request or two may still go the old way. */
@@ -38,8 +40,8 @@ struct server {
     struct server_shared *shared;
     struct upstream *upstream;
     struct service *service;
-    uint64_t *requests_total; /* metric cells of this worker */
-    uint64_t *failures_total;
+    struct metric_instance *metrics;
+    struct metric_cells *cells; /* of this worker */
 };
 
 struct service {
@@ -50,6 +52,7 @@ struct service {
     uint32_t servers_count;
     const struct balancer *balancer;
     void *balancer_state;
+    struct service_metrics *metrics;
 };
 
 /* Neither found down by a health check nor ejected. */

@@ -1,0 +1,231 @@
+#include "gate/listeners.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "core/io.h"
+#include "core/log.h"
+#include "gate/call.h"
+#include "gate/http1_server.h"
+#include "gate/process.h"
+#include "net/tcp.h"
+
+struct listener {
+    struct link link;
+    struct addr addr;
+    char name[512]; /* address and options: what makes it the same over a reload */
+    bool wanted, used;
+    unsigned count;
+    int *fds;                     /* one a worker */
+    struct io_listener **accepts; /* one a worker, made there */
+};
+
+static struct link all = { &all, &all };
+
+static void make_name(const struct listen_conf *l, char *out, size_t size)
+{
+    char text[ADDR_TEXT_BYTES_MAX];
+    const struct tcp_conf *t = &l->tcp;
+    addr_print(&l->address, text);
+    snprintf(out, size, "%s %lld %d%d%d %llu %llu %llu %s", text, (long long)l->backlog, t->nodelay,
+             t->keepalive, t->fast_open, (unsigned long long)t->keepalive_idle_ms,
+             (unsigned long long)t->send_buffer_bytes, (unsigned long long)t->recv_buffer_bytes,
+             t->congestion.len ? t->congestion.ptr : "");
+}
+
+static struct listener *find_name(const char *name)
+{
+    LIST_EACH (at, &all) {
+        struct listener *l = container_of(at, struct listener, link);
+        if (strcmp(l->name, name) == 0)
+            return l;
+    }
+    return NULL;
+}
+
+static struct listener *find_addr(const struct addr *a)
+{
+    LIST_EACH (at, &all) {
+        struct listener *l = container_of(at, struct listener, link);
+        if (addr_eq(&l->addr, a))
+            return l;
+    }
+    return NULL;
+}
+
+static void listener_free(struct listener *l, bool close_fds)
+{
+    for (unsigned i = 0; i < l->count && close_fds; i++)
+        close(l->fds[i]);
+    list_remove(&l->link);
+    mem_free(l->fds);
+    mem_free(l->accepts);
+    mem_free(l);
+}
+
+static err open_fds(struct listener *l, const struct listen_conf *conf, const struct listener *same_addr,
+                    unsigned workers, struct diag *reterr)
+{
+    const struct tcp_conf *t = &conf->tcp;
+    const struct tcp_options opts = {
+        .congestion = t->congestion.len ? t->congestion.ptr : NULL,
+        .nodelay = t->nodelay,
+        .keepalive = t->keepalive,
+        .fast_open = t->fast_open,
+        .keepalive_idle_ms = t->keepalive_idle_ms,
+        .send_buffer_bytes = t->send_buffer_bytes,
+        .recv_buffer_bytes = t->recv_buffer_bytes,
+        .backlog = (int)conf->backlog,
+    };
+    for (unsigned i = 0; i < workers; i++) {
+        int first = i ? l->fds[0] : same_addr ? same_addr->fds[0] : -1;
+        err e = first >= 0 ? tcp_listen_again(&conf->address, &opts, first, &l->fds[i], reterr)
+                           : tcp_listen(&conf->address, &opts, true, &l->fds[i], reterr);
+        if (e)
+            return e;
+        l->count = i + 1;
+    }
+    return OK;
+}
+
+static err open_one(const struct listen_conf *conf, const char *name, unsigned workers, struct diag *reterr)
+{
+    struct listener *l = mem_get(sizeof *l);
+    if (!l)
+        return ERR_MEMORY;
+    snprintf(l->name, sizeof l->name, "%s", name);
+    l->addr = conf->address;
+    l->wanted = true;
+    l->fds = mem_get(workers * sizeof *l->fds);
+    l->accepts = mem_get(workers * sizeof(void *));
+    const struct listener *same = find_addr(&conf->address);
+    err e = l->fds && l->accepts ? open_fds(l, conf, same, workers, reterr) : ERR_MEMORY;
+    list_push_back(&all, &l->link);
+    if (e)
+        listener_free(l, true);
+    return e;
+}
+
+err listeners_open(const struct conf_list *listen, unsigned workers, struct diag *reterr)
+{
+    LIST_EACH (at, &all)
+        container_of(at, struct listener, link)->wanted = false;
+    for (size_t i = 0; i < listen->count; i++) {
+        const struct listen_conf *conf = (const struct listen_conf *)listen->items + i;
+        char name[sizeof((struct listener *)0)->name];
+        make_name(conf, name, sizeof name);
+        struct listener *l = find_name(name);
+        if (l && l->wanted) {
+            diag_set(reterr, "listen: %s stands twice", name);
+            listeners_undo();
+            return ERR_CONF;
+        }
+        if (l) {
+            l->wanted = true;
+            continue;
+        }
+        err e = open_one(conf, name, workers, reterr);
+        if (e) {
+            listeners_undo();
+            return e;
+        }
+    }
+    return OK;
+}
+
+void listeners_undo(void)
+{
+    struct link *at = all.next;
+    while (at != &all) {
+        struct listener *l = container_of(at, struct listener, link);
+        at = at->next;
+        if (!l->used)
+            listener_free(l, true);
+    }
+}
+
+/* ---- on the workers ---- */
+
+struct per_worker {
+    struct listener *listener;
+    unsigned index;
+    err failed;
+};
+
+static void on_accept(void *owner, struct io *io)
+{
+    (void)owner;
+    http1_server_accept(process_http1_server(), io);
+}
+
+static void start_accepting(void *arg)
+{
+    struct per_worker *p = arg;
+    p->failed =
+        io_listen(p->listener->fds[p->index], on_accept, p->listener, &p->listener->accepts[p->index]);
+}
+
+static void stop_accepting(void *arg)
+{
+    struct per_worker *p = arg;
+    if (p->listener->accepts[p->index])
+        io_listener_close(p->listener->accepts[p->index], true);
+    else
+        close(p->listener->fds[p->index]);
+}
+
+static void use_one(struct listener *l, struct worker *const *workers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct per_worker p = { .listener = l, .index = i };
+        call_worker(workers[i], start_accepting, &p);
+        if (p.failed)
+            log_error("listener", "worker %u cannot accept on %s: %s", i, l->name, err_text(p.failed));
+    }
+    l->used = true;
+    char text[ADDR_TEXT_BYTES_MAX];
+    struct addr bound = { .len = sizeof bound.sock };
+    bool named = getsockname(l->fds[0], &bound.sock.any, &bound.len) == 0;
+    addr_print(named ? &bound : &l->addr, text);
+    log_info("listener", "listening address=%s", text);
+}
+
+static void close_one(struct listener *l, struct worker *const *workers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct per_worker p = { .listener = l, .index = i };
+        call_worker(workers[i], stop_accepting, &p);
+    }
+    bool again = false; /* another set of sockets of ours on the same path */
+    LIST_EACH (at, &all) {
+        struct listener *other = container_of(at, struct listener, link);
+        again |= other != l && addr_eq(&other->addr, &l->addr);
+    }
+    if (l->addr.sock.any.sa_family == AF_UNIX && !again)
+        unlink(l->addr.sock.local.sun_path);
+    listener_free(l, false);
+}
+
+void listeners_use(struct worker *const *workers, unsigned count)
+{
+    struct link *at;
+    for (at = all.next; at != &all; at = at->next) {
+        struct listener *l = container_of(at, struct listener, link);
+        if (!l->used)
+            use_one(l, workers, count);
+    }
+    at = all.next;
+    while (at != &all) {
+        struct listener *l = container_of(at, struct listener, link);
+        at = at->next;
+        if (!l->wanted)
+            close_one(l, workers, count);
+    }
+}
+
+void listeners_close(struct worker *const *workers, unsigned count)
+{
+    while (!list_empty(&all))
+        close_one(container_of(all.next, struct listener, link), workers, count);
+}

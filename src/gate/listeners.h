@@ -1,0 +1,18 @@
+/* listeners: the sockets of the process that take clients, one for each address and worker, kept over
+ * reloads. Control thread, from a fiber. */
+#pragma once
+#include "base/diag.h"
+#include "gate/gate_conf.h"
+
+struct listener;
+struct worker;
+
+/* Opens what the new configuration listens on and this process does not yet; nothing is accepted there before
+ * listeners_use. On failure nothing has changed. */
+err listeners_open(const struct conf_list *listen, unsigned workers, struct diag *reterr) CHECK_RESULT;
+/* Accepts on what listeners_open opened, and closes what the configuration names no more. */
+void listeners_use(struct worker *const *workers, unsigned count);
+/* Gives up what listeners_open opened. */
+void listeners_undo(void);
+/* Closes all (draining, stop). */
+void listeners_close(struct worker *const *workers, unsigned count);
