@@ -168,9 +168,7 @@ static bool loop_recv_stop(struct io *io)
 /* No buffer was left: it goes on when there are some again. */
 static void starve(struct uring_loop *loop, struct io *io)
 {
-    worker_this->no_buffers++;
-    if (loop->ring_wanted < RING_BUFFERS_MAX)
-        loop->ring_wanted *= 2;
+    worker_this->no_buffers++; /* size_ring sees an empty ring, and doubles it */
     if (io->flags & IO_STARVED)
         return;
     io->flags |= IO_STARVED;

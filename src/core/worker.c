@@ -201,7 +201,7 @@ static uint64_t time_to_wait_us(struct worker *w)
     if (next_us <= now_us)
         return 0;
     atomic_store(&w->asleep, true);
-    if (atomic_load(&w->mails) || atomic_load(&w->stop)) {
+    if (atomic_load(&w->mails) || (atomic_load(&w->stop) && !w->stop_seen)) {
         atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
         return 0;
     }
@@ -210,8 +210,9 @@ static uint64_t time_to_wait_us(struct worker *w)
 
 static bool is_over(struct worker *w)
 {
+    w->stop_seen = atomic_load(&w->stop);
     /* stop before mails: what was posted before worker_stop is run */
-    return atomic_load(&w->stop) && !atomic_load(&w->mails) && w->fibers.live_count == 0 && !w->ios.closing;
+    return w->stop_seen && !atomic_load(&w->mails) && w->fibers.live_count == 0 && !w->ios.closing;
 }
 
 static void turn(struct worker *w)

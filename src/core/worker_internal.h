@@ -36,6 +36,7 @@ struct worker {
     void *start_arg;
     struct worker *next; /* of all workers, for the debugger and the dump */
 
+    bool stop_seen; /* from here on the loop sleeps again: fibers may take a while to end */
     uint64_t turns, syscalls, no_buffers;
     _Atomic uint64_t lag_us_max;
 
