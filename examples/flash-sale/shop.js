@@ -7,7 +7,7 @@ const COLOURS = ["#2f6fde", "#0b8a6f", "#7a4fd0", "#a3487e", "#3d7d94", "#6b7a1f
 
 const at = (id) => document.getElementById(id);
 const results = [];
-const servers = new Map(); // name -> {colour, mark, left, times}
+const servers = new Map(); // name -> {colour, mark, left, times, failed}
 let sent = 0;
 
 // One request. Resolves whatever happens: a refusal is a result too.
@@ -52,10 +52,11 @@ function keep(result) {
     return;
   if (!servers.has(result.server)) {
     const digits = result.server.match(/\d+$/);
-    servers.set(result.server, { mark: digits ? digits[0].slice(-2) : result.server.slice(-1), times: [] });
+    servers.set(result.server, { mark: digits ? digits[0].slice(-2) : result.server.slice(-1), times: [], failed: 0 });
   }
   const server = servers.get(result.server);
   server.times.push(result.ms);
+  server.failed += result.status >= 500;
   if (result.left !== undefined)
     server.left = Math.min(server.left ?? Infinity, result.left);
   // Colours go by name, not by who answered first: they stay the same over reloads of the page.
@@ -112,8 +113,9 @@ function drawServers() {
     bar.style.cssText = `width:${(100 * s.times.length) / most}%;background:${s.colour}`;
     track.append(bar);
     const left = s.left === undefined ? "" : s.left === 0 ? ", sold out here" : `, ${s.left} left here`;
+    const failed = s.failed ? `, ${s.failed} failed` : "";
     row.append(element("span", "name", name), track, element("span", "count", s.times.length),
-               element("span", "more", `median ${inMs(part(s.times, 0.5))}${left}`));
+               element("span", "more", `median ${inMs(part(s.times, 0.5))}${left}${failed}`));
     return row;
   });
   if (rows.length)

@@ -1,6 +1,7 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/must.h"
 
@@ -13,6 +14,17 @@ void *mem_get(size_t size)
     if (fail_at && count >= fail_at)
         return NULL;
     return calloc(1, size ? size : 1);
+}
+
+void *mem_get_aligned(size_t size, size_t align)
+{
+    must(align && !(align & (align - 1)));
+    count++;
+    if ((fail_at && count >= fail_at) || size > SIZE_MAX - align)
+        return NULL;
+    size = (size + align - 1) & ~(align - 1);
+    void *memory = aligned_alloc(align, size ? size : align);
+    return memory ? memset(memory, 0, size) : NULL;
 }
 
 void *mem_must_get(size_t size)

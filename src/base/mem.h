@@ -9,6 +9,8 @@
 
 /* Zeroed. NULL when there is no memory. */
 void *mem_get(size_t size) __attribute__((malloc, warn_unused_result));
+/* The same at a multiple of align, a power of two: what must not share a cache line with others. */
+void *mem_get_aligned(size_t size, size_t align) __attribute__((malloc, warn_unused_result));
 void *mem_must_get(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
 void mem_free(void *memory);
 

@@ -19,6 +19,25 @@ static void gives_zeroed_memory(void **state)
     mem_free(NULL);
 }
 
+static void aligned_memory_is_aligned_and_zeroed(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size < 200; size += 33) {
+        unsigned char *memory = mem_get_aligned(size, 64);
+        assert_non_null(memory);
+        assert_int_equal((uintptr_t)memory % 64, 0);
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(memory[i], 0);
+        memset(memory, 0xff, size);
+        mem_free(memory);
+    }
+    assert_null(mem_get_aligned(SIZE_MAX - 10, 64));
+    mem_fail_at(1);
+    void *none = mem_get_aligned(64, 64);
+    mem_fail_at(0);
+    assert_null(none);
+}
+
 static void nothing_is_something(void **state)
 {
     (void)state;
@@ -72,9 +91,8 @@ static void other_threads_do_not_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_zeroed_memory),
-        cmocka_unit_test(nothing_is_something),
-        cmocka_unit_test(the_nth_and_all_after_fail),
+        cmocka_unit_test(gives_zeroed_memory),       cmocka_unit_test(aligned_memory_is_aligned_and_zeroed),
+        cmocka_unit_test(nothing_is_something),      cmocka_unit_test(the_nth_and_all_after_fail),
         cmocka_unit_test(other_threads_do_not_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

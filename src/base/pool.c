@@ -25,6 +25,7 @@ void pool_close(struct pool *p)
         mem_free(slab);
     }
     p->free = NULL;
+    p->taken = 0;
 }
 
 static void add_slab(struct pool *p)
@@ -45,6 +46,7 @@ void *pool_take(struct pool *p)
     if (!p->free)
         add_slab(p);
     void **object = p->free;
+    must(object);
     p->free = *object;
     p->taken++;
     return object;

@@ -3,6 +3,7 @@
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,6 +42,27 @@ static void on_worker(void (*fn)(void))
     err e = worker_run(&opts, test_main, &run, &d);
     if (e)
         fail_msg("worker_run: %s %s", err_name(e), d.text);
+}
+
+#define TEST(name)                        \
+    static void test_##name(void **state) \
+    {                                     \
+        (void)state;                      \
+        on_worker(name);                  \
+    }
+
+/* The same tests over each loop that is to be had. */
+static inline int run_both(const struct CMUnitTest *tests, size_t count)
+{
+    char reason[128];
+    test_loop = LOOP_EPOLL;
+    int failed = _cmocka_run_group_tests("epoll", tests, count, NULL, NULL);
+    if (loop_choose(LOOP_URING, reason, sizeof reason) != LOOP_URING) {
+        print_message("io_uring: skipped: %s\n", reason);
+        return failed;
+    }
+    test_loop = LOOP_URING;
+    return failed + _cmocka_run_group_tests("io_uring", tests, count, NULL, NULL);
 }
 
 static inline void pair_fds(int ret_fds[2])

@@ -452,7 +452,7 @@ void metrics_write(const struct metric_writer *w)
     must(registry.ready);
     LIST_EACH (at, &registry.groups) {
         const struct group_state *g = container_of(at, struct group_state, in_registry);
-        for (unsigned i = 0; i < g->table->count; i++)
+        for (unsigned i = 0; i < g->table->count && !list_empty(&g->instances); i++)
             put_metric(w, g, i);
     }
     pthread_mutex_unlock(&registry_mutex);
