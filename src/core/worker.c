@@ -134,17 +134,29 @@ void worker_end_of_turn(struct turn_hook *h)
     w->hooks_end = &h->next;
 }
 
-static void run_hooks(struct worker *w)
+void worker_on_end(struct turn_hook *h)
 {
-    struct turn_hook *h = w->hooks;
-    w->hooks = NULL;
-    w->hooks_end = &w->hooks;
+    struct worker *w = worker_this;
+    h->next = w->end_hooks ? w->end_hooks : h;
+    w->end_hooks = h;
+}
+
+static void run_list(struct turn_hook *h)
+{
     while (h) {
         struct turn_hook *next = h->next == h ? NULL : h->next;
         h->next = NULL;
         h->run(h);
         h = next;
     }
+}
+
+static void run_hooks(struct worker *w)
+{
+    struct turn_hook *h = w->hooks;
+    w->hooks = NULL;
+    w->hooks_end = &w->hooks;
+    run_list(h);
 }
 
 /* ---- arena chunks ---- */
@@ -238,6 +250,8 @@ static void worker_loop(struct worker *w)
     ios_abort_all(&w->ios);
     while (w->fibers.live_count || w->ios.count) /* what the kernel still has to let go of */
         turn(w);
+    run_list(w->end_hooks);
+    w->end_hooks = NULL;
 }
 
 /* ---- life ---- */
