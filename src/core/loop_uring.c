@@ -438,7 +438,8 @@ static void loop_turn(struct worker *w, uint64_t timeout_us)
         feed_starved(loop);
     uring_enter(&loop->ring, timeout_us && !loop->ring.stash_count, timeout_us);
     loop->messages_used = 0;
-    w->syscalls = loop->ring.enters;
+    w->syscalls += loop->ring.enters; /* there may have been more: the queue was full */
+    loop->ring.enters = 0;
     worker_slept(w);
     while (uring_cqe(&loop->ring, &cqe))
         complete(loop, &cqe);
