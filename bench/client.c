@@ -21,7 +21,6 @@
 #define FAILURES_MAX 1000u
 /* New connections come from so many loopback addresses in turn: one has 28,000 ports. */
 #define SOURCES 16u
-#define HOLD_IN_FLIGHT_MAX 64u
 
 struct client {
     struct serve_handle handle;
@@ -78,7 +77,7 @@ static int connect_from(struct clients *all)
     int fd = socket(target->sock.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    if (target->sock.any.sa_family != AF_UNIX)
+    if (target->sock.any.sa_family != AF_UNIX && !all->options.close)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (all->options.congestion)
         setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, all->options.congestion,
@@ -304,10 +303,10 @@ static const char *client_read(struct client *c, bool *ret_end)
     }
 }
 
+/* One at a time: what a proxy needs for a request in flight is not what an idle connection costs. */
 static void hold_more(struct clients *all)
 {
-    while (all->hold_opened < all->hold_wanted &&
-           all->hold_opened - all->hold_answered < HOLD_IN_FLIGHT_MAX) {
+    if (all->hold_opened < all->hold_wanted && all->hold_opened == all->hold_answered) {
         all->hold_opened++;
         client_begin(all, client_new(all));
     }

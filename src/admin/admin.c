@@ -43,7 +43,10 @@ static void get_config(struct exchange *x, struct text *t)
 
 static void get_index(struct exchange *x, struct text *t)
 {
-    text_add(t, BYTES("weir\n\n/metrics  for Prometheus\n/config   the configuration in force, defaults filled in\n"));
+    text_add(
+        t,
+        BYTES(
+            "weir\n\n/metrics  for Prometheus\n/config   the configuration in force, defaults filled in\n"));
     answer_text(x, t, BYTES("text/plain; charset=utf-8"));
 }
 

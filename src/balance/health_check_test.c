@@ -12,8 +12,8 @@ static void thresholds_count_results_in_a_row(void **state)
 {
     (void)state;
     /* + well, - not; what happens after each, with 2 to come back and 3 to go: D went down, U came up */
-    static const char results[] = "+--+---+-++-+---";
-    static const char changes[] = "......D...U....D";
+    static const char results[] = "+--+---+-++-+---+-+-+";
+    static const char changes[] = "......D...U....D.....";
     struct health h = { 0 };
     for (size_t i = 0; results[i]; i++) {
         const enum health_change change = health_step(&h, results[i] == '+', 2, 3);
@@ -217,7 +217,7 @@ static void tcp_checks(void)
     struct io_listener *listener;
     const struct addr at = origin_listen(&listener);
     struct server_shared *shared = server_shared_get(BYTES("shop"), &at);
-    void *checker = start_checking("health_check: {method: tcp, interval: 20ms, unhealthy: 2}", shared, at);
+    void *checker = start_checking("health_check: {method: tcp, interval: 50ms, unhealthy: 5}", shared, at);
     const unsigned asked = origin.asked;
     for (int i = 0; i < 2000 && origin.asked < asked + 3; i++)
         (void)!fiber_sleep_us(5000);
@@ -227,6 +227,11 @@ static void tcp_checks(void)
     assert_true(becomes(shared, 1));
     health_check_stop(checker);
     health_check_stop(start_checking("health_check: tcp", shared, at)); /* before its fiber has begun */
+    checker = start_checking("health_check: tcp every 1h", shared, at);
+    for (int i = 0; i < 2000 && !((struct checker *)checker)->scheduler; i++)
+        (void)!fiber_sleep_us(1000);
+    (void)!fiber_sleep_us(1500000); /* the first round is over: it sleeps for an hour */
+    health_check_stop(checker);
     assert_true(all_ends());
     server_shared_drop(shared);
 }

@@ -333,6 +333,32 @@ static void test_ping_pong(void **state)
     worker_join(w[1]);
 }
 
+/* ---- stopping ---- */
+
+static uint64_t turns_while_stopping;
+
+static void outlives_stop(void *arg)
+{
+    (void)arg;
+    uint64_t turns = worker_stats(worker_self()).turns;
+    must(fiber_sleep_us(50000) == OK);
+    turns_while_stopping = worker_stats(worker_self()).turns - turns;
+}
+
+static void stop_while_waiting(void)
+{
+    fiber_spawn(outlives_stop, NULL);
+    worker_stop(worker_self());
+}
+
+static void test_stop_waits_for_fibers(void **state)
+{
+    (void)state;
+    turns_while_stopping = 0;
+    on_worker(stop_while_waiting);
+    assert_true(turns_while_stopping > 0 && turns_while_stopping < 20); /* asleep, not spinning */
+}
+
 /* ---- turns ---- */
 
 static void hook_runs(struct turn_hook *h)
@@ -464,21 +490,14 @@ static void test_unsupported_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spawn_order),
-        cmocka_unit_test(test_wake_timeout_cancel),
-        cmocka_unit_test(test_wake_before_wait),
-        cmocka_unit_test(test_cancel_stays),
-        cmocka_unit_test(test_queue_order),
-        cmocka_unit_test(test_short_ones_share_a_stack),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_guard_page),
-        cmocka_unit_test(test_mail_from_threads),
-        cmocka_unit_test(test_ping_pong),
-        cmocka_unit_test(test_hooks),
-        cmocka_unit_test(test_timers_on_worker),
-        cmocka_unit_test(test_arenas),
-        cmocka_unit_test(test_dump_and_go_on),
-        cmocka_unit_test(test_dump_text),
+        cmocka_unit_test(test_spawn_order),           cmocka_unit_test(test_wake_timeout_cancel),
+        cmocka_unit_test(test_wake_before_wait),      cmocka_unit_test(test_cancel_stays),
+        cmocka_unit_test(test_queue_order),           cmocka_unit_test(test_short_ones_share_a_stack),
+        cmocka_unit_test(test_many_at_once),          cmocka_unit_test(test_guard_page),
+        cmocka_unit_test(test_mail_from_threads),     cmocka_unit_test(test_ping_pong),
+        cmocka_unit_test(test_stop_waits_for_fibers), cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_timers_on_worker),      cmocka_unit_test(test_arenas),
+        cmocka_unit_test(test_dump_and_go_on),        cmocka_unit_test(test_dump_text),
         cmocka_unit_test(test_unsupported_loop),
     };
     return run_both(tests, sizeof tests / sizeof *tests);

@@ -9,8 +9,9 @@
 #include "core/worker_internal.h"
 
 #define SLAB_BYTES (64 * 1024)
-#define SMALL_BYTES 4096 /* received pieces up to this are copied behind the last one, where there is room \
-                          */
+#define SMALL_BYTES                                                                        \
+    4096 /* received pieces up to this are copied behind the last one, where there is room \
+          */
 
 /* ---- life ---- */
 

@@ -110,11 +110,12 @@ void io_unpark(struct io *io);
 /* ---- listening ---- */
 
 struct io_listener;
-/* Takes over a listening socket. on_accept(owner, io) on the loop's stack for each connection. */
+/* Takes over a listening socket (and makes it non-blocking). on_accept(owner, io) for each connection: on the
+ * loop's stack, or on the caller's within io_listener_pause and io_listener_close. It must not block. */
 err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner,
               struct io_listener **ret_listener) CHECK_RESULT;
 /* Stops or goes on accepting: a worker that has reached its limit leaves connections in the kernel's queue.
- */
+ * What the kernel had accepted already is still handed over, within this call. */
 void io_listener_pause(struct io_listener *l, bool pause);
 /* Accepts what stands in the kernel's queue already, then closes (close_fd) or leaves the socket to its
  * owner. */

@@ -419,17 +419,6 @@ TEST(many_segments)
 
 /* ---- ends ---- */
 
-static void tcp_pair(struct io *ret_ios[2])
-{
-    struct addr at;
-    int l = listen_tcp(&at);
-    must(io_connect(tcp_socket(), &at, deadline_in_ms(5000), &ret_ios[0]) == OK);
-    int fd = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    must(fd >= 0);
-    ret_ios[1] = io_open(fd);
-    close(l);
-}
-
 static void close_lingers(void)
 {
     struct io *io[2];

@@ -96,6 +96,17 @@ static inline int tcp_socket(void)
     return fd;
 }
 
+static inline void tcp_pair(struct io *ret_ios[2])
+{
+    struct addr at;
+    int l = listen_tcp(&at);
+    must(io_connect(tcp_socket(), &at, deadline_in_ms(5000), &ret_ios[0]) == OK);
+    int fd = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    must(fd >= 0);
+    ret_ios[1] = io_open(fd);
+    close(l);
+}
+
 /* Reads exactly n bytes. */
 static inline void read_all(struct io *io, char *out, size_t n)
 {

@@ -168,9 +168,7 @@ static bool loop_recv_stop(struct io *io)
 /* No buffer was left: it goes on when there are some again. */
 static void starve(struct uring_loop *loop, struct io *io)
 {
-    worker_this->no_buffers++;
-    if (loop->ring_wanted < RING_BUFFERS_MAX)
-        loop->ring_wanted *= 2;
+    worker_this->no_buffers++; /* size_ring sees an empty ring, and doubles it */
     if (io->flags & IO_STARVED)
         return;
     io->flags |= IO_STARVED;
@@ -440,7 +438,8 @@ static void loop_turn(struct worker *w, uint64_t timeout_us)
         feed_starved(loop);
     uring_enter(&loop->ring, timeout_us && !loop->ring.stash_count, timeout_us);
     loop->messages_used = 0;
-    w->syscalls = loop->ring.enters;
+    w->syscalls += loop->ring.enters; /* there may have been more: the queue was full */
+    loop->ring.enters = 0;
     worker_slept(w);
     while (uring_cqe(&loop->ring, &cqe))
         complete(loop, &cqe);

@@ -134,17 +134,29 @@ void worker_end_of_turn(struct turn_hook *h)
     w->hooks_end = &h->next;
 }
 
-static void run_hooks(struct worker *w)
+void worker_on_end(struct turn_hook *h)
 {
-    struct turn_hook *h = w->hooks;
-    w->hooks = NULL;
-    w->hooks_end = &w->hooks;
+    struct worker *w = worker_this;
+    h->next = w->end_hooks ? w->end_hooks : h;
+    w->end_hooks = h;
+}
+
+static void run_list(struct turn_hook *h)
+{
     while (h) {
         struct turn_hook *next = h->next == h ? NULL : h->next;
         h->next = NULL;
         h->run(h);
         h = next;
     }
+}
+
+static void run_hooks(struct worker *w)
+{
+    struct turn_hook *h = w->hooks;
+    w->hooks = NULL;
+    w->hooks_end = &w->hooks;
+    run_list(h);
 }
 
 /* ---- arena chunks ---- */
@@ -201,7 +213,7 @@ static uint64_t time_to_wait_us(struct worker *w)
     if (next_us <= now_us)
         return 0;
     atomic_store(&w->asleep, true);
-    if (atomic_load(&w->mails) || atomic_load(&w->stop)) {
+    if (atomic_load(&w->mails) || (atomic_load(&w->stop) && !w->stop_seen)) {
         atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
         return 0;
     }
@@ -210,8 +222,9 @@ static uint64_t time_to_wait_us(struct worker *w)
 
 static bool is_over(struct worker *w)
 {
+    w->stop_seen = atomic_load(&w->stop);
     /* stop before mails: what was posted before worker_stop is run */
-    return atomic_load(&w->stop) && !atomic_load(&w->mails) && w->fibers.live_count == 0 && !w->ios.closing;
+    return w->stop_seen && !atomic_load(&w->mails) && w->fibers.live_count == 0 && !w->ios.closing;
 }
 
 static void turn(struct worker *w)
@@ -237,6 +250,8 @@ static void worker_loop(struct worker *w)
     ios_abort_all(&w->ios);
     while (w->fibers.live_count || w->ios.count) /* what the kernel still has to let go of */
         turn(w);
+    run_list(w->end_hooks);
+    w->end_hooks = NULL;
 }
 
 /* ---- life ---- */

@@ -69,6 +69,9 @@ struct turn_hook {
 };
 /* Once, at the end of this turn. A hook that is queued is not queued twice. */
 void worker_end_of_turn(struct turn_hook *h);
+/* Runs when this worker's loop has ended, with no fiber and no connection left: for what a module keeps in
+ * memory of the thread. Once each; from any code of this worker. */
+void worker_on_end(struct turn_hook *h);
 
 /* Chunks for request arenas: pooled blocks of this worker (larger ones from the heap). */
 extern const struct arena_source arena_worker;

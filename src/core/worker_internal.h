@@ -19,6 +19,7 @@ struct worker {
     struct buffers buffers;
     struct ios ios;
     struct turn_hook *hooks, **hooks_end;
+    struct turn_hook *end_hooks; /* the last one points at itself */
     struct chunk *chunks; /* pooled arena chunks */
     uint32_t chunk_count;
     uint64_t wall_offset_us; /* wall - now */
@@ -36,6 +37,7 @@ struct worker {
     void *start_arg;
     struct worker *next; /* of all workers, for the debugger and the dump */
 
+    bool stop_seen; /* from here on the loop sleeps again: fibers may take a while to end */
     uint64_t turns, syscalls, no_buffers;
     _Atomic uint64_t lag_us_max;
 

@@ -33,12 +33,13 @@ static struct {
     _Atomic uint64_t dropped;
     _Atomic uint64_t flush_us;
     bool running, stop, reopen;
-    int fd;
+    int fd;     /* the log thread's own while that runs */
+    int fd_new; /* what it shall go on with; -1: nothing */
     char path[4096];
     struct buffer *first, **last;
     size_t bytes; /* handed over and not yet written */
     pthread_t thread;
-} out = { .fd = -1 };
+} out = { .fd = -1, .fd_new = -1 };
 
 static _Thread_local struct {
     struct buffer *buffer;
@@ -71,6 +72,13 @@ static void write_all(int fd, const struct buffer *b)
     }
 }
 
+static void set_fd(int fd)
+{
+    if (out.fd >= 0)
+        close(out.fd);
+    out.fd = fd;
+}
+
 static void reopen_locked(void)
 {
     out.reopen = false;
@@ -80,8 +88,7 @@ static void reopen_locked(void)
                   strerror(errno));
         return;
     }
-    close(out.fd);
-    out.fd = fd;
+    set_fd(fd);
 }
 
 static void *run(void *arg)
@@ -89,6 +96,10 @@ static void *run(void *arg)
     (void)arg;
     pthread_mutex_lock(&lock);
     for (;;) {
+        if (out.fd_new >= 0) {
+            set_fd(out.fd_new);
+            out.fd_new = -1;
+        }
         if (out.reopen)
             reopen_locked();
         struct buffer *b = out.first;
@@ -139,9 +150,9 @@ err access_log_use(const struct access_log_conf *conf, struct diag *reterr)
         return ERR_CONF;
     }
     pthread_mutex_lock(&lock);
-    if (out.fd >= 0)
-        close(out.fd);
-    out.fd = fd;
+    if (out.fd_new >= 0)
+        close(out.fd_new);
+    out.fd_new = fd;
     snprintf(out.path, sizeof out.path, "%s", conf->path.ptr);
     err e = out.running ? OK : start_thread(reterr);
     pthread_mutex_unlock(&lock);
@@ -171,9 +182,7 @@ void access_log_close(void)
         pthread_join(out.thread, NULL);
         out.running = false;
     }
-    if (out.fd >= 0)
-        close(out.fd);
-    out.fd = -1;
+    set_fd(-1);
 }
 
 uint64_t access_log_dropped(void)
@@ -222,8 +231,8 @@ static char *put(char *at, struct bytes text)
     return at + text.len;
 }
 
-/* As the inside of a JSON string (RFC 8259 7). What is not ASCII is escaped byte by byte: nothing from outside
- * can break a line or an encoding. */
+/* As the inside of a JSON string (RFC 8259 7). What is not ASCII is escaped byte by byte: nothing from
+ * outside can break a line or an encoding. */
 static char *put_escaped(char *at, struct bytes text)
 {
     static const char hex[] = "0123456789abcdef";

@@ -1,6 +1,7 @@
 #include "gate/exchange.h"
 
-#include "base/hash.h"
+#include <time.h>
+
 #include "gate/filter.h"
 #include "gate/gate.h"
 
@@ -44,12 +45,42 @@ err exchange_on_end(struct exchange *x, void (*run)(struct exchange *x, void *ar
     return OK;
 }
 
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7), worked out once a second. */
+static struct bytes http_date(void)
+{
+    static _Thread_local time_t second;
+    static _Thread_local char text[32];
+    time_t now = (time_t)(worker_wall_us() / 1000000);
+    if (now != second) {
+        struct tm tm;
+        gmtime_r(&now, &tm);
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        second = now;
+    }
+    return bytes_from(text);
+}
+
+/* RFC 9110 6.6.1: who makes an answer dates it. The request's id lets a person find it in the log. */
+static err add_own_fields(struct exchange *x, struct bytes content_type)
+{
+    struct http_fields *f = &x->response.fields;
+    struct bytes date = arena_copy(&x->arena, http_date());
+    err e = date.ptr ? http_fields_add(f, &x->arena, BYTES("Date"), date) : ERR_LIMIT;
+    if (!e && content_type.len)
+        e = http_fields_add(f, &x->arena, BYTES("Content-Type"), content_type);
+    if (!e && x->request_id.len)
+        e = http_fields_add(f, &x->arena, BYTES("X-Request-Id"), x->request_id);
+    return e;
+}
+
 void exchange_answer(struct exchange *x, unsigned status, struct bytes content_type, struct bytes body,
                      struct bytes by)
 {
     body_close(x->response_body);
     x->response_body = NULL;
-    x->response = (struct http_response){ .status = status, .version_minor = 1, .keep_alive = true };
+    x->response = (struct http_response){
+        .status = status, .reason = http_reason(status), .version_minor = 1, .keep_alive = true
+    };
     x->answered_by = by;
     if (!body.len) {
         content_type = BYTES("text/plain; charset=utf-8");
@@ -58,8 +89,7 @@ void exchange_answer(struct exchange *x, unsigned status, struct bytes content_t
     struct body_memory *m = arena_get(&x->arena, sizeof *m);
     if (!m) /* no room even for words: the status alone has to do */
         return;
-    if (content_type.len &&
-        http_fields_add(&x->response.fields, &x->arena, BYTES("Content-Type"), content_type) != OK)
+    if (add_own_fields(x, content_type) != OK)
         return;
     x->response_body = body_memory_init(m, body);
     x->response.framing = body.len ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;

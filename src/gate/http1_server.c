@@ -25,6 +25,14 @@ struct http1_conn {
 };
 
 static _Thread_local struct pool conns;
+static _Thread_local struct turn_hook conns_end;
+
+static void end_pool(struct turn_hook *h)
+{
+    (void)h;
+    pool_close(&conns);
+    conns.object_bytes = 0;
+}
 
 /* One request of a connection, on the fiber's stack. */
 struct request {
@@ -43,12 +51,25 @@ static void conn_run(void *arg);
 
 /* ---- connections ---- */
 
+/* What does not fit waits in the kernel's queue, where it costs nothing. */
+static void look_at_room(struct http1_server *s)
+{
+    const struct gate *g = gate_current();
+    bool full = g && s->conns_count >= (uint64_t)g->generation->conf->client->connections_max;
+    if (full == s->full || !s->on_full)
+        return;
+    s->full = full;
+    s->on_full(full);
+}
+
 static void conn_free(struct http1_conn *c)
 {
     struct http1_server *s = c->server;
     list_remove(&c->link);
     pool_give(&conns, c);
     s->conns_count--;
+    if (s->full)
+        look_at_room(s);
     if (s->draining && s->conns_count == 0 && s->drained)
         s->drained(s);
 }
@@ -82,12 +103,16 @@ void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x)
 
 void http1_server_accept(struct http1_server *s, struct io *io)
 {
-    if (!conns.object_bytes)
+    if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct http1_conn));
+        conns_end.run = end_pool;
+        worker_on_end(&conns_end);
+    }
     struct http1_conn *c = pool_take(&conns);
     *c = (struct http1_conn){ .io = io, .server = s };
     list_push_back(&s->conns, &c->link);
     s->conns_count++;
+    look_at_room(s);
     conn_park(c);
 }
 

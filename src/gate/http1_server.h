@@ -19,6 +19,9 @@ struct http1_server {
     uint32_t conns_count;
     uint32_t parked_count;
     bool draining;
+    bool full;
+    /* Told when connections_max is reached, and when there is room again. May be NULL. */
+    void (*on_full)(bool full);
     /* The last connection ended while draining. May be NULL. */
     void (*drained)(struct http1_server *s);
 };

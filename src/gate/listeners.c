@@ -11,14 +11,20 @@
 #include "gate/process.h"
 #include "net/tcp.h"
 
+/* One socket that one worker accepts on. */
+struct accepting {
+    struct accepting *next;
+    struct io_listener *io;
+};
+
 struct listener {
     struct link link;
     struct addr addr;
     char name[512]; /* address and options: what makes it the same over a reload */
     bool wanted, used;
     unsigned count;
-    int *fds;                     /* one a worker */
-    struct io_listener **accepts; /* one a worker, made there */
+    int *fds;                    /* one a worker */
+    struct accepting *accepting; /* one a worker, filled there */
 };
 
 static struct link all = { &all, &all };
@@ -60,7 +66,7 @@ static void listener_free(struct listener *l, bool close_fds)
         close(l->fds[i]);
     list_remove(&l->link);
     mem_free(l->fds);
-    mem_free(l->accepts);
+    mem_free(l->accepting);
     mem_free(l);
 }
 
@@ -98,9 +104,9 @@ static err open_one(const struct listen_conf *conf, const char *name, unsigned w
     l->addr = conf->address;
     l->wanted = true;
     l->fds = mem_get(workers * sizeof *l->fds);
-    l->accepts = mem_get(workers * sizeof(void *));
+    l->accepting = mem_get(workers * sizeof *l->accepting);
     const struct listener *same = find_addr(&conf->address);
-    err e = l->fds && l->accepts ? open_fds(l, conf, same, workers, reterr) : ERR_MEMORY;
+    err e = l->fds && l->accepting ? open_fds(l, conf, same, workers, reterr) : ERR_MEMORY;
     list_push_back(&all, &l->link);
     if (e)
         listener_free(l, true);
@@ -153,6 +159,15 @@ struct per_worker {
     err failed;
 };
 
+/* Sockets that this worker accepts on. */
+static _Thread_local struct accepting *accepting_here;
+
+void listeners_full_here(bool full)
+{
+    for (struct accepting *a = accepting_here; a; a = a->next)
+        io_listener_pause(a->io, full);
+}
+
 static void on_accept(void *owner, struct io *io)
 {
     (void)owner;
@@ -162,17 +177,29 @@ static void on_accept(void *owner, struct io *io)
 static void start_accepting(void *arg)
 {
     struct per_worker *p = arg;
-    p->failed =
-        io_listen(p->listener->fds[p->index], on_accept, p->listener, &p->listener->accepts[p->index]);
+    struct accepting *a = &p->listener->accepting[p->index];
+    p->failed = io_listen(p->listener->fds[p->index], on_accept, p->listener, &a->io);
+    if (p->failed)
+        return;
+    a->next = accepting_here;
+    accepting_here = a;
+    if (process_http1_server()->full)
+        io_listener_pause(a->io, true);
 }
 
 static void stop_accepting(void *arg)
 {
     struct per_worker *p = arg;
-    if (p->listener->accepts[p->index])
-        io_listener_close(p->listener->accepts[p->index], true);
-    else
+    struct accepting *mine = &p->listener->accepting[p->index];
+    if (!mine->io) {
         close(p->listener->fds[p->index]);
+        return;
+    }
+    struct accepting **at = &accepting_here;
+    while (*at != mine)
+        at = &(*at)->next;
+    *at = mine->next;
+    io_listener_close(mine->io, true);
 }
 
 static void use_one(struct listener *l, struct worker *const *workers, unsigned count)

@@ -14,5 +14,7 @@ err listeners_open(const struct conf_list *listen, unsigned workers, struct diag
 void listeners_use(struct worker *const *workers, unsigned count);
 /* Gives up what listeners_open opened. */
 void listeners_undo(void);
+/* On a worker: its connections_max is reached, or there is room again. */
+void listeners_full_here(bool full);
 /* Closes all (draining, stop). */
 void listeners_close(struct worker *const *workers, unsigned count);

@@ -392,6 +392,9 @@ static bool handle_signal(int number)
     case SIGUSR1:
         access_log_reopen();
         return true;
+    case SIGUSR2: /* kept for the binary upgrade: must not kill meanwhile */
+        log_warn("process", "SIGUSR2: this weir has no binary upgrade yet");
+        return true;
     case SIGQUIT:
         everywhere(dump_here, NULL);
         dump_here(NULL);
@@ -437,6 +440,7 @@ static void worker_begin(void *arg)
 {
     (void)arg;
     http1_server_init(&http1, gate_serve, gate_done);
+    http1.on_full = listeners_full_here;
 }
 
 static err start_workers(enum loop_kind loop, struct diag *reterr)
@@ -467,7 +471,7 @@ static void raise_file_limit(void)
 
 static void block_signals(void)
 {
-    static const int taken[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT };
+    static const int taken[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT };
     sigset_t set;
     sigemptyset(&set);
     for (unsigned i = 0; i < sizeof taken / sizeof *taken; i++)

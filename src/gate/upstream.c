@@ -12,12 +12,22 @@ static _Thread_local struct {
     bool ready;
     struct link all;
     struct pool conns;
+    struct turn_hook end;
 } here;
+
+static void end_pool(struct turn_hook *h)
+{
+    (void)h;
+    pool_close(&here.conns);
+    here.ready = false;
+}
 
 static void prepare(void)
 {
     if (here.ready)
         return;
+    here.end.run = end_pool;
+    worker_on_end(&here.end);
     list_init(&here.all);
     pool_init(&here.conns, sizeof(struct upstream_conn));
     here.ready = true;

@@ -34,6 +34,14 @@ struct shared_turn {
 };
 
 static _Thread_local struct pool conns;
+static _Thread_local struct turn_hook conns_end;
+
+static void end_pool(struct turn_hook *h)
+{
+    (void)h;
+    pool_close(&conns);
+    conns.object_bytes = 0;
+}
 
 static const struct body_ops shared_body_ops;
 
@@ -132,8 +140,11 @@ static struct shared_conn *find_conn(struct upstream *u, const struct service_co
 
 static struct shared_conn *new_conn(struct upstream *u)
 {
-    if (!conns.object_bytes)
+    if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct shared_conn));
+        conns_end.run = end_pool;
+        worker_on_end(&conns_end);
+    }
     struct shared_conn *c = pool_take(&conns);
     memset(c, 0, sizeof *c);
     c->upstream = u;

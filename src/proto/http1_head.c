@@ -62,21 +62,6 @@ err http1_read_version(const char **pos, const char *end, uint8_t *ret_minor)
     return OK;
 }
 
-err http1_read_crlf(const char **pos, const char *end)
-{
-    const char *p = *pos;
-    if (p == end)
-        return ERR_AGAIN;
-    if (*p != '\r')
-        return ERR_SYNTAX;
-    if (p + 1 == end)
-        return ERR_AGAIN;
-    if (p[1] != '\n')
-        return ERR_SYNTAX;
-    *pos = p + 2;
-    return OK;
-}
-
 /* Names that Connection may hold besides the three words; bounds the work of looking for them. */
 #define NOMINATED_MAX 32
 
@@ -158,6 +143,20 @@ static err read_options(struct connection_reader *r, struct bytes value)
     return OK;
 }
 
+/* Nearly all say one of two things. */
+static err read_only_connection(struct connection_reader *r, struct bytes value)
+{
+    if (value.len == 10 && memcmp(value.ptr, "keep-alive", 10) == 0) {
+        r->options->keep_alive = true;
+        return OK;
+    }
+    if (value.len == 5 && memcmp(value.ptr, "close", 5) == 0) {
+        r->options->close = true;
+        return OK;
+    }
+    return read_options(r, value);
+}
+
 err http1_read_connection(struct http1_cut *cut, bool refuse_framing,
                           struct http1_connection_options *ret_options)
 {
@@ -166,7 +165,7 @@ err http1_read_connection(struct http1_cut *cut, bool refuse_framing,
     if (!http1_has(cut, FIELD_CONNECTION))
         return OK;
     if (!(cut->repeated & HTTP1_ID_BIT(FIELD_CONNECTION)))
-        return read_options(&r, http1_value_of(cut, FIELD_CONNECTION));
+        return read_only_connection(&r, http1_value_of(cut, FIELD_CONNECTION));
     for (uint32_t i = 0; i < cut->fields->count; i++) {
         const struct http_field *f = &cut->fields->at[i];
         err e = f->id == FIELD_CONNECTION ? read_options(&r, http_field_value(f)) : OK;

@@ -15,8 +15,6 @@ void http1_cut_open(struct http1_cut *cut, struct bytes in, const struct http1_l
  * once. OK moves *pos behind it. ERR_AGAIN; ERR_SYNTAX: no version at all; ERR_UNSUPPORTED: another version.
  */
 err http1_read_version(const char **pos, const char *end, uint8_t *ret_minor);
-/* "\r\n" */
-err http1_read_crlf(const char **pos, const char *end);
 
 struct http1_connection_options {
     bool close, keep_alive, upgrade;

@@ -36,3 +36,19 @@ _Static_assert(FIELD_COUNT <= 64, "sets of field ids are bits of a uint64_t");
      HTTP1_ID_BIT(FIELD_UPGRADE) | HTTP1_ID_BIT(FIELD_HTTP2_SETTINGS))
 
 extern const struct http1_scan *http1_scan;
+
+/* "\r\n" at *pos; OK moves *pos behind it. */
+static inline err http1_read_crlf(const char **pos, const char *end)
+{
+    const char *p = *pos;
+    if (p == end)
+        return ERR_AGAIN;
+    if (*p != '\r')
+        return ERR_SYNTAX;
+    if (p + 1 == end)
+        return ERR_AGAIN;
+    if (p[1] != '\n')
+        return ERR_SYNTAX;
+    *pos = p + 2;
+    return OK;
+}

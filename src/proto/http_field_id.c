@@ -23,7 +23,7 @@ static void add_name(unsigned id)
     struct http_name_words words = http_name_words_of(name.ptr, name.len);
     http_name_keys[id] =
         (struct http_name_key){ .want = words, .mask = http_name_words_of(mask, name.len), .len = name.len };
-    unsigned slot = http_name_slot(words, name.len);
+    unsigned slot = http_name_slot(name.ptr, name.len);
     while (http_name_slots[slot] != FIELD_OTHER)
         slot = (slot + 1) % HTTP_FIELD_SLOTS;
     http_name_slots[slot] = (uint8_t)id;

@@ -1,0 +1,667 @@
+/* The contract of core/io.h: resting, listening, splicing, tunnels, and what is scarce. Both loops. */
+#include <sys/resource.h>
+
+#include "core/io_test.h"
+
+/* ---- parking ---- */
+
+struct rest {
+    struct io *io;
+    struct fiber *waiter;
+    err why;
+    int wakes;
+};
+
+static void rest_wakes(void *owner, err why)
+{
+    struct rest *r = owner;
+    must(fiber_self() == NULL);
+    r->why = why;
+    r->wakes++;
+    fiber_wake(r->waiter);
+}
+
+static err park_and_wait(struct rest *r, struct io *io, uint64_t deadline_us)
+{
+    *r = (struct rest){ .io = io, .waiter = fiber_self() };
+    io_park(io, rest_wakes, r, deadline_us);
+    must(r->wakes == 0); /* never from within io_park */
+    must(fiber_wait(deadline_in_ms(5000)) == OK);
+    must(r->wakes == 1);
+    return r->why;
+}
+
+static void late_bytes(void *arg)
+{
+    must(fiber_sleep_us(3000) == OK);
+    send_text(arg, "morning");
+}
+
+static void late_end(void *arg)
+{
+    must(fiber_sleep_us(3000) == OK);
+    io_close(arg, 1000000, false);
+}
+
+static void late_reset(void *arg)
+{
+    must(fiber_sleep_us(3000) == OK);
+    io_abort(arg, true);
+}
+
+static void park_wakes(void)
+{
+    struct io *io[2];
+    struct rest r;
+    tcp_pair(io);
+    fiber_spawn(late_bytes, io[1]);
+    must(park_and_wait(&r, io[0], DEADLINE_NONE) == OK);
+    must(bytes_eq(io_peek(io[0]), BYTES("morning")));
+    must(park_and_wait(&r, io[0], DEADLINE_NONE) == OK); /* they are still there */
+    expect_text(io[0], "morning");
+    must(park_and_wait(&r, io[0], worker_now_us() + 3000) == ERR_TIMEOUT);
+    must(park_and_wait(&r, io[0], worker_now_us()) == ERR_TIMEOUT);
+    fiber_spawn(late_end, io[1]);
+    must(park_and_wait(&r, io[0], DEADLINE_NONE) == ERR_CLOSED);
+    must(park_and_wait(&r, io[0], DEADLINE_NONE) == ERR_CLOSED);
+    io_close(io[0], 0, false);
+
+    tcp_pair(io);
+    fiber_spawn(late_reset, io[1]);
+    must(park_and_wait(&r, io[0], DEADLINE_NONE) == ERR_RESET);
+    io_close(io[0], 0, false);
+}
+TEST(park_wakes)
+
+static void park_bytes_and_end_together(void)
+{
+    struct io *io[2];
+    struct rest r;
+    struct bytes b;
+    for (int i = 0; i < 20; i++) {
+        tcp_pair(io);
+        send_text(io[1], "bye");
+        io_close(io[1], 1000000, false);
+        if (i % 2)
+            must(fiber_sleep_us(2000) == OK);
+        must(park_and_wait(&r, io[0], DEADLINE_NONE) == OK);
+        expect_text(io[0], "bye");
+        must(park_and_wait(&r, io[0], DEADLINE_NONE) == ERR_CLOSED);
+        must(io_pull(io[0], DEADLINE_NONE, &b) == ERR_CLOSED);
+        io_close(io[0], 0, false);
+    }
+}
+TEST(park_bytes_and_end_together)
+
+static void unpark(void)
+{
+    struct io *io[2];
+    tcp_pair(io);
+    struct rest r = { .io = io[0], .waiter = fiber_self() };
+    io_park(io[0], rest_wakes, &r, worker_now_us() + 3000);
+    io_unpark(io[0]);
+    must(fiber_sleep_us(10000) == OK);
+    send_text(io[1], "here already");
+    must(fiber_sleep_us(5000) == OK);
+    io_park(io[0], rest_wakes, &r, DEADLINE_NONE);
+    io_unpark(io[0]); /* although the wake was due at the end of this turn */
+    fiber_yield();
+    fiber_yield();
+    must(r.wakes == 0);
+    expect_text(io[0], "here already");
+    /* parked when it is closed: no wake either */
+    io_park(io[0], rest_wakes, &r, worker_now_us() + 3000);
+    io_close(io[0], 0, false);
+    must(fiber_sleep_us(10000) == OK);
+    must(r.wakes == 0);
+    io_close(io[1], 0, false);
+}
+TEST(unpark)
+
+static void parked_output_goes_out(void)
+{
+    struct io *io[2];
+    tcp_pair(io);
+    struct rest r = { .io = io[0], .waiter = fiber_self() };
+    send_text(io[0], "answer");
+    io_park(io[0], rest_wakes, &r, DEADLINE_NONE);
+    expect_text(io[1], "answer");
+    io_unpark(io[0]);
+    io_close(io[0], 0, false);
+    io_close(io[1], 0, false);
+}
+TEST(parked_output_goes_out)
+
+static void stop_closes_parked(void)
+{
+    struct io *io[2];
+    static struct rest r;
+    tcp_pair(io);
+    r = (struct rest){ .io = io[0] };
+    io_park(io[0], rest_wakes, &r, DEADLINE_NONE);
+    io_park(io[1], rest_wakes, &r, deadline_in_ms(60000));
+    /* the worker stops now; on_worker returns only if it gets rid of them */
+}
+TEST(stop_closes_parked)
+
+/* ---- listening ---- */
+
+static unsigned accepted_count;
+static struct io *accepted_ios[4096];
+static struct fiber *accept_waiter;
+static unsigned accept_wanted;
+
+static void on_accept(void *owner, struct io *io)
+{
+    must(owner == &accepted_count);
+    accepted_ios[accepted_count++] = io;
+    if (accepted_count == accept_wanted)
+        fiber_wake(accept_waiter);
+}
+
+static struct io_listener *listen_counting(struct addr *ret_at)
+{
+    struct io_listener *l;
+    accepted_count = 0;
+    accept_waiter = fiber_self();
+    must(io_listen(listen_tcp(ret_at), on_accept, &accepted_count, &l) == OK);
+    return l;
+}
+
+static void wait_accepted(unsigned wanted)
+{
+    accept_wanted = wanted;
+    if (accepted_count < wanted)
+        must(fiber_wait(deadline_in_ms(10000)) == OK);
+    must(accepted_count == wanted);
+}
+
+static void close_accepted(void)
+{
+    while (accepted_count > 0)
+        io_close(accepted_ios[--accepted_count], 0, false);
+}
+
+static int connect_plainly(const struct addr *at)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(fd >= 0 && connect(fd, &at->sock.any, at->len) == 0);
+    return fd;
+}
+
+#define BURST 1000
+
+static void accept_burst(void)
+{
+    struct addr at;
+    static int fds[BURST];
+    struct io_listener *l = listen_counting(&at);
+    for (int i = 0; i < BURST; i++) {
+        fds[i] = connect_plainly(&at);
+        must(write(fds[i], &i, sizeof i) == sizeof i);
+    }
+    wait_accepted(BURST);
+    uint64_t sum = 0;
+    for (int i = 0; i < BURST; i++) {
+        int number;
+        read_all(accepted_ios[i], (char *)&number, sizeof number);
+        sum += (unsigned)number;
+    }
+    must(sum == BURST * (BURST - 1) / 2);
+    close_accepted();
+    while (worker_stats(worker_self()).connections > 0)
+        fiber_yield();
+    for (int i = 0; i < BURST; i++) {
+        char c;
+        must(read(fds[i], &c, 1) == 0); /* a FIN, no reset */
+        close(fds[i]);
+    }
+    io_listener_close(l, true);
+}
+TEST(accept_burst)
+
+static void pause_and_close(void)
+{
+    struct addr at;
+    int fd[6];
+    struct io_listener *l = listen_counting(&at);
+    fd[0] = connect_plainly(&at);
+    wait_accepted(1);
+    io_listener_pause(l, true);
+    io_listener_pause(l, true);
+    fd[1] = connect_plainly(&at);
+    fd[2] = connect_plainly(&at);
+    must(fiber_sleep_us(10000) == OK);
+    must(accepted_count == 1);
+    io_listener_pause(l, false);
+    io_listener_pause(l, false);
+    wait_accepted(3);
+    io_listener_pause(l, true);
+    fd[3] = connect_plainly(&at);
+    fd[4] = connect_plainly(&at);
+    io_listener_close(l, true); /* what stands in the queue is not lost */
+    must(accepted_count == 5);
+    fd[5] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(connect(fd[5], &at.sock.any, at.len) < 0 && errno == ECONNREFUSED);
+    close_accepted();
+    for (int i = 0; i < 6; i++)
+        close(fd[i]);
+}
+TEST(pause_and_close)
+
+static struct io_listener *pausing;
+
+static void on_accept_pause(void *owner, struct io *io)
+{
+    (void)owner;
+    accepted_ios[accepted_count++] = io;
+    io_listener_pause(pausing, true);
+}
+
+static void pause_from_within(void)
+{
+    struct addr at;
+    int fd[3];
+    accepted_count = 0;
+    must(io_listen(listen_tcp(&at), on_accept_pause, NULL, &pausing) == OK);
+    fd[0] = connect_plainly(&at);
+    while (accepted_count == 0)
+        must(fiber_sleep_us(1000) == OK);
+    fd[1] = connect_plainly(&at);
+    must(fiber_sleep_us(10000) == OK);
+    must(accepted_count == 1);
+    io_listener_pause(pausing, false);
+    while (accepted_count == 1)
+        must(fiber_sleep_us(1000) == OK);
+    must(accepted_count == 2);
+    io_listener_close(pausing, true);
+    close_accepted();
+    close(fd[0]);
+    close(fd[1]);
+}
+TEST(pause_from_within)
+
+static void out_of_descriptors(void)
+{
+    struct addr at;
+    struct rlimit before, few;
+    struct io_listener *l = listen_counting(&at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), highest = dup(fd);
+    must(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    close(highest);
+    few = before;
+    few.rlim_cur = (rlim_t)highest;
+    must(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    must(connect(fd, &at.sock.any, at.len) == 0);
+    uint64_t turns = worker_stats(worker_self()).turns;
+    must(fiber_sleep_us(50000) == OK);
+    must(accepted_count == 0);
+    must(worker_stats(worker_self()).turns - turns < 100); /* it does not spin */
+    must(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    wait_accepted(1); /* and tries again by itself */
+    close_accepted();
+    io_listener_close(l, true);
+    close(fd);
+}
+TEST(out_of_descriptors)
+
+/* ---- scarce buffers ---- */
+
+static unsigned crowd_right;
+
+static void crowd_reads(void *arg)
+{
+    struct io *io = arg;
+    char got[6000];
+    read_all(io, got, sizeof got);
+    for (size_t i = 0; i < sizeof got; i++)
+        must(got[i] == (char)(i * 7));
+    crowd_right++;
+}
+
+/* Far more connections deliver in one turn than the ring has buffers. */
+static void crowd(void)
+{
+    enum { N = 700 };
+    static struct io *ios[N];
+    static int fds[N];
+    static char text[6000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(i * 7);
+    crowd_right = 0;
+    for (int i = 0; i < N; i++) {
+        int pair[2];
+        pair_fds(pair);
+        fds[i] = pair[1];
+        ios[i] = io_open(pair[0]);
+        must(io_peek(ios[i]).len == 0);
+    }
+    fiber_yield();
+    for (int i = 0; i < N; i++)
+        must(write(fds[i], text, sizeof text) == sizeof text);
+    for (int i = 0; i < N; i++)
+        fiber_spawn(crowd_reads, ios[i]);
+    while (crowd_right < N)
+        must(fiber_sleep_us(1000) == OK);
+    for (int i = 0; i < N; i++) {
+        close(fds[i]);
+        io_close(ios[i], 0, false);
+    }
+}
+TEST(crowd)
+
+/* ---- splicing ---- */
+
+static char pattern(uint64_t at)
+{
+    return (char)(at * 31 + (at >> 8) * 7 + (at >> 16));
+}
+
+struct pour {
+    struct io *io;
+    uint64_t len;
+    uint64_t slow_us; /* between the pieces */
+    uint64_t done;
+    bool close;
+};
+
+static void pour_main(void *arg)
+{
+    struct pour *p = arg;
+    static char piece[30000];
+    while (p->done < p->len) {
+        size_t n = p->len - p->done < sizeof piece ? (size_t)(p->len - p->done) : sizeof piece;
+        for (size_t i = 0; i < n; i++)
+            piece[i] = pattern(p->done + i);
+        if (io_write(p->io, (struct bytes){ piece, n }, deadline_in_ms(10000)))
+            return;
+        p->done += n;
+        if (p->slow_us)
+            must(fiber_sleep_us(p->slow_us) == OK);
+    }
+    if (p->close)
+        io_end(p->io);
+}
+
+static void drink_main(void *arg)
+{
+    struct pour *p = arg;
+    struct bytes b;
+    while (p->done < p->len && io_pull(p->io, deadline_in_ms(10000), &b) == OK) {
+        for (size_t i = 0; i < b.len; i++)
+            must(b.ptr[i] == pattern(p->done + i));
+        p->done += b.len;
+        io_consume(p->io, b.len);
+        if (p->slow_us)
+            must(fiber_sleep_us(p->slow_us) == OK);
+    }
+}
+
+/* Content through a[0] to b[0]; its head was received already in the ordinary way. */
+static void splice_through(uint64_t len, uint64_t pour_slow_us, uint64_t drink_slow_us, bool to_end)
+{
+    struct io *a[2], *b[2];
+    tcp_pair(a);
+    tcp_pair(b);
+    struct pour in = { .io = a[1], .len = len, .slow_us = pour_slow_us, .close = to_end };
+    struct pour out = { .io = b[1], .len = len + 4, .slow_us = drink_slow_us };
+    fiber_spawn(pour_main, &in);
+    struct bytes run;
+    must(io_pull(a[0], deadline_in_ms(5000), &run) == OK);
+    must(io_write(b[0], run, DEADLINE_NONE) == OK); /* as a proxy would send the head */
+    uint64_t begun = run.len, moved = 0;
+    io_consume(a[0], run.len);
+    fiber_spawn(drink_main, &out);
+    int side = -1;
+    err e = io_splice(a[0], b[0], to_end ? UINT64_MAX : len - begun, 5000000, &moved, &side);
+    must(e == OK && moved == len - begun && side == -1);
+    /* the connections go on */
+    char tail[4] = { pattern(len), pattern(len + 1), pattern(len + 2), pattern(len + 3) };
+    must(io_write(b[0], (struct bytes){ tail, 4 }, DEADLINE_NONE) == OK);
+    while (out.done < len + 4)
+        must(fiber_sleep_us(1000) == OK);
+    if (!to_end) {
+        send_text(a[1], "next");
+        expect_text(a[0], "next");
+    }
+    for (int i = 0; i < 2; i++) {
+        io_close(a[i], 0, false);
+        io_close(b[i], 0, false);
+    }
+}
+
+static void splice_fast(void)
+{
+    splice_through(5 * 1024 * 1024 + 17, 0, 0, false);
+}
+TEST(splice_fast)
+
+static void splice_slow_reader(void)
+{
+    splice_through(5 * 1024 * 1024, 0, 500, false);
+}
+TEST(splice_slow_reader)
+
+static void splice_slow_writer(void)
+{
+    splice_through(900000, 2000, 0, false);
+}
+TEST(splice_slow_writer)
+
+static void splice_to_the_end(void)
+{
+    splice_through(3 * 1024 * 1024, 0, 0, true);
+}
+TEST(splice_to_the_end)
+
+static void splice_within_received(void)
+{
+    struct io *a[2], *b[2];
+    tcp_pair(a);
+    tcp_pair(b);
+    struct bytes run;
+    uint64_t moved = 0;
+    int side = -1;
+    send_text(a[1], "headBODYnext");
+    must(io_pull(a[0], deadline_in_ms(5000), &run) == OK && run.len == 12);
+    io_consume(a[0], 4);
+    must(io_splice(a[0], b[0], 4, 1000000, &moved, &side) == OK && moved == 4);
+    expect_text(b[1], "BODY");
+    expect_text(a[0], "next");
+    for (int i = 0; i < 2; i++) {
+        io_close(a[i], 0, false);
+        io_close(b[i], 0, false);
+    }
+}
+TEST(splice_within_received)
+
+static void splice_failures(void)
+{
+    struct io *a[2], *b[2];
+    uint64_t moved = 0;
+    int side = -1;
+    tcp_pair(a);
+    tcp_pair(b);
+    must(io_peek(a[0]).len == 0);
+    must(io_splice(a[0], b[0], 100, 3000, &moved, &side) == ERR_TIMEOUT && side == 0 && moved == 0);
+    send_text(a[1], "0123456789");
+    io_end(a[1]);
+    must(io_splice(a[0], b[0], 100, 3000000, &moved, &side) == ERR_CLOSED && side == 0 && moved == 10);
+    expect_text(b[1], "0123456789");
+    io_close(a[0], 0, false);
+    io_close(a[1], 0, false);
+
+    tcp_pair(a); /* nobody reads at the other end */
+    struct pour in = { .io = a[1], .len = 64 * 1024 * 1024 };
+    fiber_spawn(pour_main, &in);
+    must(io_splice(a[0], b[0], in.len, 30000, &moved, &side) == ERR_TIMEOUT && side == 1 && moved < in.len);
+    io_abort(a[0], true);
+    while (worker_stats(worker_self()).connections > 3)
+        must(fiber_sleep_us(1000) == OK);
+    must(fiber_sleep_us(10000) == OK);
+    io_abort(a[1], false);
+
+    tcp_pair(a); /* the other end goes away */
+    io_abort(b[1], true);
+    in = (struct pour){ .io = a[1], .len = 64 * 1024 * 1024 };
+    fiber_spawn(pour_main, &in);
+    err e = io_splice(a[0], b[0], in.len, 3000000, &moved, &side);
+    must(e == ERR_RESET && side == 1);
+    io_abort(a[0], true);
+    must(fiber_sleep_us(20000) == OK);
+    io_abort(a[1], false);
+    io_abort(b[0], false);
+}
+TEST(splice_failures)
+
+struct cancelled_splice {
+    struct io *from, *to;
+    struct fiber *fiber;
+    err result;
+};
+
+static void splice_for_ever(void *arg)
+{
+    struct cancelled_splice *c = arg;
+    uint64_t moved;
+    int side;
+    c->fiber = fiber_self();
+    c->result = io_splice(c->from, c->to, UINT64_MAX, DEADLINE_NONE, &moved, &side);
+    c->fiber = NULL;
+}
+
+static void splice_cancelled(void)
+{
+    struct io *a[2], *b[2];
+    for (int i = 0; i < 4; i++) {
+        tcp_pair(a);
+        tcp_pair(b);
+        if (i % 2)
+            must(io_peek(a[0]).len == 0);
+        struct cancelled_splice c = { .from = a[0], .to = b[0] };
+        fiber_spawn(splice_for_ever, &c);
+        fiber_yield();
+        if (i / 2)
+            must(fiber_sleep_us(2000) == OK);
+        fiber_cancel(c.fiber);
+        while (c.fiber)
+            fiber_yield();
+        must(c.result == ERR_CANCELLED);
+        send_text(a[1], "still good");
+        expect_text(a[0], "still good");
+        for (int n = 0; n < 2; n++) {
+            io_close(a[n], 0, false);
+            io_close(b[n], 0, false);
+        }
+    }
+}
+TEST(splice_cancelled)
+
+/* ---- tunnels ---- */
+
+struct tunnel_run {
+    struct io *a, *b;
+    uint64_t idle_us, there, back;
+    err result;
+    struct fiber *fiber;
+    bool done;
+};
+
+static void tunnel_main(void *arg)
+{
+    struct tunnel_run *t = arg;
+    t->fiber = fiber_self();
+    t->result = io_tunnel(t->a, t->b, t->idle_us, &t->there, &t->back);
+    t->done = true;
+}
+
+static void wait_done(const struct tunnel_run *t)
+{
+    while (!t->done)
+        must(fiber_sleep_us(1000) == OK);
+}
+
+static void tunnel(void)
+{
+    struct io *a[2], *b[2];
+    tcp_pair(a);
+    tcp_pair(b);
+    struct tunnel_run t = { .a = a[0], .b = b[0], .idle_us = 5000000 };
+    fiber_spawn(tunnel_main, &t);
+    for (int i = 0; i < 20; i++) {
+        send_text(a[1], "there");
+        expect_text(b[1], "there");
+        send_text(b[1], "and back");
+        expect_text(a[1], "and back");
+    }
+    io_end(a[1]);
+    expect_end(b[1]);
+    send_text(b[1], "after the end of the other side");
+    expect_text(a[1], "after the end of the other side");
+    must(!t.done);
+    io_end(b[1]);
+    wait_done(&t);
+    must(t.result == OK && t.there == 100 && t.back == 160 + 31);
+    for (int i = 0; i < 2; i++) {
+        io_close(a[i], 0, false);
+        io_close(b[i], 0, false);
+    }
+}
+TEST(tunnel)
+
+static void tunnel_ends(void)
+{
+    for (int way = 0; way < 3; way++) {
+        struct io *a[2], *b[2];
+        tcp_pair(a);
+        tcp_pair(b);
+        struct tunnel_run t = { .a = a[0], .b = b[0], .idle_us = way == 0 ? 20000 : DEADLINE_NONE };
+        fiber_spawn(tunnel_main, &t);
+        fiber_yield();
+        if (way == 0) /* one direction alone keeps it alive for longer than one idle time */
+            for (int i = 0; i < 8; i++) {
+                must(fiber_sleep_us(5000) == OK);
+                send_text(a[1], "x");
+                must(!t.done);
+            }
+        if (way == 1)
+            io_abort(a[1], true);
+        if (way == 2)
+            fiber_cancel(t.fiber);
+        wait_done(&t);
+        must(t.result == (way == 0 ? ERR_TIMEOUT : way == 1 ? ERR_RESET : ERR_CANCELLED));
+        io_abort(a[0], false);
+        if (way != 1)
+            io_abort(a[1], false);
+        io_abort(b[0], false);
+        io_abort(b[1], false);
+    }
+}
+TEST(tunnel_ends)
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_park_wakes),
+    cmocka_unit_test(test_park_bytes_and_end_together),
+    cmocka_unit_test(test_unpark),
+    cmocka_unit_test(test_parked_output_goes_out),
+    cmocka_unit_test(test_stop_closes_parked),
+    cmocka_unit_test(test_accept_burst),
+    cmocka_unit_test(test_pause_and_close),
+    cmocka_unit_test(test_pause_from_within),
+    cmocka_unit_test(test_out_of_descriptors),
+    cmocka_unit_test(test_crowd),
+    cmocka_unit_test(test_splice_fast),
+    cmocka_unit_test(test_splice_slow_reader),
+    cmocka_unit_test(test_splice_slow_writer),
+    cmocka_unit_test(test_splice_to_the_end),
+    cmocka_unit_test(test_splice_within_received),
+    cmocka_unit_test(test_splice_failures),
+    cmocka_unit_test(test_splice_cancelled),
+    cmocka_unit_test(test_tunnel),
+    cmocka_unit_test(test_tunnel_ends),
+};
+
+int main(void)
+{
+    return run_both(tests, sizeof tests / sizeof *tests);
+}
