@@ -118,7 +118,7 @@ class Weir(Process):
             return []
         return [json.loads(line) for line in self.access_path.read_text().splitlines()]
 
-    def reload(self, conf=None, done="reload", seconds=10):
+    def reload(self, conf=None, done=" conf: ", seconds=10):
         """SIGHUP, with a new configuration if one is given; until a new line of the log says `done`."""
         if conf is not None:
             self.write_conf(conf)
