@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lib.client import Closed, parse_all
+from lib.client import Client, Closed, parse_all
 from lib.conf import one_service
 from lib.process import wait_until
 from lib.servers import answer
@@ -24,6 +24,11 @@ def sent_fields(request):
 
 def values(request, name):
     return [v for n, v in sent_fields(request) if n == name]
+
+
+def unchunk(text):
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return parse_all(head + text)[0].body
 
 
 def test_connections_are_kept_on_both_sides(weir, scripted):
@@ -240,8 +245,7 @@ def test_chunked_both_ways_with_trailers(weir, scripted):
         while request := peer.read_request():
             assert values(request, "transfer-encoding") == ["chunked"]
             assert request.endswith(b"0\r\nX-Sum: 42\r\n\r\n")
-            body = b"".join(re.findall(rb"\r\n(?:[0-9a-fA-F]+)\r\n(\w+)", request.split(b"\r\n\r\n", 1)[0]
-                                       + b"\r\n" + request.split(b"\r\n\r\n", 1)[1]))
+            body = unchunk(request.partition(b"\r\n\r\n")[2])
             peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Back\r\n\r\n"
                       b"%x;ext=1\r\n%s\r\n0\r\nX-Back: yes\r\n\r\n" % (len(body), body))
 
@@ -256,16 +260,16 @@ def test_chunked_both_ways_with_trailers(weir, scripted):
 
 def test_one_byte_pieces_from_the_client(weir, origin):
     gate = weir(one_service(origin()))
-    request = (b"POST /raw HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    request = (b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nT: 1\r\n\r\n"
-               b"POST /raw HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbye!")
+               b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbye!")
     with gate.connect() as client:
         for n in range(len(request)):
             client.send(request[n:n + 1])
             if n % 8 == 0:
                 time.sleep(0.001)
-        assert client.read_response().text == "hello world"
-        assert client.read_response().text == "bye!"
+        assert json.loads(client.read_response().text)["body"] == "hello world"
+        assert json.loads(client.read_response().text)["body"] == "bye!"
 
 
 def test_one_byte_pieces_from_the_server(weir, scripted):
@@ -337,9 +341,9 @@ def test_absolute_form_and_host(weir, scripted):
     server = scripted(answer())
     gate = weir(one_service(server))
     with gate.connect() as client:
-        client.request("GET", "http://shop.example/a?b", {"Host": "liar"})
-        client.request("GET", "http://shop.example?q", {"Host": "shop.example"})
-        client.request("OPTIONS", "*")
+        assert client.request("GET", "http://shop.example/a?b", {"Host": "liar"}).status == 200
+        assert client.request("GET", "http://shop.example?q", {"Host": "shop.example"}).status == 200
+        assert client.request("OPTIONS", "*").status == 200
     assert server.requests[0].startswith(b"GET /a?b HTTP/1.1\r\n")
     assert values(server.requests[0], "host") == ["shop.example"]
     assert server.requests[1].startswith(b"GET /?q HTTP/1.1\r\n")
@@ -383,24 +387,13 @@ def test_large_uploads(weir, scripted, chunked):
             client.send_request("POST", "/", body=data)
         assert client.read_response().status == 200
         assert client.get("/again").status == 200
-    body = got[0]
-    if chunked:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            from lib.client import Client, Response
-            client = Client.__new__(Client)
-            client.socket, client.buffer = ours, body
-            response = Response(200, "", "", [])
-            client._read_chunked(response)
-            body = response.body
-    assert body == data
+    assert (unchunk(got[0]) if chunked else got[0]) == data
 
 
 @pytest.mark.parametrize("path", ["/bytes/20971520", "/chunked/20971520/100000", "/stream/20971520"])
 def test_large_downloads(weir, origin, path):
     server = origin()
     gate = weir(one_service(server))
-    from lib.client import Client
     with Client(server.port, timeout=60) as direct:
         wanted = direct.get(path).body
     assert len(wanted) == 20 * MIB
@@ -433,7 +426,8 @@ def test_early_answer_while_the_upload_goes_on(weir, scripted):
         assert response.status == 413 and response.text == "enough"
         client.socket.shutdown(socket.SHUT_RDWR)
         sending.join(10)
-    assert gate.get().status in (413, 502)
+    assert not sending.is_alive()
+    assert gate.request("POST", "/", body=b"x" * 1000).status == 413
 
 
 def test_client_leaves_in_the_middle_of_its_upload(weir, scripted):
@@ -466,7 +460,6 @@ def test_client_leaves_in_the_middle_of_its_download(weir, origin):
         client.send_request("GET", "/stream/1000000000")
         client.read_exactly(100000)
         getattr(client, leave)()
-    from lib.client import Client
     with Client(server.port) as direct:
         wait_until(lambda: json.loads(direct.get("/_count").text)["connections_open"] == 1, 10,
                    "the server is told")
@@ -584,8 +577,9 @@ def test_a_client_that_half_closes_gets_its_answer(weir, origin):
 def test_empty_bodies(weir, origin):
     gate = weir(one_service(origin()))
     with gate.connect() as client:
-        assert client.request("POST", "/raw", body=b"").body == b""
-        assert client.request("POST", "/raw", {"Transfer-Encoding": "chunked"}, b"0\r\n\r\n").body == b""
+        assert json.loads(client.request("POST", "/echo", body=b"").text)["body"] == ""
+        chunked = client.request("POST", "/echo", {"Transfer-Encoding": "chunked"}, b"0\r\n\r\n")
+        assert json.loads(chunked.text)["body"] == ""
         assert client.get("/bytes/0").body == b""
         assert client.get("/chunked/0/5").body == b""
         assert client.get("/bytes/3").status == 200
