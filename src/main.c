@@ -6,6 +6,7 @@
 #include "admin/admin.h"
 #include "build_commit.h"
 #include "build_info.h"
+#include "core/loop.h"
 #include "gate/process.h"
 #include "gate/registry.h"
 
@@ -138,9 +139,9 @@ static int version(const struct options *o)
     printf("weir %s (%s), built by %s, %s\n", WEIR_VERSION, WEIR_COMMIT, WEIR_COMPILER, WEIR_BUILD);
     printf("loop: %s (%s)\n", loop_name(loop), why);
     printf("http1 parser: %s\n", http1_use_scalar(false));
-    printf("with: libyaml%s\n", WEIR_HAS_URING ? ", liburing" : "");
-    if (!WEIR_HAS_URING)
-        printf("without: liburing (the io_uring loop)\n");
+    printf("with: libyaml%s\n", WEIR_HAVE_URING ? ", io_uring" : "");
+    if (!WEIR_HAVE_URING)
+        printf("without: io_uring (the kernel's headers were too old when this was built)\n");
     return 0;
 }
 
