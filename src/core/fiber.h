@@ -55,7 +55,8 @@ void wait_queue_wake_all(struct wait_queue *q);
 struct fiber_stats {
     uint32_t live;                   /* running, ready or waiting */
     uint32_t pooled;                 /* stacks at rest */
-    uint32_t stack_high_water_bytes; /* of any stack so far, sampled when stacks are trimmed and on request */
+    uint32_t stack_high_water_bytes; /* whole pages, of any stack so far; looked at when stacks are trimmed
+                                        and here */
     uint64_t spawned;
 };
 struct fiber_stats fiber_stats(struct worker *w);

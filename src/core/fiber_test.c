@@ -209,7 +209,7 @@ TEST(short_ones_share_a_stack)
 static void overflow_stack(void *arg)
 {
     char *at = (char *)__builtin_frame_address(0);
-    for (size_t n = 0; n < FIBER_STACK_BYTES + 8192; n += 512)
+    for (size_t n = 0; n < FIBER_STACK_BYTES + 2048; n += 512)
         *(volatile char *)(at - n) = (char)(uintptr_t)arg;
 }
 

@@ -94,7 +94,8 @@ void io_end(struct io *io);
  * ends (then OK). *ret_moved counts also when it fails. failed_side: 0 from, 1 to. */
 err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t *ret_moved,
               int *ret_failed_side) CHECK_RESULT;
-/* Both directions at once until both have ended, or one fails: tunnels. */
+/* Both directions at once until both have ended (each end is passed on), or one fails: tunnels. ERR_TIMEOUT:
+ * nothing in either direction for idle_us. */
 err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b,
               uint64_t *ret_b_to_a) CHECK_RESULT;
 
@@ -123,5 +124,6 @@ void io_listener_close(struct io_listener *l, bool close_fd);
 
 /* ---- anything else that can be polled ---- */
 
-/* Waits until fd is readable or writable (events as of poll). */
+/* Waits until fd is readable or writable (events as of poll). One fiber per fd at a time; not for an fd that
+ * an io owns. */
 err io_wait_fd(int fd, short events, uint64_t deadline_us) CHECK_RESULT;

@@ -32,9 +32,8 @@ enum io_flag {
     IO_POLL_OUT_ARMED = 1 << 14,
     IO_KERNEL_HAS = IO_RECV_ARMED | IO_SEND_ARMED | IO_POLL_IN_ARMED | IO_POLL_OUT_ARMED,
     IO_RECV_CANCELLED = 1 << 15,
-    IO_STARVED = 1 << 16, /* in the loop's list of those that found no buffer */
-    IO_PAUSED = 1 << 17,  /* too much is unconsumed: io_consume asks for input again */
-    IO_LISTED = IO_DIRTY | IO_WAKE_SOON | IO_STARVED,
+    IO_PAUSED = 1 << 16, /* too much is unconsumed: io_consume asks for input again */
+    IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
 
 /* Three cache lines; 15,000 idle ones must cost little, and a request touches few. */
@@ -55,7 +54,6 @@ struct io {
     void *owner;
     struct io *next_dirty; /* or in the free list */
     struct io *next_soon;
-    struct io *next_starved;
     struct timer timer; /* stands at the earlier deadline or before */
     struct link all;
 } __attribute__((aligned(64)));

@@ -1,5 +1,5 @@
-/* The contract of core/io.h: reading, writing, deadlines, closing. Both loops; resting, listening and
- * splicing are in io_rest_test.c. */
+/* The contract of core/io.h: reading, writing, deadlines, closing. Both loops; resting and listening are
+ * in io_rest_test.c, splicing in io_splice_test.c. */
 #include "core/io_test.h"
 
 /* ---- echo ---- */

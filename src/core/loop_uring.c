@@ -56,7 +56,6 @@ struct uring_loop {
     unsigned ring_wanted; /* how many it should have */
     unsigned used_max;    /* in one turn, since the last look */
     unsigned look_turns;
-    struct io *starved, **starved_end;
     unsigned messages_used;
     struct message messages[MESSAGES];
     struct lease *by_number[RING_ENTRIES];
@@ -148,7 +147,7 @@ static void arm_recv(struct uring_loop *loop, struct io *io)
 
 static void loop_recv(struct io *io)
 {
-    if (!(io->flags & (IO_RECV_ARMED | IO_STARVED | IO_RAW | IO_ENDED)) && !io->in_failed)
+    if (!(io->flags & (IO_RECV_ARMED | IO_RAW | IO_ENDED)) && !io->in_failed)
         arm_recv(loop_this(), io);
 }
 
@@ -166,31 +165,6 @@ static bool loop_recv_stop(struct io *io)
         return true;
     cancel_recv(loop_this(), io);
     return false;
-}
-
-/* No buffer was left: it goes on when there are some again. */
-static void starve(struct uring_loop *loop, struct io *io)
-{
-    worker_this->no_buffers++; /* size_ring sees an empty ring, and doubles it */
-    if (io->flags & IO_STARVED)
-        return;
-    io->flags |= IO_STARVED;
-    io->next_starved = NULL;
-    *loop->starved_end = io;
-    loop->starved_end = &io->next_starved;
-}
-
-static void feed_starved(struct uring_loop *loop)
-{
-    unsigned buffers = loop->in_ring;
-    for (struct io *io; (io = loop->starved) && buffers > 0; buffers--) {
-        loop->starved = io->next_starved;
-        if (!loop->starved)
-            loop->starved_end = &loop->starved;
-        io->flags &= ~(uint32_t)IO_STARVED;
-        if (io->phase != IO_GONE)
-            loop_recv(io);
-    }
 }
 
 static void free_if_gone(struct io *io)
@@ -224,7 +198,7 @@ static void received(struct uring_loop *loop, struct io *io, const struct io_uri
     } else if (cqe->res == 0) {
         io->flags |= IO_ENDED;
     } else if (cqe->res == -ENOBUFS) {
-        starve(loop, io);
+        worker_this->no_buffers++; /* the next turn provides them first, and then this is armed again */
         news = false;
     } else if (cqe->res == -ECANCELED || cqe->res == -EAGAIN || cqe->res == -EINTR) {
         news = false;
@@ -441,8 +415,6 @@ static void loop_turn(struct worker *w, uint64_t timeout_us)
     struct io_uring_cqe cqe;
     size_ring(loop);
     provide(loop);
-    if (loop->starved)
-        feed_starved(loop);
     uring_enter(&loop->ring, timeout_us && !loop->ring.stash_count, timeout_us);
     loop->messages_used = 0;
     w->syscalls += loop->ring.enters; /* there may have been more: the queue was full */
@@ -468,7 +440,6 @@ static err loop_open(struct worker *w, struct diag *reterr)
         return e;
     }
     loop->ring_wanted = RING_BUFFERS_MIN;
-    loop->starved_end = &loop->starved;
     w->loop = loop;
     watch_mail(loop, w->wake_fd);
     return OK;
@@ -486,7 +457,7 @@ static void loop_close(struct worker *w)
 
 static err probe_receive(struct uring *u, struct uring_buffers *b, const int fds[2])
 {
-    char memory[64];
+    char memory[64] = { 0 };
     struct io_uring_cqe cqe;
     uring_buffers_add(b, memory, sizeof memory);
     uring_buffers_publish(b);

@@ -78,7 +78,7 @@ extern const struct arena_source arena_worker;
 
 struct worker_stats {
     uint64_t turns;         /* of the loop */
-    uint64_t busy_us;       /* not waiting for events */
+    uint64_t busy_us;       /* CPU time of its thread */
     uint64_t syscalls;      /* submissions (io_uring) or I/O calls (epoll) */
     uint64_t lag_us_max;    /* longest turn since the last look */
     uint64_t buffers_bytes; /* receive and send buffers that exist */
