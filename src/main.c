@@ -6,13 +6,15 @@
 #include "admin/admin.h"
 #include "build_commit.h"
 #include "build_info.h"
+#include "core/loop.h"
 #include "gate/process.h"
 #include "gate/registry.h"
 
 static const char usage[] =
     "usage: weir run -c FILE [--loop auto|io_uring|epoll]   serve\n"
     "       weir check -c FILE                              say every mistake in a configuration\n"
-    "       weir reference [NAME]                           the settings of a module, as Markdown; without a name: which\n"
+    "       weir reference [NAME]                           the settings of a module, as Markdown; without a "
+    "name: which\n"
     "       weir schema                                     the configuration's JSON schema, for editors\n"
     "       weir version                                    what this is and what it was built with\n"
     "       weir help                                       this\n";
@@ -33,7 +35,9 @@ static int wrong_usage(const char *what, const char *word)
 
 static int run(const struct options *o)
 {
-    const struct process_options p = { .conf_path = o->conf_path, .loop = o->loop, .admin_serve = admin_serve };
+    const struct process_options p = { .conf_path = o->conf_path,
+                                       .loop = o->loop,
+                                       .admin_serve = admin_serve };
     if (!o->conf_path)
         return wrong_usage("run needs -c FILE", "");
     return process_run(&p);
@@ -138,9 +142,9 @@ static int version(const struct options *o)
     printf("weir %s (%s), built by %s, %s\n", WEIR_VERSION, WEIR_COMMIT, WEIR_COMPILER, WEIR_BUILD);
     printf("loop: %s (%s)\n", loop_name(loop), why);
     printf("http1 parser: %s\n", http1_use_scalar(false));
-    printf("with: libyaml%s\n", WEIR_HAS_URING ? ", liburing" : "");
-    if (!WEIR_HAS_URING)
-        printf("without: liburing (the io_uring loop)\n");
+    printf("with: libyaml%s\n", WEIR_HAVE_URING ? ", io_uring" : "");
+    if (!WEIR_HAVE_URING)
+        printf("without: io_uring\n");
     return 0;
 }
 
@@ -155,8 +159,8 @@ static const struct {
     const char *name;
     int (*run)(const struct options *o);
 } commands[] = {
-    { "run", run },         { "check", check }, { "reference", reference }, { "schema", schema },
-    { "version", version }, { "help", help },
+    { "run", run },       { "check", check },     { "reference", reference },
+    { "schema", schema }, { "version", version }, { "help", help },
 };
 
 static int parse_loop(const char *word, enum loop_kind *ret_loop)
@@ -174,8 +178,10 @@ static int parse_loop(const char *word, enum loop_kind *ret_loop)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "config", required_argument, NULL, 'c' }, { "loop", required_argument, NULL, 'l' },
-        { "help", no_argument, NULL, 'h' },         { "version", no_argument, NULL, 'v' },
+        { "config", required_argument, NULL, 'c' },
+        { "loop", required_argument, NULL, 'l' },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'v' },
         { NULL, 0, NULL, 0 },
     };
     struct options o = { .loop = LOOP_AUTO };
