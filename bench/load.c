@@ -169,15 +169,18 @@ static void command_hold(struct load *l, unsigned count)
 /* false: the input has ended. */
 static bool command(struct load *l)
 {
-    char line[1024], *words[PIDS_MAX + 2], *save = NULL;
+    char line[1024], *words[PIDS_MAX + 2];
     unsigned count = 0;
     ssize_t n = read(STDIN_FILENO, line, sizeof line - 1);
     if (n <= 0)
         return false;
     line[n] = 0;
-    for (char *word = strtok_r(line, " \n", &save); word && count < PIDS_MAX + 2;
-         word = strtok_r(NULL, " \n", &save))
-        words[count++] = word;
+    for (char *at = line; *(at += strspn(at, " \n")) && count < PIDS_MAX + 2;) {
+        words[count++] = at;
+        at += strcspn(at, " \n");
+        if (*at)
+            *at++ = 0;
+    }
     if (count < 2 || addr_parse(bytes_from(words[1]), &l->options.target))
         fail("unknown command", line);
     if (!l->clients)

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/must.h"
 #include "core/worker_internal.h"
 
@@ -28,14 +28,14 @@ err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return err_from_errno(errno);
-    struct io_listener *l = aligned_alloc(64, sizeof *l);
+    struct io_listener *l = mem_get_aligned(sizeof *l, 64);
     if (!l)
         return ERR_MEMORY;
     *l = (struct io_listener){ .fd = fd, .on_accept = on_accept, .owner = owner };
     timer_init(&l->retry, retry_accept);
     err e = worker_this->ops->accept_start(l);
     if (e) {
-        free(l);
+        mem_free(l);
         return e;
     }
     *ret_listener = l;
@@ -76,7 +76,7 @@ void io_listener_close(struct io_listener *l, bool close_fd)
             io_accepted(l, fd);
     if (close_fd)
         close(l->fd);
-    free(l);
+    mem_free(l);
 }
 
 /* ---- connecting ---- */
@@ -120,7 +120,7 @@ void fd_wait_done(struct fd_wait *wait, err result)
     wait->armed = false;
     wait->result = result;
     if (!wait->fiber)
-        free(wait); /* given up by its fiber; this was the kernel's last word */
+        mem_free(wait); /* given up by its fiber; this was the kernel's last word */
     else
         fiber_resume(wait->fiber, OK);
 }
@@ -128,7 +128,7 @@ void fd_wait_done(struct fd_wait *wait, err result)
 err io_wait_fd(int fd, short events, uint64_t deadline_us)
 {
     const struct loop_ops *ops = worker_this->ops;
-    struct fd_wait *wait = aligned_alloc(64, sizeof *wait);
+    struct fd_wait *wait = mem_get_aligned(sizeof *wait, 64);
     must(wait != NULL);
     *wait = (struct fd_wait){ .fd = fd, .events = events, .armed = true, .fiber = fiber_self() };
     err e = ops->fd_wait(wait);
@@ -139,7 +139,7 @@ err io_wait_fd(int fd, short events, uint64_t deadline_us)
     if (!wait->armed) {
         if (!e)
             e = wait->result;
-        free(wait);
+        mem_free(wait);
         return e;
     }
     wait->fiber = NULL; /* freed by fd_wait_done */

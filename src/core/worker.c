@@ -265,8 +265,7 @@ static err worker_make(const struct worker_opts *opts, void (*start)(void *arg),
         diag_set(reterr, "the loop %s is not to be had here: %s", loop_name(opts->loop), reason);
         return ERR_UNSUPPORTED;
     }
-    /* aligned to cache lines; malloc gives 16 bytes */
-    struct worker *w = aligned_alloc(64, (sizeof *w + 63) & ~(size_t)63);
+    struct worker *w = mem_get_aligned(sizeof *w, 64);
     if (!w)
         return ERR_MEMORY;
     *w = (struct worker){ .index = opts->index, .cpu = opts->cpu, .start = start, .start_arg = arg };
@@ -281,7 +280,7 @@ static err worker_make(const struct worker_opts *opts, void (*start)(void *arg),
     if (w->wake_fd < 0) {
         err e = err_from_errno(errno);
         diag_set(reterr, "eventfd: %s", strerror(errno));
-        free(w);
+        mem_free(w);
         return e;
     }
     *ret_worker = w;
@@ -291,7 +290,7 @@ static err worker_make(const struct worker_opts *opts, void (*start)(void *arg),
 static void worker_free(struct worker *w)
 {
     close(w->wake_fd);
-    free(w);
+    mem_free(w);
 }
 
 /* All workers, for the debugger. The mutex protects the list; nothing is called with it held. */

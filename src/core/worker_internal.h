@@ -20,7 +20,7 @@ struct worker {
     struct ios ios;
     struct turn_hook *hooks, **hooks_end;
     struct turn_hook *end_hooks; /* the last one points at itself */
-    struct chunk *chunks; /* pooled arena chunks */
+    struct chunk *chunks;        /* pooled arena chunks */
     uint32_t chunk_count;
     uint64_t wall_offset_us; /* wall - now */
     uint64_t wall_synced_us;

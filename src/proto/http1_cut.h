@@ -1,5 +1,5 @@
 /* http1_cut: the loop over field lines, compiled once per variant by http1_scan.c, so that its scans are
- * inlined into it. Before including it define
+ * inlined into it; so it is included more than once. Before including it define
  *
  *     VARIANT(name)   name_scalar and the like
  *     VARIANT_NAME    "scalar"
