@@ -20,6 +20,13 @@ def answer(body=b"ok", status="200 OK", headers=()):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def echo_target(peer):
+    """A script: each answer is the request's target."""
+    while request := peer.read_request():
+        target = request.split(b" ", 2)[1]
+        peer.send(answer(b"" if request.startswith(b"HEAD") else target))
+
+
 class Peer(Client):
     """The server's side of one connection. `stopping` is set when the server stops: wait on it to hang."""
 
