@@ -144,7 +144,7 @@ static int version(const struct options *o)
     printf("http1 parser: %s\n", http1_use_scalar(false));
     printf("with: libyaml%s\n", WEIR_HAVE_URING ? ", io_uring" : "");
     if (!WEIR_HAVE_URING)
-        printf("without: io_uring\n");
+        printf("without: io_uring (the kernel's headers were too old when this was built)\n");
     return 0;
 }
 

@@ -62,7 +62,12 @@ static size_t print_v4(const void *ip, char *out)
     const uint8_t *part = ip;
     char *at = out;
     for (int i = 0; i < 4; i++) {
-        at += u64_to_text(part[i], at);
+        unsigned n = part[i];
+        if (n >= 100)
+            *at++ = (char)('0' + n / 100);
+        if (n >= 10)
+            *at++ = (char)('0' + n / 10 % 10);
+        *at++ = (char)('0' + n % 10);
         *at++ = '.';
     }
     *--at = 0;

@@ -130,6 +130,12 @@ err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us)
     return writable ? wait_as_writer(io, deadline_us) : wait_as_reader(io, deadline_us);
 }
 
+void io_ask_stop(struct io *io)
+{
+    io->flags |= IO_RAW;
+    (void)worker_this->ops->recv_stop(io);
+}
+
 err io_stop_input(struct io *io, uint64_t deadline_us)
 {
     io->flags |= IO_RAW;

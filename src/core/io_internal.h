@@ -43,6 +43,7 @@ struct io {
     uint32_t flags;
     uint8_t phase;
     uint8_t in_failed, out_failed; /* err */
+    uint8_t bulk;                  /* so many more receives are made one by one (loop_uring.c) */
     uint32_t in_bytes;             /* received, not consumed */
     uint32_t out_bytes;            /* queued, not sent */
     uint32_t drain_max;            /* the writer waits for out_bytes to be at most this */
@@ -141,7 +142,11 @@ void io_send_fin(struct io *io);
 void io_set_read_deadline(struct io *io, uint64_t deadline_us);
 void io_set_write_deadline(struct io *io, uint64_t deadline_us);
 /* From here on nothing is received into buffers by itself (IO_RAW). */
+void io_ask_stop(struct io *io);
+/* The same, and waits until it is so. */
 err io_stop_input(struct io *io, uint64_t deadline_us) CHECK_RESULT;
+/* Large bodies were spliced from it: its next one shall not be received into buffers before it can be. */
+#define IO_BULK_RECEIVES 8
 /* Waits until the socket itself is ready. */
 err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us) CHECK_RESULT;
 /* Closes now. */

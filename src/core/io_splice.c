@@ -172,6 +172,11 @@ static err send_received(struct transfer *t)
 
 static err transfer_run(struct transfer *t)
 {
+    /* Asked to stop at once, or io_uring would go on receiving for as long as we go on sending. */
+    if (t->from->in_bytes < t->left) {
+        t->from->bulk = IO_BULK_RECEIVES;
+        io_ask_stop(t->from);
+    }
     err e = send_received(t);
     if (e || t->left == 0)
         return e;

@@ -134,10 +134,13 @@ static struct lease *take_provided(struct uring_loop *loop, uint32_t cqe_flags)
 
 /* ---- receiving ---- */
 
+/* Multishot goes on for as long as there are bytes and buffers, in one go, before any of our code runs: half
+ * a large body may have been copied by the time that it could be spliced. So where bodies are large a receive
+ * is one shot, made when somebody wants it. */
 static void arm_recv(struct uring_loop *loop, struct io *io)
 {
     struct io_uring_sqe *sqe = prepare(loop, IORING_OP_RECV, io->fd, io, KIND_RECV);
-    sqe->ioprio = IORING_RECV_MULTISHOT;
+    sqe->ioprio = io->bulk ? 0 : IORING_RECV_MULTISHOT;
     sqe->flags = IOSQE_BUFFER_SELECT;
     sqe->buf_group = loop->provided.group;
     io->flags |= IO_RECV_ARMED;
@@ -200,7 +203,7 @@ static void free_if_gone(struct io *io)
 static void received(struct uring_loop *loop, struct io *io, const struct io_uring_cqe *cqe)
 {
     struct lease *l = take_provided(loop, cqe->flags);
-    bool last = !(cqe->flags & IORING_CQE_F_MORE), news = true;
+    bool last = !(cqe->flags & IORING_CQE_F_MORE), news = true, one_shot = io->bulk > 0;
     if (last)
         io->flags &= ~(uint32_t)(IO_RECV_ARMED | IO_RECV_CANCELLED);
     if (l && (cqe->res <= 0 || io->phase != IO_OPEN)) {
@@ -214,6 +217,8 @@ static void received(struct uring_loop *loop, struct io *io, const struct io_uri
     if (cqe->res > 0) {
         if (l)
             io_append(io, l, (uint32_t)cqe->res);
+        if (one_shot)
+            io->bulk--;
         if (io->in_bytes >= IO_RECV_BYTES_MAX && !io->reader)
             cancel_recv(loop, io);
     } else if (cqe->res == 0) {
@@ -228,6 +233,8 @@ static void received(struct uring_loop *loop, struct io *io, const struct io_uri
     }
     if (last && io->flags & IO_RAW)
         io_ready(io, false);
+    else if (last && one_shot && news && io->phase == IO_OPEN)
+        ; /* who wants more asks */
     else if (last && (io_wants_input(io) || io->reader))
         loop_recv(io);
     else if (last)

@@ -26,12 +26,12 @@ static struct bytes origin_form(struct exchange *x)
     struct http_request *r = &x->request;
     if (r->target.len && (r->target.ptr[0] == '/' || r->target.ptr[0] == '*'))
         return r->target;
-    if (!r->path.len)
-        return r->query.ptr ? arena_print(&x->arena, "/?%.*s", BYTES_ARG(r->query)) : BYTES("/");
-    struct bytes all = r->path;
-    if (r->query.ptr)
-        all.len = (size_t)(r->query.ptr + r->query.len - r->path.ptr);
-    return all;
+    struct bytes path = r->path.len ? r->path : BYTES("/");
+    if (!r->query.ptr)
+        return path;
+    if (path.ptr + path.len + 1 == r->query.ptr) /* side by side in the target, the ? between them */
+        return (struct bytes){ path.ptr, path.len + 1 + r->query.len };
+    return arena_print(&x->arena, "%.*s?%.*s", BYTES_ARG(path), BYTES_ARG(r->query));
 }
 
 err http1_client_write_head(struct io *io, struct exchange *x, uint64_t deadline_us)
@@ -272,6 +272,8 @@ err http1_client_exchange(struct upstream_conn *c, struct exchange *x, struct at
     http1_body_init(&c->body, c->io, HTTP_BODY_NONE, 0, 0, 0, NULL, NULL);
     err e = send_and_read(c, &a);
     *ret_attempt = a;
+    if (!e && x->response.status == 101 && !x->request.upgrade) /* nobody asked for it (RFC 9110 15.2.2) */
+        e = ERR_PROTOCOL;
     if (e)
         return e;
     struct http_response *r = &x->response;

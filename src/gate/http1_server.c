@@ -214,7 +214,17 @@ static void open_body(struct request *r)
     r->x.request_body = &r->body.body;
 }
 
-static const char hex[] = "0123456789abcdef";
+/* Eight hex digits at a time: each nibble of x becomes one byte of text, all of them at once. */
+static void put_hex8(char *out, uint32_t x)
+{
+    uint64_t n = x;
+    n = (n | n << 16) & 0x0000ffff0000ffffULL; /* halves, bytes, nibbles apart */
+    n = (n | n << 8) & 0x00ff00ff00ff00ffULL;
+    n = (n | n << 4) & 0x0f0f0f0f0f0f0f0fULL;
+    uint64_t letters = ((n + 0x0606060606060606ULL) >> 4) & 0x0101010101010101ULL; /* 1 where a..f */
+    n += 0x3030303030303030ULL + letters * ('a' - '0' - 10);
+    memcpy(out, &n, 8);
+}
 
 static bool id_is_sane(struct bytes id)
 {
@@ -228,9 +238,11 @@ static void set_request_id(struct exchange *x)
         x->request_id = http_field_value(f);
         return;
     }
-    uint64_t words[2] = { random_u64(), random_u64() };
-    for (unsigned i = 0; i < 32; i++)
-        x->request_id_text[i] = hex[(words[i / 16] >> (i % 16 * 4)) & 15];
+    for (unsigned i = 0; i < 32; i += 16) {
+        uint64_t word = random_u64();
+        put_hex8(x->request_id_text + i, (uint32_t)word);
+        put_hex8(x->request_id_text + i + 8, (uint32_t)(word >> 32));
+    }
     x->request_id = (struct bytes){ x->request_id_text, 32 };
 }
 

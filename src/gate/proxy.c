@@ -11,90 +11,105 @@
 
 /* ---- what a gateway adds to a request ---- */
 
-struct known_fields {
-    const struct http_field *via, *forwarded, *x_forwarded_for;
+/* What the client's request says already. A list is continued; what only this gate may say is taken out. */
+struct found_fields {
+    struct http_field *via, *forwarded, *x_forwarded_for;
 };
 
-static struct known_fields find_known(const struct http_fields *f)
+static struct found_fields find_fields(struct exchange *x, const struct gate_conf *conf)
 {
-    struct known_fields k = { 0 };
-    for (uint32_t i = 0; i < f->count; i++) {
-        const struct http_field *at = &f->at[i];
-        if (at->flags & FIELD_REMOVED)
+    struct found_fields found = { 0 };
+    for (uint32_t i = 0; i < x->request.fields.count; i++) {
+        struct http_field *f = &x->request.fields.at[i];
+        if (f->flags & FIELD_REMOVED)
             continue;
-        if (at->id == FIELD_VIA)
-            k.via = at;
-        else if (at->id == FIELD_FORWARDED)
-            k.forwarded = at;
-        else if (at->id == FIELD_X_FORWARDED_FOR)
-            k.x_forwarded_for = at;
+        if (f->id == FIELD_VIA)
+            found.via = f;
+        else if (f->id == FIELD_FORWARDED)
+            found.forwarded = f;
+        else if (f->id == FIELD_X_FORWARDED_FOR)
+            found.x_forwarded_for = f;
+        else if (f->id == FIELD_X_REQUEST_ID)
+            f->flags |= x->request_id.len ? FIELD_REMOVED : 0;
+        else if (f->id == FIELD_X_FORWARDED_PROTO || f->id == FIELD_X_FORWARDED_HOST)
+            f->flags |= conf->x_forwarded ? FIELD_REMOVED : 0;
     }
-    return k;
+    return found;
 }
 
-/* "old, new": a list field grows at its end. Only its last line is looked at: earlier ones stay before it. */
-static err append(struct exchange *x, const struct http_field *old, struct bytes name, struct bytes value)
+/* There is room for all of them: see add_fields. */
+static void put_field(struct exchange *x, enum http_field_id id, struct bytes name, struct bytes value)
 {
     struct http_fields *f = &x->request.fields;
-    if (!old)
-        return http_fields_add(f, &x->arena, name, value);
+    f->at[f->count++] = (struct http_field){
+        .name = name.ptr,
+        .name_len = (uint16_t)name.len,
+        .value = value.ptr,
+        .value_len = (uint32_t)value.len,
+        .id = (uint8_t)id,
+    };
+}
+
+/* "old, new": a list field grows at its end. Of several lines the last is continued: order is kept. */
+static err append(struct exchange *x, struct http_field *old, enum http_field_id id, struct bytes name,
+                  struct bytes value)
+{
+    if (!old) {
+        put_field(x, id, name, value);
+        return OK;
+    }
     struct bytes both =
         arena_print(&x->arena, "%.*s, %.*s", BYTES_ARG(http_field_value(old)), BYTES_ARG(value));
     if (!both.ptr)
         return ERR_LIMIT;
-    struct http_field *changed = &f->at[old - f->at];
-    changed->value = both.ptr;
-    changed->value_len = (uint32_t)both.len;
+    old->value = both.ptr;
+    old->value_len = (uint32_t)both.len;
     return OK;
 }
 
-static err add_forwarded(struct exchange *x, const struct http_field *old, struct bytes ip)
+/* RFC 7239 4: an IPv6 address is quoted and bracketed. */
+static err add_forwarded(struct exchange *x, struct http_field *old, struct bytes ip)
 {
     bool v6 = bytes_index(ip, ':') < ip.len;
-    struct bytes value = arena_print(
-        &x->arena, v6 ? "for=\"[%.*s]\";host=\"%.*s\";proto=%s" : "for=%.*s;host=\"%.*s\";proto=%s",
-        BYTES_ARG(ip), BYTES_ARG(x->request.authority), x->scheme);
-    return value.ptr ? append(x, old, BYTES("Forwarded"), value) : ERR_LIMIT;
+    struct bytes value =
+        arena_print(&x->arena, "for=%s%.*s%s;host=\"%.*s\";proto=%s", v6 ? "\"[" : "", BYTES_ARG(ip),
+                    v6 ? "]\"" : "", BYTES_ARG(x->request.authority), x->scheme);
+    return value.ptr ? append(x, old, FIELD_FORWARDED, BYTES("Forwarded"), value) : ERR_LIMIT;
 }
 
-static err add_x_forwarded(struct exchange *x, const struct http_field *old, struct bytes ip)
+static err add_client(struct exchange *x, const struct gate_conf *conf, const struct found_fields *found)
 {
-    struct http_fields *f = &x->request.fields;
-    err e = append(x, old, BYTES("X-Forwarded-For"), ip);
-    http_fields_remove_id(f, FIELD_X_FORWARDED_PROTO);
-    http_fields_remove_id(f, FIELD_X_FORWARDED_HOST);
-    if (!e)
-        e = http_fields_add(f, &x->arena, BYTES("X-Forwarded-Proto"), bytes_from(x->scheme));
-    if (!e && x->request.authority.len)
-        e = http_fields_add(f, &x->arena, BYTES("X-Forwarded-Host"), x->request.authority);
-    return e;
+    char *text = arena_get(&x->arena, ADDR_TEXT_BYTES_MAX);
+    if (!text)
+        return ERR_LIMIT;
+    struct bytes ip = { text, addr_print_ip(x->client, text) };
+    err e = OK;
+    if (conf->forwarded)
+        e = add_forwarded(x, found->forwarded, ip);
+    if (e || !conf->x_forwarded)
+        return e;
+    put_field(x, FIELD_X_FORWARDED_PROTO, BYTES("X-Forwarded-Proto"), bytes_from(x->scheme));
+    if (x->request.authority.len)
+        put_field(x, FIELD_X_FORWARDED_HOST, BYTES("X-Forwarded-Host"), x->request.authority);
+    return append(x, found->x_forwarded_for, FIELD_X_FORWARDED_FOR, BYTES("X-Forwarded-For"), ip);
 }
+
+#define FIELDS_ADDED_MAX 6
 
 static err add_fields(struct exchange *x)
 {
     const struct gate_conf *conf = x->gate->generation->conf;
-    struct http_fields *f = &x->request.fields;
-    struct known_fields known = find_known(f);
-    err e = OK;
-    /* first what changes fields in place: adding may move them */
+    err e = http_fields_reserve(&x->request.fields, &x->arena, FIELDS_ADDED_MAX);
+    if (e)
+        return e;
+    const struct found_fields found = find_fields(x, conf);
     if (conf->via)
-        e = append(x, known.via, BYTES("Via"),
+        e = append(x, found.via, FIELD_VIA, BYTES("Via"),
                    x->request.version_minor ? BYTES("1.1 weir") : BYTES("1.0 weir"));
-    if (!e && x->client && (conf->x_forwarded || conf->forwarded)) {
-        char text[ADDR_TEXT_BYTES_MAX];
-        struct bytes ip = { text, addr_print_ip(x->client, text) };
-        ip = arena_copy(&x->arena, ip);
-        if (!ip.ptr)
-            return ERR_LIMIT;
-        if (conf->forwarded)
-            e = add_forwarded(x, find_known(f).forwarded, ip);
-        if (!e && conf->x_forwarded)
-            e = add_x_forwarded(x, find_known(f).x_forwarded_for, ip);
-    }
-    if (!e && x->request_id.len) {
-        http_fields_remove_id(f, FIELD_X_REQUEST_ID);
-        e = http_fields_add(f, &x->arena, BYTES("X-Request-Id"), x->request_id);
-    }
+    if (!e && x->client && (conf->x_forwarded || conf->forwarded))
+        e = add_client(x, conf, &found);
+    if (!e && x->request_id.len)
+        put_field(x, FIELD_X_REQUEST_ID, BYTES("X-Request-Id"), x->request_id);
     return e;
 }
 

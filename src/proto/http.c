@@ -160,9 +160,9 @@ unsigned http_fields_remove_id(struct http_fields *f, enum http_field_id id)
     return id == FIELD_OTHER ? 0 : remove_named(f, id, BYTES_NONE);
 }
 
-static err grow(struct http_fields *f, struct arena *a)
+static err grow(struct http_fields *f, struct arena *a, uint32_t more)
 {
-    uint32_t count_max = f->count_max < 8 ? 16 : f->count_max * 2;
+    uint32_t count_max = (f->count + more) * 2 < 16 ? 16 : (f->count + more) * 2;
     struct http_field *at = arena_get(a, count_max * sizeof *at);
     if (!at)
         return ERR_LIMIT;
@@ -173,11 +173,16 @@ static err grow(struct http_fields *f, struct arena *a)
     return OK;
 }
 
+err http_fields_reserve(struct http_fields *f, struct arena *a, uint32_t more)
+{
+    return f->count_max - f->count >= more ? OK : grow(f, a, more);
+}
+
 err http_fields_add(struct http_fields *f, struct arena *a, struct bytes name, struct bytes value)
 {
     if (name.len > UINT16_MAX || value.len > UINT32_MAX)
         return ERR_LIMIT;
-    err e = f->count < f->count_max ? OK : grow(f, a);
+    err e = http_fields_reserve(f, a, 1);
     if (e)
         return e;
     f->at[f->count++] = (struct http_field){

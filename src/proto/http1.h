@@ -4,7 +4,10 @@
  * Content-Length together with Transfer-Encoding, repeated, listed, signed or overflowing lengths, any
  * Transfer-Encoding but exactly "chunked", obs-fold, bare LF or CR, white space before a colon or in front of
  * the first field, control characters, a missing, repeated or malformed Host, a bad target, an unknown HTTP
- * version.
+ * version (only 1.0 and 1.1 are known). A target holds visible ASCII but '#': bytes of 0x80 and more, which
+ * some parsers let through, are refused too. Connection cannot name Host, Content-Length or Transfer-Encoding
+ * in a request, and where it names fields that say who asks and who is trusted (Authorization, Cookie,
+ * X-Forwarded-*, Via ...), they stay.
  *
  * A head is parsed when all of it is there, in one contiguous run of bytes; its slices point into that run.
  * There are a SIMD variant and a scalar one, chosen once at start by what the machine has; both pass the same
@@ -19,13 +22,21 @@ struct http1_limits {
 };
 
 /* Reads one request head off the front of in.
+ *
  *   seen        bytes of in that an earlier call has looked at already (0 at first), so that a head that
- * trickles in costs linear time ret         ret->fields.at/count_max are given by the caller (room for
- * limits->fields_max) and are filled ret_used    how many bytes the head took, with its empty line; leading
- * empty lines (RFC 9112 2.2, at most two) count too ret_status  when it fails: the status to answer with:
- * 400, 414 (line too long), 431 (fields too large or too many), 501 (unknown transfer coding), 505 (not
- * HTTP/1.x) OK; ERR_AGAIN: not all there yet (and no limit is passed); ERR_SYNTAX; ERR_LIMIT;
- * ERR_UNSUPPORTED. */
+ *               trickles in costs linear time
+ *   ret         fields.at/count_max are given by the caller (room for limits->fields_max) and are filled;
+ *               path may be a constant ("/" of an absolute target that has none); upgrade stays false for
+ *               h2c, which would carry requests past every filter; expect_continue is true only where a
+ *               body follows. After a failure all but fields.at/count_max is undefined
+ *   ret_used    how many bytes the head took, with its empty line; leading empty lines (RFC 9112 2.2, at
+ *               most two) count too
+ *   ret_status  when it fails: the status to answer with: 400, 414 (line too long), 417 (an Expect that is
+ *               not 100-continue), 431 (fields too large or too many), 501 (unknown transfer coding), 505
+ *               (neither HTTP/1.0 nor 1.1)
+ *
+ * Lines are measured without their CRLF. OK; ERR_AGAIN: not all there yet (and no limit is passed);
+ * ERR_SYNTAX; ERR_LIMIT; ERR_UNSUPPORTED. */
 err http1_parse_request(struct bytes in, size_t seen, const struct http1_limits *limits,
                         struct http_request *ret, size_t *ret_used, unsigned *ret_status) CHECK_RESULT;
 
@@ -42,7 +53,7 @@ err http1_parse_response(struct bytes in, size_t seen, const struct http1_limits
  */
 struct http1_chunked {
     uint64_t left;       /* of the chunk at hand */
-    uint64_t line_bytes; /* of the size line or trailers read so far, against the limits */
+    uint64_t line_bytes; /* of the size line (against line_bytes_max) or of all trailers (head_bytes_max) */
     uint8_t state;
     uint8_t digits;
     bool done; /* the last CRLF was read */
@@ -75,7 +86,10 @@ size_t http1_chunk_head(uint64_t size, char out[HTTP1_CHUNK_HEAD_BYTES_MAX]);
 /* Writers. Removed and FIELD_HOP fields are skipped, and so are Content-Length, Transfer-Encoding and
  * Connection: framing is the writer's, from framing and content_length. Fields that stand next to each other
  * in the buffer they came in are copied as one run. The *_size functions give an upper bound; the put
- * functions return the end of what they wrote. */
+ * functions return the end of what they wrote. A request's bound counts r's own target (or path and query)
+ * and authority: who puts a longer target or host adds the difference. Names and values are copied as they
+ * are: what does not come from a parser is checked by http_is_token and http_is_field_value before it is
+ * added. */
 enum http1_connection {
     HTTP1_CONNECTION_DEFAULT, /* says nothing: keep-alive in 1.1 */
     HTTP1_CONNECTION_CLOSE,
