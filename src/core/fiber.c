@@ -318,6 +318,16 @@ void fiber_cancel(struct fiber *f)
         end_wait(f, ERR_CANCELLED);
 }
 
+void fiber_cancel_all(void)
+{
+    struct fibers *fs = fibers_this();
+    LIST_EACH (at, &fs->live) {
+        struct fiber *f = container_of(at, struct fiber, live);
+        if (f != fs->current)
+            fiber_cancel(f);
+    }
+}
+
 static void deadline_passed(struct timer *t)
 {
     struct fiber *f = container_of(t, struct fiber, timer);

@@ -37,6 +37,8 @@ err fiber_wait(uint64_t deadline_us) CHECK_RESULT;
 void fiber_wake(struct fiber *f);
 /* Every wait of f, now and from now on, returns ERR_CANCELLED: it unwinds by itself. */
 void fiber_cancel(struct fiber *f);
+/* All of this worker's but the caller. */
+void fiber_cancel_all(void);
 err fiber_sleep_us(uint64_t us) CHECK_RESULT;
 
 #define DEADLINE_NONE UINT64_MAX

@@ -300,6 +300,7 @@ static void abort_here(void *arg)
 {
     (void)arg;
     http1_server_abort(&http1);
+    fiber_cancel_all(); /* those that wait for a server do not look at their client */
 }
 
 static void count_here(void *arg)
@@ -310,6 +311,7 @@ static void count_here(void *arg)
 static void end_here(void *arg)
 {
     (void)arg;
+    fiber_cancel_all(); /* copies of requests that nobody waits for, and the like */
     gate_use(NULL);
     upstream_close_idle();
     access_log_flush();
@@ -319,6 +321,21 @@ static void everywhere(void (*fn)(void *arg), void *arg)
 {
     for (unsigned i = 0; i < self.count; i++)
         call_worker(self.workers[i], fn, arg);
+}
+
+static uint64_t count_open(void)
+{
+    uint64_t open = 0;
+    everywhere(count_here, &open);
+    return open;
+}
+
+/* What is cut unwinds by itself, and still writes its line into the access log. */
+static void cut_all(void)
+{
+    everywhere(abort_here, NULL);
+    while (count_open() && fiber_sleep_us(DRAIN_LOOK_MS * 1000) == OK) {
+    }
 }
 
 static bool another_stop(void)
@@ -335,18 +352,14 @@ static void drain(void)
 {
     uint64_t start_us = worker_now_us();
     uint64_t end_us = start_us + self.generation->conf->drain_timeout_ms * 1000;
-    uint64_t open = 1;
+    uint64_t open;
     log_info("process", "draining");
     listeners_close(self.workers, self.count);
     everywhere(drain_here, NULL);
-    while (open) {
-        open = 0;
-        everywhere(count_here, &open);
-        if (!open)
-            break;
+    while ((open = count_open())) {
         if (worker_now_us() >= end_us || another_stop()) {
             log_warn("process", "%llu connections are cut", (unsigned long long)open);
-            everywhere(abort_here, NULL);
+            cut_all();
             break;
         }
         if (worker_now_us() >= start_us + IDLE_GRACE_MS * 1000)

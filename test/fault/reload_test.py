@@ -19,7 +19,7 @@ SANITIZED = b"__asan_" in (BUILD / "weir").read_bytes() if (BUILD / "weir").exis
 def two_confs(gate_port, servers, extra_port, upstream="keepalive"):
     """Weights, filters, servers, balancers, routes and listeners differ; what stays is the first listener."""
     a, b, c = (s.address for s in servers)
-    padding = "# padding\n" * 20000  # a generation that is not freed shall be seen
+    padding = "# padding\n" * 90000  # a generation that is not freed shall be seen
     one = f'''
 listen: ["127.0.0.1:{gate_port}"]
 routes:
@@ -70,8 +70,8 @@ def test_a_reload_every_100_ms(weir, origin, upstream):
     assert gate.metric("weir_conf_reloads_refused_total") == 0
     assert gate.metric("weir_conf_reloads_total") > count / 2
     assert gate.metric("weir_conf_generation") == gate.metric("weir_conf_reloads_total") + 1
-    if not SANITIZED:  # each generation has more than 200 KB of text alone
-        assert gate.rss_kib() - before < 6000 + count * 20
+    if not SANITIZED:  # each generation has 900 KB of text alone; buffers may still grow once, by 16 MiB
+        assert gate.rss_kib() - before < 20000, count
 
 
 def test_an_old_generation_lives_as_long_as_its_requests(weir, origin):
