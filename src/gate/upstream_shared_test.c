@@ -187,9 +187,10 @@ static void in_order(void)
     expect_answer(0, "a0");
     expect_answer(1, "a1");
     must(!askers[2].answered);
-    static const char rest[] = "HTTP/1.1 103 Early Hints\r\n\r\n"
-                               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\n2\r\n0\r\n\r\n"
-                               "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" ANSWER("a4");
+    static const char rest[] =
+        "HTTP/1.1 103 Early Hints\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\n2\r\n0\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" ANSWER("a4");
     for (const char *at = rest; *at; at++) {
         must(io_write(server.accepted[0], (struct bytes){ at, 1 }, DEADLINE_NONE) == OK);
         must(io_drain(server.accepted[0], 0, DEADLINE_NONE) == OK);
@@ -449,7 +450,8 @@ static void a_reload(void)
     expect_answer(0, "a0");
     gate_drop(before);
     expect_end(server.accepted[0]);
-    gate = gate_test_use("listen: :1\nroutes: [{match: /, service: a}]\nservices: {a: {servers: 127.0.0.1:1}}\n");
+    gate = gate_test_use(
+        "listen: :1\nroutes: [{match: /, service: a}]\nservices: {a: {servers: 127.0.0.1:1}}\n");
     end();
 }
 TEST(a_reload)

@@ -103,8 +103,9 @@ TEST(last_in_first_out)
 
 static void what_is_not_kept(void)
 {
-    static const struct service_conf one = { .connections_max = 4, .idle_max = 1, .idle_timeout_ms = 60000,
-                                             .connect_timeout_ms = 5000 };
+    static const struct service_conf one = {
+        .connections_max = 4, .idle_max = 1, .idle_timeout_ms = 60000, .connect_timeout_ms = 5000
+    };
     struct service_conf closing = plain;
     closing.upstream = UPSTREAM_CLOSE;
     server_open();
@@ -155,7 +156,7 @@ static void idle_ones_end(void)
     while (u->idle_count > 2 || server.accepted[0])
         must(fiber_sleep_us(500) == OK);
     send_text(server.accepted[1], "x"); /* the server speaks out of turn */
-    while (u->idle_count) /* and nothing happens for so long on the last */
+    while (u->idle_count)               /* and nothing happens for so long on the last */
         must(fiber_sleep_us(500) == OK);
     must(u->connections == 0 && u->holds == 1);
     upstream_put(u);
