@@ -131,7 +131,7 @@ static err forward_answer(struct io *from, struct io *to, bool last)
         io_consume(from, n);
     }
     e = forward(from, to);
-    return e || !rest ? e : io_splice(from, to, rest, WAIT_MS * 1000, &moved, &side);
+    return e || !rest ? e : io_splice(from, to, rest, WAIT_MS * 1000, DEADLINE_NONE, &moved, &side);
 }
 
 static void client_wakes(void *owner, err why);

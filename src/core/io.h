@@ -90,10 +90,11 @@ void io_end(struct io *io);
 /* ---- moving bodies ---- */
 
 /* Moves n bytes from one socket to the other in the kernel (splice), after what is queued and unconsumed.
- * Each stall longer than idle_us is ERR_TIMEOUT. ERR_CLOSED: `from` ended early. n = UINT64_MAX: until `from`
- * ends (then OK). *ret_moved counts also when it fails. failed_side: 0 from, 1 to. */
-err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t *ret_moved,
-              int *ret_failed_side) CHECK_RESULT;
+ * Each stall longer than idle_us is ERR_TIMEOUT, and so is the deadline. Others have their turn in between.
+ * ERR_CLOSED: `from` ended early. n = UINT64_MAX: until `from` ends (then OK). *ret_moved counts also when it
+ * fails. failed_side: 0 from, 1 to. */
+err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t deadline_us,
+              uint64_t *ret_moved, int *ret_failed_side) CHECK_RESULT;
 /* Both directions at once until both have ended (each end is passed on), or one fails: tunnels. ERR_TIMEOUT:
  * nothing in either direction for idle_us. */
 err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b,

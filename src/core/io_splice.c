@@ -75,15 +75,17 @@ struct transfer {
     struct pipe_pair *pipe;
     uint64_t left; /* to be taken from `from` */
     size_t inside; /* the pipe */
-    uint64_t idle_us;
+    uint64_t idle_us, deadline_us;
     uint64_t moved;
+    uint64_t rest_at; /* of moved: then others have their turn */
     int failed_side;
 };
 
-static uint64_t stall_deadline(uint64_t idle_us)
+static uint64_t stall_deadline(const struct transfer *t)
 {
     uint64_t now_us = worker_this->now_us;
-    return idle_us < DEADLINE_NONE - now_us ? now_us + idle_us : DEADLINE_NONE;
+    uint64_t stall_us = t->idle_us < DEADLINE_NONE - now_us ? now_us + t->idle_us : DEADLINE_NONE;
+    return stall_us < t->deadline_us ? stall_us : t->deadline_us;
 }
 
 static err splice_error(struct io *io, int number, bool writing)
@@ -122,7 +124,7 @@ static err take_in(struct transfer *t)
             continue;
         if (errno != EAGAIN)
             return splice_error(from, errno, false);
-        err e = io_wait_ready(from, false, stall_deadline(t->idle_us));
+        err e = io_wait_ready(from, false, stall_deadline(t));
         if (e)
             return e;
     }
@@ -145,7 +147,7 @@ static err put_out(struct transfer *t)
             continue;
         if (n == 0 || errno != EAGAIN)
             return splice_error(to, n == 0 ? EPIPE : errno, true);
-        err e = io_wait_ready(to, true, stall_deadline(t->idle_us));
+        err e = io_wait_ready(to, true, stall_deadline(t));
         if (e)
             return e;
     }
@@ -161,13 +163,23 @@ static err send_received(struct transfer *t)
         if (n > IO_BUFFER_BYTES)
             n = IO_BUFFER_BYTES;
         t->failed_side = 1;
-        err e = io_lend(t->to, from, n, stall_deadline(t->idle_us));
+        err e = io_lend(t->to, from, n, stall_deadline(t));
         if (e)
             return e;
         t->left -= n;
         t->moved += n;
     }
     return OK;
+}
+
+/* A source and a sink that are both fast never make this fiber wait: it has to stop by itself. */
+static err let_others(struct transfer *t)
+{
+    if (t->moved < t->rest_at)
+        return OK;
+    t->rest_at = t->moved + PIPE_BYTES;
+    fiber_yield();
+    return worker_this->now_us < t->deadline_us ? OK : ERR_TIMEOUT;
 }
 
 static err transfer_run(struct transfer *t)
@@ -181,13 +193,13 @@ static err transfer_run(struct transfer *t)
     if (e || t->left == 0)
         return e;
     t->failed_side = 0;
-    e = io_stop_input(t->from, stall_deadline(t->idle_us));
+    e = io_stop_input(t->from, stall_deadline(t));
     if (!e)
         e = send_received(t); /* what came while receiving was being stopped */
     if (e || t->left == 0)
         return e;
     t->failed_side = 1;
-    e = io_drain(t->to, 0, stall_deadline(t->idle_us));
+    e = io_drain(t->to, 0, stall_deadline(t));
     if (e)
         return e;
     e = pipe_take(&t->pipe);
@@ -195,16 +207,23 @@ static err transfer_run(struct transfer *t)
         e = take_in(t);
         if (!e)
             e = put_out(t);
+        if (!e && t->left > 0)
+            e = let_others(t);
     }
     if (t->pipe)
         pipe_give(t->pipe, t->inside == 0);
     return e;
 }
 
-err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t *ret_moved,
-              int *ret_failed_side)
+err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t deadline_us,
+              uint64_t *ret_moved, int *ret_failed_side)
 {
-    struct transfer t = { .from = from, .to = to, .left = n, .idle_us = idle_us };
+    struct transfer t = { .from = from,
+                          .to = to,
+                          .left = n,
+                          .idle_us = idle_us,
+                          .deadline_us = deadline_us,
+                          .rest_at = PIPE_BYTES };
     err e = transfer_run(&t);
     from->flags &= ~(uint32_t)IO_RAW;
     if (e == ERR_CLOSED && n == UINT64_MAX)

@@ -64,7 +64,7 @@ static void splice_through(uint64_t len, uint64_t pour_slow_us, uint64_t drink_s
     io_consume(a[0], run.len);
     fiber_spawn(drink_main, &out);
     int side = -1;
-    err e = io_splice(a[0], b[0], to_end ? UINT64_MAX : len - begun, 5000000, &moved, &side);
+    err e = io_splice(a[0], b[0], to_end ? UINT64_MAX : len - begun, 5000000, DEADLINE_NONE, &moved, &side);
     must(e == OK && moved == len - begun && side == -1);
     /* the connections go on */
     char tail[4] = { pattern(len), pattern(len + 1), pattern(len + 2), pattern(len + 3) };
@@ -116,7 +116,7 @@ static void splice_within_received(void)
     send_text(a[1], "headBODYnext");
     must(io_pull(a[0], deadline_in_ms(5000), &run) == OK && run.len == 12);
     io_consume(a[0], 4);
-    must(io_splice(a[0], b[0], 4, 1000000, &moved, &side) == OK && moved == 4);
+    must(io_splice(a[0], b[0], 4, 1000000, DEADLINE_NONE, &moved, &side) == OK && moved == 4);
     expect_text(b[1], "BODY");
     expect_text(a[0], "next");
     for (int i = 0; i < 2; i++) {
@@ -134,10 +134,12 @@ static void splice_failures(void)
     tcp_pair(a);
     tcp_pair(b);
     must(io_peek(a[0]).len == 0);
-    must(io_splice(a[0], b[0], 100, 3000, &moved, &side) == ERR_TIMEOUT && side == 0 && moved == 0);
+    must(io_splice(a[0], b[0], 100, 3000, DEADLINE_NONE, &moved, &side) == ERR_TIMEOUT && side == 0 &&
+         moved == 0);
     send_text(a[1], "0123456789");
     io_end(a[1]);
-    must(io_splice(a[0], b[0], 100, 3000000, &moved, &side) == ERR_CLOSED && side == 0 && moved == 10);
+    must(io_splice(a[0], b[0], 100, 3000000, DEADLINE_NONE, &moved, &side) == ERR_CLOSED && side == 0 &&
+         moved == 10);
     expect_text(b[1], "0123456789");
     io_close(a[0], 0, false);
     io_close(a[1], 0, false);
@@ -145,7 +147,8 @@ static void splice_failures(void)
     tcp_pair(a); /* nobody reads at the other end */
     struct pour in = { .io = a[1], .len = 64 * 1024 * 1024 };
     fiber_spawn(pour_main, &in);
-    must(io_splice(a[0], b[0], in.len, 30000, &moved, &side) == ERR_TIMEOUT && side == 1 && moved < in.len);
+    must(io_splice(a[0], b[0], in.len, 30000, DEADLINE_NONE, &moved, &side) == ERR_TIMEOUT && side == 1 &&
+         moved < in.len);
     io_abort(a[0], true);
     while (worker_stats(worker_self()).connections > 3)
         must(fiber_sleep_us(1000) == OK);
@@ -156,7 +159,7 @@ static void splice_failures(void)
     io_abort(b[1], true);
     in = (struct pour){ .io = a[1], .len = 64 * 1024 * 1024 };
     fiber_spawn(pour_main, &in);
-    err e = io_splice(a[0], b[0], in.len, 3000000, &moved, &side);
+    err e = io_splice(a[0], b[0], in.len, 3000000, DEADLINE_NONE, &moved, &side);
     must(e == ERR_RESET && side == 1);
     io_abort(a[0], true);
     must(fiber_sleep_us(20000) == OK);
@@ -177,7 +180,7 @@ static void splice_for_ever(void *arg)
     uint64_t moved;
     int side;
     c->fiber = fiber_self();
-    c->result = io_splice(c->from, c->to, UINT64_MAX, DEADLINE_NONE, &moved, &side);
+    c->result = io_splice(c->from, c->to, UINT64_MAX, DEADLINE_NONE, DEADLINE_NONE, &moved, &side);
     c->fiber = NULL;
 }
 

@@ -263,7 +263,7 @@ static err splice_rest(struct sending *s, bool *ret_done)
     uint64_t want = s->framing == HTTP_BODY_LENGTH && s->left < left ? s->left : left;
     uint64_t moved = 0;
     int failed_side = 0;
-    err e = io_splice(from, s->to, want, s->idle_us, &moved, &failed_side);
+    err e = io_splice(from, s->to, want, s->idle_us, s->deadline_us, &moved, &failed_side);
     body_moved(s->body, moved);
     s->bytes += moved;
     s->left -= s->framing == HTTP_BODY_LENGTH ? moved : 0;

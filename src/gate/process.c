@@ -224,8 +224,11 @@ static err apply(struct generation *g, struct diag *reterr)
     struct io_listener *admin;
     g->workers = self.count;
     err e = open_everywhere(g, gates, reterr);
-    if (e)
+    if (e) {
+        if (reterr->line && !reterr->file)
+            reterr->file = self.opts->conf_path;
         return e;
+    }
     e = listeners_open(&g->conf->listen, self.count, reterr);
     if (!e) {
         e = open_admin(g->conf, &admin, reterr);

@@ -177,7 +177,8 @@ static err on_server(struct exchange *x, struct server *server, struct attempt *
     *ret_connecting = false;
     if (upstream_shared_suits(x)) {
         e = upstream_shared_exchange(server->upstream, x, server, a, ret_connecting);
-        if (!e || *ret_connecting || !was_stale(e, true, x, a))
+        bool own = e == ERR_AGAIN || was_stale(e, true, x, a);
+        if (!e || *ret_connecting || !own)
             return e;
         *a = (struct attempt){ 0 };
     }

@@ -107,7 +107,7 @@ static void conn_end(struct upstream_conn *c)
     io_close(c->io, 0, false);
     pool_give(&here.conns, c);
     u->connections--;
-    wait_queue_wake_one(&u->waiting);
+    upstream_wake_one(u);
     drop_hold(u);
 }
 
@@ -178,7 +178,7 @@ static err open_conn(struct upstream *u, const struct service_conf *conf, uint64
     err e = tcp_connect(&u->addr, &u->tcp, connect_us < deadline_us ? connect_us : deadline_us, &io);
     if (e) {
         u->connections--;
-        wait_queue_wake_one(&u->waiting);
+        upstream_wake_one(u);
         drop_hold(u);
         return e;
     }
@@ -191,34 +191,57 @@ static err open_conn(struct upstream *u, const struct service_conf *conf, uint64
     return OK;
 }
 
+void upstream_wake_one(struct upstream *u)
+{
+    if (u->waiting.count && wait_queue_wake_one(&u->waiting))
+        u->promised++;
+}
+
+/* Room for one more connection, beyond what is promised to those who wait? */
+static bool has_room(const struct upstream *u, const struct service_conf *conf)
+{
+    return u->connections + u->promised < (uint64_t)conf->connections_max;
+}
+
 static err wait_turn(struct upstream *u, const struct service_conf *conf, uint64_t deadline_us)
 {
-    uint64_t wait_us = deadline_in_ms(conf->wait_timeout_ms);
     if (u->waiting.count >= (uint64_t)conf->waiting_max)
         return ERR_LIMIT;
-    err e = wait_queue_wait(&u->waiting, wait_us < deadline_us ? wait_us : deadline_us);
+    err e = wait_queue_wait(&u->waiting, deadline_us);
+    if (!e)
+        u->promised--;
     return e == ERR_TIMEOUT ? ERR_LIMIT : e;
+}
+
+/* What is there now for one whose turn it is. OK with *ret_conn NULL: nothing. */
+static err take_now(struct upstream *u, const struct service_conf *conf, bool fresh, uint64_t deadline_us,
+                    struct upstream_conn **ret_conn, bool *ret_connecting)
+{
+    *ret_conn = NULL;
+    if (!fresh && u->idle_count > u->promised) {
+        *ret_conn = take_idle(u);
+        return OK;
+    }
+    if (fresh && !has_room(u, conf) && u->idle_count > u->promised)
+        conn_end(take_idle(u)); /* make room: one that rests for one that is new */
+    if (!has_room(u, conf))
+        return OK;
+    *ret_connecting = true;
+    return open_conn(u, conf, deadline_us, ret_conn);
 }
 
 err upstream_take(struct upstream *u, const struct service_conf *conf, bool fresh, uint64_t deadline_us,
                   struct upstream_conn **ret_conn, bool *ret_connecting)
 {
+    uint64_t wait_us = 0;
     *ret_connecting = false;
     for (;;) {
-        struct upstream_conn *c = fresh ? NULL : take_idle(u);
-        if (c) {
-            *ret_conn = c;
-            return OK;
-        }
-        if (u->connections < (uint64_t)conf->connections_max) {
-            *ret_connecting = true;
-            return open_conn(u, conf, deadline_us, ret_conn);
-        }
-        if (fresh && u->idle_count) { /* make room: one that rests for one that is new */
-            conn_end(take_idle(u));
-            continue;
-        }
-        err e = wait_turn(u, conf, deadline_us);
+        err e = take_now(u, conf, fresh, deadline_us, ret_conn, ret_connecting);
+        if (e || *ret_conn)
+            return e;
+        if (!wait_us)
+            wait_us = deadline_in_ms(conf->wait_timeout_ms);
+        e = wait_turn(u, conf, wait_us < deadline_us ? wait_us : deadline_us);
         if (e)
             return e;
     }
@@ -237,6 +260,5 @@ void upstream_give(struct upstream_conn *c, const struct service_conf *conf, boo
     list_push_front(&u->idle, &c->link);
     u->idle_count++;
     io_park(c->io, idle_woke, c, deadline_in_ms(conf->idle_timeout_ms));
-    if (u->waiting.count)
-        wait_queue_wake_one(&u->waiting);
+    upstream_wake_one(u);
 }

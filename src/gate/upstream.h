@@ -25,8 +25,10 @@ struct upstream {
     struct link idle;     /* struct upstream_conn */
     uint32_t idle_count;
     struct wait_queue waiting;
+    uint32_t promised;  /* woken from `waiting` and not yet served: newcomers leave that many for them */
     struct link shared; /* struct shared_conn */
-    char text[512];     /* what name points into; congestion behind it */
+    uint32_t shared_count;
+    char text[512]; /* what name points into; congestion behind it */
 };
 
 /* A connection that one exchange has for itself. */
@@ -59,6 +61,9 @@ err upstream_take(struct upstream *u, const struct service_conf *conf, bool fres
                   struct upstream_conn **ret_conn, bool *ret_connecting) CHECK_RESULT;
 /* reusable: the response was read whole and both sides keep it open. */
 void upstream_give(struct upstream_conn *c, const struct service_conf *conf, bool reusable);
+
+/* There may be room for one of those who wait. */
+void upstream_wake_one(struct upstream *u);
 
 /* The worker ends: idle connections are closed. */
 void upstream_close_idle(void);

@@ -8,6 +8,8 @@
 #define STALL_MS 200
 /* A response's rest that has arrived is taken off rather than closing the connection on those behind. */
 #define DISCARD_BYTES_MAX (64 * 1024)
+/* What a reader may be told to lie in the socket: less than what is worth a splice. */
+#define RAW_BYTES_MAX (32 * 1024)
 /* Room that a request's head must not exceed to be written without waiting. */
 #define HEAD_BYTES_MAX (8 * 1024)
 
@@ -63,6 +65,7 @@ static void conn_free(struct shared_conn *c)
     if (c->io)
         io_close(c->io, 0, false);
     list_remove(&c->link);
+    c->upstream->shared_count--;
     c->upstream->holds--; /* an exchange or a generation holds it as well: never the last one */
     pool_give(&conns, c);
 }
@@ -160,6 +163,7 @@ static struct shared_conn *new_conn(struct upstream *u)
     memset(c, 0, sizeof *c);
     c->upstream = u;
     u->holds++;
+    u->shared_count++;
     list_init(&c->turns);
     list_push_front(&u->shared, &c->link);
     return c;
@@ -269,6 +273,8 @@ err upstream_shared_exchange(struct upstream *u, struct exchange *x, struct serv
     t->x = x;
     struct shared_conn *c = find_conn(u, conf);
     bool opens = !c;
+    if (opens && u->shared_count >= (uint64_t)conf->connections_max)
+        return ERR_AGAIN;
     if (opens)
         c = new_conn(u);
     join(c, t);
@@ -313,10 +319,19 @@ static void shared_close(struct body *b)
         fail_turn(c, t);
 }
 
+/* Never so much that it is spliced: then nobody would see whether the first reader goes on. */
+static struct io *shared_raw(struct body *b, uint64_t *ret_left)
+{
+    struct io *io = http1_body_raw(b, ret_left);
+    if (io && *ret_left > RAW_BYTES_MAX)
+        *ret_left = RAW_BYTES_MAX;
+    return io;
+}
+
 static const struct body_ops shared_body_ops = {
     .pull = shared_pull,
     .give = http1_body_give,
-    .raw = http1_body_raw,
+    .raw = shared_raw,
     .moved = http1_body_moved,
     .close = shared_close,
 };

@@ -14,7 +14,9 @@
 
 /* May this exchange's request share a connection? */
 bool upstream_shared_suits(const struct exchange *x);
-/* Up to the response's head. On success x->response_body is set, and its close ends the turn. */
+/* Up to the response's head. ERR_AGAIN: all of connections_max shared ones are full; a connection of its own
+ * will have to do (those are counted apart). On success x->response_body is set, and its close ends the turn.
+ */
 err upstream_shared_exchange(struct upstream *u, struct exchange *x, struct server *server,
                              struct attempt *ret_attempt, bool *ret_connecting) CHECK_RESULT;
 /* Closes those that rest (nobody will use the upstream again, or the worker ends). */
