@@ -1,5 +1,5 @@
-/* gate_test: what the tests of the gate share: a configuration from a text, opened on this worker. From a fiber
- * of io_test's worker where it says so. */
+/* gate_test: what the tests of the gate share: a configuration from a text, opened on this worker. From a
+ * fiber of io_test's worker where it says so. */
 #pragma once
 #include "core/io_test.h"
 #include "core/metrics.h"

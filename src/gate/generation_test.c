@@ -4,9 +4,9 @@
 #include "gate/gate_metrics.h"
 #include "gate/gate_test.h"
 
-#define SERVICES                \
-    "services:\n"               \
-    "  shop:\n"                 \
+#define SERVICES  \
+    "services:\n" \
+    "  shop:\n"   \
     "    servers: 10.0.0.1:80\n"
 
 static const char example[] = "listen: [\":8080\"]\n"
@@ -129,15 +129,16 @@ static void names_are_looked_up(void **state)
 
 /* ---- memory ---- */
 
-static const char all_kinds[] = "listen: [\":8080\", \"unix:weir.sock\"]\n"
-                                "routes:\n"
-                                "  - {match: /api/*, service: shop, rate_limit: 50/s per ip, mirror: 30% to pay}\n"
-                                "  - {match: shop.example/*, service: shop, headers: {request: {set: {x-a: b}}}}\n"
-                                "  - {match: /, service: pay, rate_limit: 5/s per ip}\n"
-                                "services:\n"
-                                "  shop: {servers: [10.0.0.1:80, 10.0.0.2:80], balance: least_request,"
-                                " health_check: GET /healthz every 2s}\n"
-                                "  pay: {servers: [10.0.0.1:80, \"unix:pay.sock\"], upstream: pipelined}\n";
+static const char all_kinds[] =
+    "listen: [\":8080\", \"unix:weir.sock\"]\n"
+    "routes:\n"
+    "  - {match: /api/*, service: shop, rate_limit: 50/s per ip, mirror: 30% to pay}\n"
+    "  - {match: shop.example/*, service: shop, headers: {request: {set: {x-a: b}}}}\n"
+    "  - {match: /, service: pay, rate_limit: 5/s per ip}\n"
+    "services:\n"
+    "  shop: {servers: [10.0.0.1:80, 10.0.0.2:80], balance: least_request,"
+    " health_check: GET /healthz every 2s}\n"
+    "  pay: {servers: [10.0.0.1:80, \"unix:pay.sock\"], upstream: pipelined}\n";
 
 static void load_without_memory(void **state)
 {

@@ -447,11 +447,11 @@ static void send_by_a_length(void)
     uint64_t bytes;
     bool from;
     pair(out);
-    must(http1_body_send(out[0], body_memory_init(&m, BYTES("hello")), HTTP_BODY_LENGTH, 3, 1000000, DEADLINE_NONE,
-                         &bytes, &from) == OK);
+    must(http1_body_send(out[0], body_memory_init(&m, BYTES("hello")), HTTP_BODY_LENGTH, 3, 1000000,
+                         DEADLINE_NONE, &bytes, &from) == OK);
     must(bytes == 3 && m.left.len == 2); /* it goes on: cut */
-    must(http1_body_send(out[0], body_memory_init(&m, BYTES("lo")), HTTP_BODY_LENGTH, 3, 1000000, DEADLINE_NONE,
-                         &bytes, &from) == ERR_CLOSED);
+    must(http1_body_send(out[0], body_memory_init(&m, BYTES("lo")), HTTP_BODY_LENGTH, 3, 1000000,
+                         DEADLINE_NONE, &bytes, &from) == ERR_CLOSED);
     must(bytes == 2 && from); /* it ends early */
     expect_text(out[1], "hello");
     must(http1_body_send(out[0], NULL, HTTP_BODY_LENGTH, 0, 1000000, DEADLINE_NONE, &bytes, &from) == OK);
@@ -536,8 +536,8 @@ static void the_reader_is_gone(void)
     pair(out);
     io_abort(out[1], false);
     while (!e) {
-        e = http1_body_send(out[0], body_memory_init(&m, (struct bytes){ big, sizeof big }), HTTP_BODY_CHUNKED, 0,
-                            5000000, DEADLINE_NONE, &bytes, &from);
+        e = http1_body_send(out[0], body_memory_init(&m, (struct bytes){ big, sizeof big }),
+                            HTTP_BODY_CHUNKED, 0, 5000000, DEADLINE_NONE, &bytes, &from);
     }
     must(e == ERR_RESET && !from);
     io_abort(out[0], false);
@@ -545,12 +545,18 @@ static void the_reader_is_gone(void)
 TEST(the_reader_is_gone)
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_cut_everywhere),   cmocka_unit_test(test_what_goes_wrong),
-    cmocka_unit_test(test_pauses),           cmocka_unit_test(test_none),
-    cmocka_unit_test(test_before_the_first_wait), cmocka_unit_test(test_raw_and_moved),
-    cmocka_unit_test(test_finishing),        cmocka_unit_test(test_send_everything),
-    cmocka_unit_test(test_send_trailers),    cmocka_unit_test(test_send_by_a_length),
-    cmocka_unit_test(test_the_body_fails),   cmocka_unit_test(test_the_reader_stalls),
+    cmocka_unit_test(test_cut_everywhere),
+    cmocka_unit_test(test_what_goes_wrong),
+    cmocka_unit_test(test_pauses),
+    cmocka_unit_test(test_none),
+    cmocka_unit_test(test_before_the_first_wait),
+    cmocka_unit_test(test_raw_and_moved),
+    cmocka_unit_test(test_finishing),
+    cmocka_unit_test(test_send_everything),
+    cmocka_unit_test(test_send_trailers),
+    cmocka_unit_test(test_send_by_a_length),
+    cmocka_unit_test(test_the_body_fails),
+    cmocka_unit_test(test_the_reader_stalls),
     cmocka_unit_test(test_the_reader_is_gone),
 };
 

@@ -330,10 +330,14 @@ int main(void)
 {
     static const struct CMUnitTest both[] = { cmocka_unit_test(test_connecting) };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(listener_options), cmocka_unit_test(one_socket_a_worker),
-        cmocka_unit_test(in_use),           cmocka_unit_test(nowhere),
-        cmocka_unit_test(both_families),    cmocka_unit_test(unix_leftover),
-        cmocka_unit_test(a_file_is_no_leftover), cmocka_unit_test(no_peer),
+        cmocka_unit_test(listener_options),
+        cmocka_unit_test(one_socket_a_worker),
+        cmocka_unit_test(in_use),
+        cmocka_unit_test(nowhere),
+        cmocka_unit_test(both_families),
+        cmocka_unit_test(unix_leftover),
+        cmocka_unit_test(a_file_is_no_leftover),
+        cmocka_unit_test(no_peer),
         cmocka_unit_test(congestion),
     };
     int failed = cmocka_run_group_tests(tests, make_folder, remove_folder);

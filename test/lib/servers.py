@@ -50,17 +50,17 @@ class Peer(Client):
         return head
 
     def _read_chunks(self):
-        raw = b""
+        parts = []
         while True:
             line = self.read_until(b"\r\n")
             size = int(line.split(b";")[0], 16)
-            raw += line
+            parts.append(line)
             if size == 0:
                 break
-            raw += self.read_exactly(size + 2)
+            parts.append(self.read_exactly(size + 2))
         while (line := self.read_until(b"\r\n")) != b"\r\n":
-            raw += line
-        return raw + line
+            parts.append(line)
+        return b"".join(parts) + line
 
 
 class Scripted:
