@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -76,11 +77,15 @@ uint64_t process_reloads(bool failed)
 err process_read_file(const char *path, struct arena *a, struct bytes *ret_text, struct diag *reterr)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *text = fd < 0 ? NULL : arena_get(a, FILE_BYTES_MAX + 1);
+    struct stat st;
+    size_t size = FILE_BYTES_MAX + 1; /* of what cannot say it before, a pipe */
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size < FILE_BYTES_MAX)
+        size = (size_t)st.st_size + 1;
+    char *text = fd < 0 ? NULL : arena_get(a, size);
     size_t len = 0;
     ssize_t n = text ? 1 : -1;
-    while (n > 0 && len <= FILE_BYTES_MAX) {
-        n = read(fd, text + len, FILE_BYTES_MAX + 1 - len);
+    while (n > 0 && len < size) {
+        n = read(fd, text + len, size - len);
         len += n > 0 ? (size_t)n : 0;
     }
     int why = errno;
@@ -88,6 +93,10 @@ err process_read_file(const char *path, struct arena *a, struct bytes *ret_text,
         close(fd);
     if (n < 0) {
         diag_set(reterr, "cannot read %s: %s", path, strerror(why));
+        return ERR_CONF;
+    }
+    if (len == size && size <= FILE_BYTES_MAX) {
+        diag_set(reterr, "%s grew while it was read", path);
         return ERR_CONF;
     }
     *ret_text = (struct bytes){ text, len };
