@@ -36,7 +36,7 @@ bench: deps-bench build
 
 soak: deps-bench build
 	@$(NINJA) -C $(BUILD) origin bench_load
-	@exec bench/soak
+	@exec /usr/bin/python3 bench/soak
 
 install: build
 	@meson install -C $(BUILD) --no-rebuild

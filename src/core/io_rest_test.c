@@ -328,10 +328,11 @@ static void crowd_reads(void *arg)
     crowd_right++;
 }
 
-/* Far more arrives in one turn than the ring has buffers. */
+/* Far more arrives in one turn than the ring has buffers, and on more connections than one submission holds.
+ */
 static void crowd(void)
 {
-    enum { N = 100 };
+    enum { N = 600, DEEP = 100 };
     static struct crowd_one all[N];
     static char text[6000];
     for (size_t i = 0; i < sizeof text; i++)
@@ -340,11 +341,17 @@ static void crowd(void)
     for (int i = 0; i < N; i++) {
         int pair[2];
         pair_fds(pair);
-        all[i] = (struct crowd_one){ .io = io_open(pair[0]), .fd = pair[1] };
-        must(io_peek(all[i].io).len == 0);
+        all[i].len = 0;
+        all[i].fd = pair[1];
+        if (i >= DEEP) { /* is there already when it is asked for */
+            must(write(pair[1], text, sizeof text) == sizeof text);
+            all[i].len = sizeof text;
+        }
+        all[i].io = io_open(pair[0]);
+        must(io_peek(all[i].io).len == 0 || i >= DEEP);
     }
     fiber_yield();
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < DEEP; i++)
         while (write(all[i].fd, text, sizeof text) == sizeof text)
             all[i].len += sizeof text;
     for (int i = 0; i < N; i++)

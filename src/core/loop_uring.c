@@ -56,6 +56,7 @@ struct uring_loop {
     unsigned ring_wanted; /* how many it should have */
     unsigned used_max;    /* in one turn, since the last look */
     unsigned look_turns;
+    bool ran_dry; /* the ring, in this turn */
     unsigned messages_used;
     struct message messages[MESSAGES];
     struct lease *by_number[RING_ENTRIES];
@@ -108,8 +109,10 @@ static void size_ring(struct uring_loop *loop)
     unsigned used = loop->ring_wanted > loop->in_ring ? loop->ring_wanted - loop->in_ring : 0;
     if (used > loop->used_max)
         loop->used_max = used;
-    if (used > loop->ring_wanted - loop->ring_wanted / 4 && loop->ring_wanted < RING_BUFFERS_MAX)
+    bool scarce = loop->ran_dry || used > loop->ring_wanted - loop->ring_wanted / 4;
+    if (scarce && loop->ring_wanted < RING_BUFFERS_MAX)
         loop->ring_wanted *= 2;
+    loop->ran_dry = false;
     if (++loop->look_turns < RING_LOOK_TURNS)
         return;
     if (loop->used_max < loop->ring_wanted / 4 && loop->ring_wanted > RING_BUFFERS_MIN)
@@ -198,7 +201,10 @@ static void received(struct uring_loop *loop, struct io *io, const struct io_uri
     } else if (cqe->res == 0) {
         io->flags |= IO_ENDED;
     } else if (cqe->res == -ENOBUFS) {
-        worker_this->no_buffers++; /* the next turn provides them first, and then this is armed again */
+        /* Now, not with the next turn: what is armed again below may be submitted before that. */
+        worker_this->no_buffers++;
+        loop->ran_dry = true;
+        provide(loop);
         news = false;
     } else if (cqe->res == -ECANCELED || cqe->res == -EAGAIN || cqe->res == -EINTR) {
         news = false;
@@ -420,7 +426,8 @@ static void loop_turn(struct worker *w, uint64_t timeout_us)
     w->syscalls += loop->ring.enters; /* there may have been more: the queue was full */
     loop->ring.enters = 0;
     worker_slept(w);
-    while (uring_cqe(&loop->ring, &cqe))
+    /* Only what is there now: a completion may bring forth another at once, and there are fibers to run. */
+    for (unsigned left = uring_cqes_ready(&loop->ring); left && uring_cqe(&loop->ring, &cqe); left--)
         complete(loop, &cqe);
 }
 

@@ -153,6 +153,11 @@ struct io_uring_sqe *uring_sqe(struct uring *u)
 
 /* ---- completion ---- */
 
+unsigned uring_cqes_ready(const struct uring *u)
+{
+    return SHARED_LOAD(u->cq_tail) - *u->cq_head + u->stash_count - u->stash_next;
+}
+
 bool uring_cqe_fresh(struct uring *u, struct io_uring_cqe *ret_cqe)
 {
     unsigned head = *u->cq_head;

@@ -42,6 +42,8 @@ struct io_uring_sqe *uring_sqe(struct uring *u);
 unsigned uring_sqes_left(const struct uring *u);
 /* The next completion, by value: its place may be used again. */
 bool uring_cqe(struct uring *u, struct io_uring_cqe *ret_cqe);
+/* How many it would give now. */
+unsigned uring_cqes_ready(const struct uring *u);
 /* The same, passing by those that were stashed; what is not handled is put back with uring_stash, in order.
  */
 bool uring_cqe_fresh(struct uring *u, struct io_uring_cqe *ret_cqe);

@@ -4,6 +4,9 @@
 #include "gate/service.h"
 #include "net/tcp.h"
 
+/* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
+#define SERVICE_NAME_BYTES_MAX 200
+
 #define AT(type, member) offsetof(struct type, member)
 
 /* The registry's modules as the parser wants them; set once at start by gate_conf_modules. */
@@ -196,6 +199,10 @@ static const char *const upstream_words[] = { "keepalive", "pipelined", "close",
 static err service_check(void *conf, struct diag *reterr)
 {
     const struct service_conf *s = conf;
+    if (s->name.len > SERVICE_NAME_BYTES_MAX) {
+        diag_set(reterr, "the name of a service is at most %d bytes long", SERVICE_NAME_BYTES_MAX);
+        return ERR_CONF;
+    }
     if (s->servers.count == 0) {
         diag_set(reterr, "a service needs at least one server");
         return ERR_CONF;
@@ -321,6 +328,12 @@ static err route_check(void *conf, struct diag *reterr)
         diag_set(reterr,
                  "match: \"%s\" has no path: expected host/path, /path, or either with a * at the end",
                  r->match.ptr);
+        return ERR_CONF;
+    }
+    struct bytes host = { r->match.ptr, slash };
+    size_t colon = host.len && host.ptr[0] == '[' ? bytes_index(host, ']') + 1 : bytes_index(host, ':');
+    if (colon < host.len) {
+        diag_set(reterr, "match: in \"%s\" the host has a port: hosts are compared without", r->match.ptr);
         return ERR_CONF;
     }
     size_t star = bytes_index(r->match, '*');

@@ -14,8 +14,7 @@ static err build(const char *const *matches, struct router **ret_router, struct 
 {
     size_t n = 0;
     for (; matches[n]; n++)
-        routes[n] = (struct route_conf){ .match = bytes_from(matches[n]),
-                                         .mark = { 10 + (unsigned)n, 5 } };
+        routes[n] = (struct route_conf){ .match = bytes_from(matches[n]), .mark = { 10 + (unsigned)n, 5 } };
     return router_build(&(struct conf_list){ routes, n }, ret_router, reterr);
 }
 
@@ -30,16 +29,16 @@ static void most_specific_wins(void **state)
 {
     (void)state;
     static const char *const matches[] = {
-        "/*",                   /* 0 */
-        "/api/*",               /* 1 */
-        "/api/v1",              /* 2 */
-        "/api/v1*",             /* 3 */
-        "shop.example/*",       /* 4 */
-        "shop.example/api/*",   /* 5 */
-        "Pay.Example/only",     /* 6 */
-        "[::1]/six*",           /* 7 */
-        "shop.example/api/v1",  /* 8 */
-        "/api/",                /* 9 */
+        "/*",                  /* 0 */
+        "/api/*",              /* 1 */
+        "/api/v1",             /* 2 */
+        "/api/v1*",            /* 3 */
+        "shop.example/*",      /* 4 */
+        "shop.example/api/*",  /* 5 */
+        "Pay.Example/only",    /* 6 */
+        "[::1]/six*",          /* 7 */
+        "shop.example/api/v1", /* 8 */
+        "/api/",               /* 9 */
         NULL,
     };
     static const struct {
@@ -125,7 +124,10 @@ static void twice_is_a_mistake(void **state)
 {
     (void)state;
     static const char *const pairs[][2] = {
-        { "/a", "/a" }, { "/a*", "/a*" }, { "shop/a", "SHOP/a" }, { "shop/*", "shop/*" },
+        { "/a", "/a" },
+        { "/a*", "/a*" },
+        { "shop/a", "SHOP/a" },
+        { "shop/*", "shop/*" },
     };
     for (unsigned i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         struct router *r = NULL;
@@ -430,16 +432,11 @@ static void paths_as_defined(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(most_specific_wins),
-        cmocka_unit_test(nobody_takes_it),
-        cmocka_unit_test(a_host_too_long),
-        cmocka_unit_test(twice_is_a_mistake),
-        cmocka_unit_test(memory_fails),
-        cmocka_unit_test(ten_thousand),
-        cmocka_unit_test(as_defined),
-        cmocka_unit_test(paths),
-        cmocka_unit_test(paths_without_memory),
-        cmocka_unit_test(paths_as_defined),
+        cmocka_unit_test(most_specific_wins),   cmocka_unit_test(nobody_takes_it),
+        cmocka_unit_test(a_host_too_long),      cmocka_unit_test(twice_is_a_mistake),
+        cmocka_unit_test(memory_fails),         cmocka_unit_test(ten_thousand),
+        cmocka_unit_test(as_defined),           cmocka_unit_test(paths),
+        cmocka_unit_test(paths_without_memory), cmocka_unit_test(paths_as_defined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,8 +100,10 @@ static void servers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_name_same_memory),   cmocka_unit_test(another_size_is_refused),
-        cmocka_unit_test(names_may_hold_anything), cmocka_unit_test(memory_fails),
+        cmocka_unit_test(same_name_same_memory),
+        cmocka_unit_test(another_size_is_refused),
+        cmocka_unit_test(names_may_hold_anything),
+        cmocka_unit_test(memory_fails),
         cmocka_unit_test(servers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

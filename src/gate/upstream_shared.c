@@ -119,6 +119,17 @@ static void end_turn(struct shared_conn *c, struct shared_turn *t, const struct 
         conn_rest(c, conf);
 }
 
+/* Its request could not be written: nothing of it is on the connection, and the others go on. */
+static void leave_unwritten(struct shared_conn *c, struct shared_turn *t, const struct service_conf *conf)
+{
+    remove_turn(c, t);
+    struct shared_turn *next = first_turn(c);
+    if (next)
+        fiber_wake(next->fiber);
+    else
+        conn_rest(c, conf);
+}
+
 static void fail_turn(struct shared_conn *c, struct shared_turn *t)
 {
     cut_at(c, t);
@@ -156,8 +167,10 @@ static struct shared_conn *new_conn(struct upstream *u)
 
 static void write_turn(struct shared_conn *c, struct shared_turn *t)
 {
-    t->written = true;
     t->failed = http1_client_write_head(c->io, t->x, t->x->deadline_us);
+    t->written = !t->failed;
+    if (t->failed && t->fiber != fiber_self())
+        fiber_wake(t->fiber);
 }
 
 /* Others may have joined meanwhile: their requests are written here, in the order of their turns. */
@@ -268,6 +281,8 @@ err upstream_shared_exchange(struct upstream *u, struct exchange *x, struct serv
     }
     err e = wait_turn(c, t, deadline_us);
     ret_attempt->sent = t->written;
+    if (e && list_linked(&t->link))
+        leave_unwritten(c, t, conf);
     if (e)
         return e;
     x->server = server;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,9 +69,13 @@ static int bound_socket(const struct addr *at, bool reuse_port)
     return -1;
 }
 
-/* Does anybody answer on that unix socket? If not, its file is a leftover and goes. */
+/* Does anybody answer on that unix socket? If not, its file is a leftover and goes. What is no socket stays:
+ * connecting to it is refused just the same. */
 static void unlink_leftover(const struct addr *at)
 {
+    struct stat s;
+    if (lstat(at->sock.local.sun_path, &s) < 0 || !S_ISSOCK(s.st_mode))
+        return;
     int fd = new_socket(AF_UNIX);
     if (fd < 0)
         return;
