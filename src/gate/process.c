@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -76,11 +77,15 @@ uint64_t process_reloads(bool failed)
 err process_read_file(const char *path, struct arena *a, struct bytes *ret_text, struct diag *reterr)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *text = fd < 0 ? NULL : arena_get(a, FILE_BYTES_MAX + 1);
+    struct stat st;
+    size_t size = FILE_BYTES_MAX + 1; /* of what cannot say it before, a pipe */
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size < FILE_BYTES_MAX)
+        size = (size_t)st.st_size + 1;
+    char *text = fd < 0 ? NULL : arena_get(a, size);
     size_t len = 0;
     ssize_t n = text ? 1 : -1;
-    while (n > 0 && len <= FILE_BYTES_MAX) {
-        n = read(fd, text + len, FILE_BYTES_MAX + 1 - len);
+    while (n > 0 && len < size) {
+        n = read(fd, text + len, size - len);
         len += n > 0 ? (size_t)n : 0;
     }
     int why = errno;
@@ -88,6 +93,10 @@ err process_read_file(const char *path, struct arena *a, struct bytes *ret_text,
         close(fd);
     if (n < 0) {
         diag_set(reterr, "cannot read %s: %s", path, strerror(why));
+        return ERR_CONF;
+    }
+    if (len == size && size <= FILE_BYTES_MAX) {
+        diag_set(reterr, "%s grew while it was read", path);
         return ERR_CONF;
     }
     *ret_text = (struct bytes){ text, len };
@@ -195,33 +204,36 @@ static void on_admin_accept(void *owner, struct io *io)
     http1_server_accept(owner, io);
 }
 
-static err open_admin(const struct gate_conf *conf, struct io_listener **ret_listener, struct diag *reterr)
+/* *ret_fd -1: nothing new to listen on. */
+static err open_admin(const struct gate_conf *conf, int *ret_fd, struct diag *reterr)
 {
     static const struct tcp_options opts = { .nodelay = true };
-    int fd;
-    *ret_listener = NULL;
+    *ret_fd = -1;
     if (!conf->admin.len || addr_eq(&conf->admin, &self.admin_addr))
         return OK;
-    err e = tcp_listen(&conf->admin, &opts, false, &fd, reterr);
-    return e ? e : io_listen(fd, on_admin_accept, &self.admin, ret_listener);
+    return tcp_listen(&conf->admin, &opts, false, ret_fd, reterr);
 }
 
-static void use_admin(const struct gate_conf *conf, struct io_listener *opened)
+/* Nobody is accepted before the configuration is in use: it says how long a client may idle. */
+static void use_admin(const struct gate_conf *conf, int fd)
 {
     if (self.admin_listener && !addr_eq(&conf->admin, &self.admin_addr)) {
         io_listener_close(self.admin_listener, true);
         self.admin_listener = NULL;
     }
-    if (opened)
-        self.admin_listener = opened;
     self.admin_addr = conf->admin;
+    err e = fd >= 0 ? io_listen(fd, on_admin_accept, &self.admin, &self.admin_listener) : OK;
+    if (e) {
+        log_error("admin", "cannot accept: %s", err_text(e));
+        close(fd);
+    }
 }
 
 /* All that can fail comes before anything changes. */
 static err apply(struct generation *g, struct diag *reterr)
 {
     struct gate *gates[CPUS_MAX + 1];
-    struct io_listener *admin;
+    int admin;
     g->workers = self.count;
     err e = open_everywhere(g, gates, reterr);
     if (e) {
@@ -234,8 +246,8 @@ static err apply(struct generation *g, struct diag *reterr)
         e = open_admin(g->conf, &admin, reterr);
         if (!e) {
             e = access_log_use(g->conf->access_log, reterr);
-            if (e && admin)
-                io_listener_close(admin, true);
+            if (e && admin >= 0)
+                close(admin);
         }
         if (e)
             listeners_undo();
@@ -247,12 +259,12 @@ static err apply(struct generation *g, struct diag *reterr)
     }
     for (unsigned i = 0; i <= self.count; i++)
         call_worker(self.workers[i], use_here, gates[i]);
+    struct generation *before = self.generation;
+    self.generation = g;
     use_admin(g->conf, admin);
     listeners_use(self.workers, self.count);
     stop_modules();
     start_modules();
-    struct generation *before = self.generation;
-    self.generation = g;
     if (before)
         generation_drop(before);
     return OK;

@@ -140,6 +140,26 @@ def test_no_admin_unless_told(weir, scripted):
     assert Client(port).get("/metrics").status == 200
 
 
+@pytest.mark.usefixtures("each_loop")
+def test_who_asks_while_it_starts_is_answered(weir, scripted):
+    """From the moment on that the port is there: no client is taken before there is a configuration."""
+    server = scripted(answer())
+    for _ in range(8):
+        gate = weir(one_service(server, root="workers: 16"), ready=False)
+        wait_until(lambda: asked(gate.admin_port, "/metrics") == 200, 10, "it answers")
+        assert gate.running
+        assert asked(gate.port, "/") == 200
+
+
+def asked(port, path):
+    """The status; None: nobody listens yet."""
+    try:
+        with Client(port) as client:
+            return client.get(path).status
+    except ConnectionRefusedError:
+        return None
+
+
 def test_many_scrapes_under_load(weir, origin, load):
     gate = weir(one_service(origin()))
     running = load(gate.port, connections=4)
