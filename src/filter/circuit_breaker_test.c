@@ -39,13 +39,11 @@ static void the_share_opens_it_and_too_few_never_do(void **state)
 static void shares_compare_exactly(void **state)
 {
     (void)state;
-    for (unsigned percent = 1; percent <= 100; percent++) {
-        const struct circuit_breaker_conf conf = {
-            .errors = percent / 100.0, .window_ms = 10000, .requests_min = 1, .probes = 1
-        };
+    for (unsigned errors = 1; errors <= 1000000; errors += errors < 1000 ? 1 : 997) {
+        const struct circuit_breaker_conf conf = { .errors = errors / 1e6, .requests_min = 1 };
         const struct limits l = limits_of(&conf);
-        assert_true(too_many_errors(&(struct totals){ 100, percent }, &l));
-        assert_false(too_many_errors(&(struct totals){ 100, percent - 1 }, &l));
+        assert_true(too_many_errors(&(struct totals){ 1000000, errors }, &l));
+        assert_false(too_many_errors(&(struct totals){ 1000000, errors - 1 }, &l));
     }
 }
 
@@ -192,8 +190,9 @@ static void another_turn_counts_anew(void **state)
  * Rounds of: closed, all threads report errors; open, all threads ask when its time is up; half-open, the
  * probes are answered. Each move has to be made once, and exactly the probes may pass. */
 #define THREADS 4
-#define ROUNDS 500
-#define ASKS 8
+#define ROUNDS 200
+#define ASKS 400
+#define PROBES_AT_ONCE 700
 
 static struct {
     struct breaker *breaker;
@@ -250,13 +249,25 @@ static void *race_run(void *arg)
     return NULL;
 }
 
+static void whoever_is_slower_decides_anew(void **state)
+{
+    (void)state;
+    struct breaker b = { .phase = phase_word(&(struct phase){ .turn = 5 }) };
+    struct step s = { .before = { .turn = 4 } };
+    uint64_t word = phase_word(&s.before);
+    s.after = phase_open(&s.before, &limits, 1000);
+    assert_false(breaker_take(&b, &limits, &word, &s));
+    assert_int_equal(phase_read(b.phase).state, CLOSED);
+    assert_true(word == b.phase);
+}
+
 static void workers_together_move_it_once(void **state)
 {
     (void)state;
     race.breaker = mem_get(sizeof *race.breaker + THREADS * sizeof(struct window));
     race.limits = limits;
     race.limits.requests_min = THREADS * ASKS;
-    race.limits.probes = 7;
+    race.limits.probes = PROBES_AT_ONCE;
     pthread_barrier_init(&race.barrier, NULL, THREADS);
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++)
@@ -269,7 +280,7 @@ static void workers_together_move_it_once(void **state)
     assert_int_equal(race.opened, ROUNDS);
     assert_int_equal(race.half_opened, ROUNDS);
     assert_int_equal(race.closed, ROUNDS);
-    assert_int_equal(race.passed, ROUNDS * 7);
+    assert_int_equal(race.passed, ROUNDS * PROBES_AT_ONCE);
 }
 
 /* ---- what counts as an error ---- */
@@ -504,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_word_holds_a_phase),
         cmocka_unit_test(the_window_slides),
         cmocka_unit_test(another_turn_counts_anew),
+        cmocka_unit_test(whoever_is_slower_decides_anew),
         cmocka_unit_test(workers_together_move_it_once),
         cmocka_unit_test(servers_and_the_gate_fail_and_clients_do_not),
         cmocka_unit_test(it_opens_refuses_probes_and_closes),
