@@ -77,7 +77,7 @@ static int check(const struct options *o)
     struct diag d = DIAG_NONE;
     if (!o->conf_path)
         return wrong_usage("check needs -c FILE", "");
-    arena_open(&a, &arena_heap, CONF_FILE_BYTES_MAX + 4096, NULL, 0);
+    arena_open(&a, &arena_heap, FILE_ARENA_BYTES_MAX, NULL, 0);
     int code = 1;
     if (process_read_file(o->conf_path, &a, &text, &d) == OK)
         code = check_text(text, o->conf_path);

@@ -26,6 +26,7 @@
 #include "net/tcp.h"
 
 #define FILE_BYTES_MAX CONF_FILE_BYTES_MAX
+#define FILE_BYTES_FIRST (64 * 1024)
 #define IDLE_GRACE_MS 300 /* draining: an idle client may be about to send; its answer then closes */
 #define DRAIN_LOOK_MS 20
 
@@ -74,40 +75,50 @@ uint64_t process_reloads(bool failed)
 
 /* ---- the file ---- */
 
+/* In a buffer that grows: most files are small, and what was once taken large stays resident. */
+static err read_all(int fd, struct arena *a, struct bytes *ret_text, int *ret_errno)
+{
+    size_t size = FILE_BYTES_FIRST;
+    size_t len = 0;
+    char *text = arena_get(a, size);
+    while (text && len <= FILE_BYTES_MAX) {
+        ssize_t n = read(fd, text + len, size - len);
+        *ret_errno = errno;
+        if (n < 0)
+            return ERR_CONF;
+        len += (size_t)n;
+        if (n == 0)
+            break;
+        if (len < size)
+            continue;
+        char *larger = arena_get(a, size * 2);
+        if (larger)
+            memcpy(larger, text, len);
+        text = larger;
+        size *= 2;
+    }
+    *ret_errno = ENOMEM;
+    *ret_text = (struct bytes){ text, len };
+    return text ? OK : ERR_MEMORY;
+}
+
 err process_read_file(const char *path, struct arena *a, struct bytes *ret_text, struct diag *reterr)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    size_t size = FILE_BYTES_MAX + 1; /* of what cannot say it before, a pipe */
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size < FILE_BYTES_MAX)
-        size = (size_t)st.st_size + 1;
-    char *text = fd < 0 ? NULL : arena_get(a, size);
-    size_t len = 0;
-    ssize_t n = text ? 1 : -1;
-    while (n > 0 && len < size) {
-        n = read(fd, text + len, size - len);
-        len += n > 0 ? (size_t)n : 0;
-    }
     int why = errno;
+    err e = fd < 0 ? ERR_CONF : read_all(fd, a, ret_text, &why);
     if (fd >= 0)
         close(fd);
-    if (n < 0) {
+    if (e)
         diag_set(reterr, "cannot read %s: %s", path, strerror(why));
-        return ERR_CONF;
-    }
-    if (len == size && size <= FILE_BYTES_MAX) {
-        diag_set(reterr, "%s grew while it was read", path);
-        return ERR_CONF;
-    }
-    *ret_text = (struct bytes){ text, len };
-    return OK;
+    return e;
 }
 
 static err load(struct generation **ret_generation, struct diag *reterr)
 {
     struct arena a;
     struct bytes text;
-    arena_open(&a, &arena_heap, FILE_BYTES_MAX + 4096, NULL, 0);
+    arena_open(&a, &arena_heap, FILE_ARENA_BYTES_MAX, NULL, 0);
     err e = process_read_file(self.opts->conf_path, &a, &text, reterr);
     if (!e)
         e = generation_load(text, self.opts->conf_path, NULL, ret_generation, reterr);

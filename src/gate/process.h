@@ -30,6 +30,8 @@ unsigned process_workers(
 const struct generation *process_generation(void);
 uint64_t process_reloads(bool failed);
 
+/* What the arena of process_read_file may have to hold: all the sizes that its buffer had. */
+#define FILE_ARENA_BYTES_MAX ((size_t)5 * CONF_FILE_BYTES_MAX)
 /* Reads a whole file; ret_text is the arena's. */
 err process_read_file(const char *path, struct arena *a, struct bytes *ret_text,
                       struct diag *reterr) CHECK_RESULT;
