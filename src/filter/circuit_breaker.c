@@ -167,7 +167,7 @@ struct breaker {
     _Atomic uint64_t phase;
     _Atomic uint64_t holders; /* states that have it open */
     uint64_t unused[6];
-    struct window windows[]; /* one a worker */
+    struct window windows[]; /* one a worker, the control worker included */
 };
 
 /* At ten million answers a second 32 bits last for a slice of six minutes. */
@@ -473,7 +473,7 @@ static err circuit_breaker_open(const void *conf, struct gate *g, struct bytes s
         return ERR_MEMORY;
     c->limits = limits_of(conf);
     c->worker = worker_index(worker_self());
-    c->workers = gate_workers(g);
+    c->workers = gate_workers(g) + 1; /* and the control worker, behind them, opens it too */
     c->scope = (struct bytes){ (const char *)(c + 1), scope.len };
     memcpy(c + 1, scope.ptr, scope.len);
     c->breaker = breaker_get(&c->limits, c->workers, scope);
