@@ -254,6 +254,24 @@ static void it_says_close(void)
 }
 TEST(it_says_close)
 
+static void it_says_close_to_the_only_one(void)
+{
+    begin("");
+    start(0);
+    server_reads(0, "0");
+    send_text(server.accepted[0], "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\na");
+    while (!askers[0].answered)
+        must(fiber_sleep_us(300) == OK);
+    start(1); /* while that answer is being read */
+    server_reads(1, "1");
+    send_text(server.accepted[0], "0");
+    expect_answer(0, "a0");
+    send_text(server.accepted[1], ANSWER("a1"));
+    expect_answer(1, "a1");
+    end();
+}
+TEST(it_says_close_to_the_only_one)
+
 static void it_closes(void)
 {
     begin("");
@@ -485,6 +503,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_in_order),
     cmocka_unit_test(test_so_many_on_one),
     cmocka_unit_test(test_it_says_close),
+    cmocka_unit_test(test_it_says_close_to_the_only_one),
     cmocka_unit_test(test_it_closes),
     cmocka_unit_test(test_it_closes_inside_an_answer),
     cmocka_unit_test(test_it_answers_nonsense),
