@@ -29,13 +29,16 @@ IDLE_FIRST = 100      # connections that warm a proxy up before its memory is re
 FILES_WANTED = 65536
 
 # name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
-# part; upstream, congestion = weir's settings; servers, workers
-Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers",
-                              defaults=(None, None, False, None, 3, 1))
+# part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
+# to the requests (weir's default), else none does (the peers' default)
+Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields",
+                              defaults=(None, None, False, None, 3, 1, False))
 ALL = ("weir",) + PEERS
 CASES = [
     Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
     Case("pipelined", "100 B, 64 connections, weir `upstream: pipelined`", ["--connections", "64"], 0.42, ALL, True),
+    Case("fields", "100 B, 64 connections, all add Via, X-Forwarded-*, X-Request-Id", ["--connections", "64"], None, ALL,
+         fields=True),
     Case("10k", "10 KiB, 64 connections", ["--connections", "64", "--body", "10240"], 0.75, ALL),
     Case("1m", "1 MiB, 16 connections", ["--connections", "16", "--body", "1048576"], 0.55, ALL, False, "reno"),
     Case("new", "100 B, a new connection per request, 64 at a time", ["--connections", "64", "--close"], 0.85, ALL),
@@ -76,11 +79,15 @@ def configure(proxy, case, port, ports, folder):
         values["SERVERS"] = "\n".join(f"        server {s};" for s in servers)
         if large:
             values["EXTRA"] = NGINX_LARGE
+        elif case.fields:
+            values["EXTRA"] = NGINX_FIELDS
         file, command = "nginx.conf", ["nginx", "-p", folder, "-c"]
     elif proxy == "haproxy":
         values["SERVERS"] = "\n".join(f"    server s{i} {s}" for i, s in enumerate(servers))
         if large:
             values["EXTRA"], values["GLOBAL"] = HAPROXY_LARGE, HAPROXY_LARGE_GLOBAL
+        elif case.fields:
+            values["EXTRA"] = HAPROXY_FIELDS
         file, command = "haproxy.cfg", ["haproxy", "-db", "-f"]
     elif proxy == "h2o":
         values["SERVERS"] = servers[0]
@@ -88,6 +95,7 @@ def configure(proxy, case, port, ports, folder):
     else:
         values["SERVERS"] = ", ".join(f'"{s}"' for s in servers)
         values["LISTEN"] = f'"127.0.0.1:{port}"'
+        values["FIELDS"] = "" if case.fields else "via: off\nx_forwarded: off\nrequest_id: off"
         extra = []
         if case.pipelined:
             extra.append("    upstream: pipelined")
@@ -108,6 +116,18 @@ NGINX_LARGE = """            proxy_buffering off;
             proxy_buffers 8 120k;
             proxy_busy_buffers_size 120k;"""
 HAPROXY_LARGE = "    option splice-response"
+# What weir adds by default.
+NGINX_FIELDS = """            proxy_set_header Via "1.1 nginx";
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header X-Request-Id $request_id;"""
+HAPROXY_FIELDS = """    option forwardfor
+    unique-id-format %{+X}o%ci%cp%Ts%rt
+    unique-id-header X-Request-Id
+    http-request add-header Via "1.1 haproxy"
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]"""
 HAPROXY_LARGE_GLOBAL = "    tune.pipesize 524288"
 
 

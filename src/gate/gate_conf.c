@@ -462,6 +462,12 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, forwarded),
               .preset = "false",
               .doc = "add to the Forwarded field (RFC 7239)" },
+            { .name = "request_id",
+              .type = CONF_BOOL,
+              .offset = AT(gate_conf, request_id),
+              .preset = "true",
+              .doc = "pass on X-Request-Id: the client's when it is sane, else a new one; it is in the "
+                     "access log" },
             { .name = "routes",
               .type = CONF_LIST,
               .offset = AT(gate_conf, routes),

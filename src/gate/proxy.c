@@ -30,7 +30,7 @@ static struct found_fields find_fields(struct exchange *x, const struct gate_con
         else if (f->id == FIELD_X_FORWARDED_FOR)
             found.x_forwarded_for = f;
         else if (f->id == FIELD_X_REQUEST_ID)
-            f->flags |= x->request_id.len ? FIELD_REMOVED : 0;
+            f->flags |= conf->request_id && x->request_id.len ? FIELD_REMOVED : 0;
         else if (f->id == FIELD_X_FORWARDED_PROTO || f->id == FIELD_X_FORWARDED_HOST)
             f->flags |= conf->x_forwarded ? FIELD_REMOVED : 0;
     }
@@ -108,7 +108,7 @@ static err add_fields(struct exchange *x)
                    x->request.version_minor ? BYTES("1.1 weir") : BYTES("1.0 weir"));
     if (!e && x->client && (conf->x_forwarded || conf->forwarded))
         e = add_client(x, conf, &found);
-    if (!e && x->request_id.len)
+    if (!e && conf->request_id && x->request_id.len)
         put_field(x, FIELD_X_REQUEST_ID, BYTES("X-Request-Id"), x->request_id);
     return e;
 }
