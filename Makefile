@@ -32,7 +32,7 @@ fuzz: deps-fuzz
 
 bench: deps-bench build
 	@$(NINJA) -C $(BUILD) origin bench_load
-	@exec /usr/bin/python3 bench/run.py --load $(BUILD)/bench_load
+	@exec /usr/bin/python3 bench/run.py --load $(BUILD)/bench_load $(BENCH_ARGS)
 
 soak: deps-bench build
 	@$(NINJA) -C $(BUILD) origin bench_load

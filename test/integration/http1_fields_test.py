@@ -57,9 +57,11 @@ def test_what_the_server_is_told(weir, scripted):
 
 def test_what_the_server_is_not_told(weir, scripted):
     server = scripted(answer())
-    gate = weir(one_service(server, root="via: off\nx_forwarded: off"))
-    gate.get("/", [("X-Forwarded-For", "9.9.9.9")])
-    request = server.requests[0]
+    gate = weir(one_service(server, root="via: off\nx_forwarded: off\nrequest_id: off"))
+    gate.get("/", [("X-Forwarded-For", "9.9.9.9"), ("X-Request-Id", "abcdefgh-1234")])
+    gate.get("/")
+    request, without = server.requests
+    assert values(request, "x-request-id") == ["abcdefgh-1234"] and values(without, "x-request-id") == []
     assert values(request, "via") == [] and values(request, "forwarded") == []
     assert values(request, "x-forwarded-for") == ["9.9.9.9"]
     assert values(request, "x-forwarded-host") == []
