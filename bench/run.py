@@ -74,7 +74,7 @@ def configure(proxy, case, port, ports, folder):
     large = body_of(case) > LARGE_BYTES
     servers = [f"127.0.0.1:{p}" for p in ports]
     values = {"DIR": folder, "PORT": port, "WORKERS": case.workers, "FILES": files_max(),
-              "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": ""}
+              "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": "", "FRONTEND": ""}
     if proxy == "nginx":
         values["SERVERS"] = "\n".join(f"        server {s};" for s in servers)
         if large:
@@ -87,7 +87,7 @@ def configure(proxy, case, port, ports, folder):
         if large:
             values["EXTRA"], values["GLOBAL"] = HAPROXY_LARGE, HAPROXY_LARGE_GLOBAL
         elif case.fields:
-            values["EXTRA"] = HAPROXY_FIELDS
+            values["FRONTEND"] = HAPROXY_FIELDS
         file, command = "haproxy.cfg", ["haproxy", "-db", "-f"]
     elif proxy == "h2o":
         values["SERVERS"] = servers[0]
