@@ -66,7 +66,7 @@ void buffers_grow(struct buffers *b)
         }
         return;
     }
-    char *at = (char *)slab_get(&b->slabs, HEAD_BYTES + BUFFERS_PER_SLAB * BUFFER_PITCH) + HEAD_BYTES;
+    char *at = (char *)slab_get_huge(&b->slabs) + HEAD_BYTES;
     for (unsigned n = 0; n < BUFFERS_PER_SLAB; n++, at += BUFFER_PITCH) {
         struct lease *l = (struct lease *)(void *)at;
         l->capacity = IO_BUFFER_BYTES;

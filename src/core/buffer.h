@@ -6,6 +6,7 @@
  * A buffer belongs to one worker. Free ones are taken last-in first-out: the hot ones again and again. What a
  * burst left behind gives its pages back after a while. */
 #pragma once
+#include "core/slab.h"
 #include <stdint.h>
 
 #include "base/list.h"
@@ -31,7 +32,7 @@ struct segment {
 };
 
 #define BUFFER_PITCH (sizeof(struct lease) + IO_BUFFER_BYTES + 128)
-#define BUFFERS_PER_SLAB 64
+#define BUFFERS_PER_SLAB ((SLAB_HUGE_BYTES - 128) / BUFFER_PITCH)
 #define BIG_BUFFERS_KEPT 4
 
 struct buffers {

@@ -8,7 +8,6 @@
 #include "core/slab.h"
 #include "core/worker_internal.h"
 
-#define SLAB_BYTES (64 * 1024)
 #define SMALL_BYTES                                                                        \
     4096 /* received pieces up to this are copied behind the last one, where there is room \
           */
@@ -20,7 +19,7 @@ static void deadline_passed(struct timer *t);
 static struct io *io_make(struct ios *ios)
 {
     if (!ios->free) {
-        struct slab *slab = slab_get(&ios->slabs, SLAB_BYTES);
+        struct slab *slab = slab_get_huge(&ios->slabs);
         struct io *at = (struct io *)(void *)((char *)slab + 64);
         for (; (char *)(at + 1) <= (char *)slab + slab->size; at++) {
             at->next_dirty = ios->free;

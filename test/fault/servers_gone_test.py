@@ -63,13 +63,13 @@ def test_both_servers_are_killed_in_turn(weir, origin, tokens, upstream):
 
 def test_a_server_hangs_and_goes_on(weir, origin, tokens, upstream):
     first, second = origin(), origin()
-    gate = weir(one_service(first, second, service=f"upstream: {upstream}, first_byte_timeout: 300ms"))
+    gate = weir(one_service(first, second, service=f"upstream: {upstream}, first_byte_timeout: 1s"))
     running = tokens(gate.port)
     running.wait_done(200)
     for _ in range(3):
         first.signal(signal.SIGSTOP)
         running.wait_done(200)
-        time.sleep(0.5)
+        time.sleep(1.5)
         first.signal(signal.SIGCONT)
         running.wait_done(200)
     running.assert_clean(1000)
