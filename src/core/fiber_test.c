@@ -33,7 +33,8 @@ static void spawn_order(void)
     fiber_spawn(letter, "ad");
     fiber_spawn(letter, "be");
     fiber_spawn(letter, "cf");
-    must(fiber_sleep_us(5000) == OK);
+    while (trail_len < 6)
+        fiber_yield();
     must(strcmp(trail, "abcdef") == 0);
 }
 TEST(spawn_order)
