@@ -98,13 +98,13 @@ static uint32_t draw_allowed(const struct least_request *l, const struct server 
     return NONE;
 }
 
-/* Most of them are refused: the first from a random place that is not. */
-static uint32_t scan(const struct server *servers, uint32_t count, const struct pick *p)
+/* The draws met none: the first from a random place that is not refused. */
+static uint32_t scan(const struct server *servers, uint32_t count, const struct pick *p, uint32_t but)
 {
     const uint32_t from = random_below(count);
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t at = (from + i) % count;
-        if (pick_allows(p, &servers[at]))
+        if (at != but && pick_allows(p, &servers[at]))
             return at;
     }
     return NONE;
@@ -124,10 +124,14 @@ static uint32_t least_request_pick(void *state, const struct server *servers, ui
         return NONE;
     uint32_t first = draw_allowed(l, servers, p, NONE);
     if (first == NONE)
-        first = scan(servers, count, p);
+        first = scan(servers, count, p, NONE);
     if (first == NONE)
         return NONE;
-    const uint32_t second = draw_allowed(l, servers, p, first);
+    /* always a second one where there is one: else a busy server gets a request now and then for want of it
+     */
+    uint32_t second = draw_allowed(l, servers, p, first);
+    if (second == NONE)
+        second = scan(servers, count, p, first);
     return second != NONE && is_busier(&servers[first], &servers[second]) ? second : first;
 }
 
