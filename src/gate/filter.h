@@ -41,6 +41,8 @@ void exchange_release(struct exchange *x);
 
 /* A service by name in this generation; NULL: none (checked by CONF_REF when it was loaded). */
 struct service *gate_service(struct gate *g, struct bytes name);
+/* Without the control worker, which opens every generation too: its worker_index is this number, so an array
+ * of one place for each worker needs one more. */
 unsigned gate_workers(const struct gate *g);
 
 /* Memory of a filter that all workers share and that outlives reloads: the same name and size give the same
