@@ -1,8 +1,10 @@
+#include "command/command.h"
 #include "gate/registry.h"
 
 #define FILTER(name) extern const struct filter name##_filter;
 #define BALANCER(name) extern const struct balancer name##_balancer;
 #define SERVICE_MODULE(name) extern const struct service_module name##_module;
+#define COMMAND(name) extern const struct command name##_command;
 #include "modules.def"
 
 const struct filter *const filter_registry[] = {
@@ -19,6 +21,12 @@ const struct balancer *const balancer_registry[] = {
 
 const struct service_module *const service_module_registry[] = {
 #define SERVICE_MODULE(name) &name##_module,
+#include "modules.def"
+    NULL,
+};
+
+const struct command *const command_registry[] = {
+#define COMMAND(name) &name##_command,
 #include "modules.def"
     NULL,
 };
