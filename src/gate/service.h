@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/addr.h"
+#include "base/json.h"
 #include "core/conf.h"
 #include "core/worker.h"
 
@@ -90,6 +91,9 @@ struct balancer {
      * number as long as most of them are well. */
     uint32_t (*pick)(void *state, const struct server *servers, uint32_t count, const struct pick *p);
     void (*close)(void *state);
+    /* What this worker's state is, for GET /v1/services: members of a JSON object that stands open already.
+     * Called on each worker in turn, with that worker's state. Must not wait. May be NULL. */
+    void (*report)(void *state, const struct server *servers, uint32_t count, struct text *json);
 };
 
 /* Something that runs once a process beside a service (not per worker): active health checks now, outlier
@@ -102,6 +106,9 @@ struct service_module {
     /* Its fibers end by themselves soon; state is theirs to free. The server_shared stay valid until then:
      * they are held by server_shared_hold / _drop. */
     void (*stop)(void *state);
+    /* For GET /v1/services: members of a JSON object that stands open already. On the control worker. Must
+     * not wait. May be NULL. */
+    void (*report)(void *state, struct text *json);
 };
 
 /* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */
