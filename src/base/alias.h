@@ -5,6 +5,7 @@
  *
  * Made once; filled again in place when the weights change, without memory. One owner. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct alias_column;
