@@ -129,8 +129,9 @@ void http1_server_close_idle(struct http1_server *s)
     while (at != &s->conns) {
         struct http1_conn *c = container_of(at, struct http1_conn, link);
         at = at->next;
-        if (!c->parked)
-            continue;
+        char first;
+        if (!c->parked || recv(io_fd(c->io), &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+            continue; /* a request is there, that the loop has not told yet */
         io_unpark(c->io);
         conn_woke(c, ERR_CANCELLED);
     }
@@ -458,13 +459,15 @@ static enum next serve_one(struct http1_conn *c)
     bool broken = r.x.failed && r.started && r.x.answered_by.len == 0;
     bool whole = !e && finish_body(&r);
     bool close = r.close;
+    bool keep_alive = !e && r.x.request.keep_alive && !r.x.tunnel;
     request_close(&r);
     if (broken || io_failed(c->io))
         return NEXT_ABORT; /* the client must not take a cut answer for a whole one */
     if (!whole)
         return NEXT_DISCARD;
-    if (close)
-        return NEXT_CLOSE;
+    if (close) /* of our own accord: the client may have sent more already, and a reset would take the answer
+                */
+        return keep_alive ? NEXT_DISCARD : NEXT_CLOSE;
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
 }
 
