@@ -1,6 +1,12 @@
+#include "gate/shared.h"
+
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "base/must.h"
 #include "base/test.h"
 #include "gate/filter.h"
 #include "gate/service.h"
@@ -97,6 +103,82 @@ static void servers(void **state)
     server_shared_drop(a);
 }
 
+/* What the other process would be told. */
+struct told {
+    char names[4][64];
+    uint64_t offsets[4], sizes[4];
+    unsigned count;
+};
+
+static void tell(void *arg, struct bytes name, uint64_t offset, uint64_t size)
+{
+    struct told *t = arg;
+    assert_true(t->count < 4);
+    snprintf(t->names[t->count], 64, "%.*s", BYTES_ARG(name));
+    t->offsets[t->count] = offset;
+    t->sizes[t->count++] = size;
+}
+
+/* The new process: what it adopts is the same memory; what it does not ask for it keeps until the old one has
+ * ended; what is no object of the area is refused. Exits 0. */
+static void next_process(int fd, uint64_t end, const struct told *t)
+{
+    must(shared_adopt_area(fd, end) == OK);
+    for (unsigned i = 0; i < t->count; i++)
+        must(shared_adopt(bytes_from(t->names[i]), t->offsets[i], t->sizes[i]) == OK);
+    must(shared_adopt(BYTES("twice"), t->offsets[0], t->sizes[0]) == ERR_SYNTAX);
+    must(shared_adopt(BYTES("beyond"), end, 64) == ERR_SYNTAX);
+    must(shared_adopt(BYTES("odd"), 1, 64) == ERR_SYNTAX);
+    _Atomic uint64_t *limit = shared_get(BYTES("limit"), 64);
+    must(limit && atomic_load(limit) == 42);
+    atomic_store(limit, 43);
+    uint64_t *other = shared_get(BYTES("other size"), 64); /* was 8192: another layout, begins at zero */
+    must(other && other[0] == 0);
+    uint64_t *fresh = shared_get(BYTES("fresh"), 8192);
+    must(fresh && fresh[0] == 0 && fresh[1023] == 0);
+    *fresh = 9;
+    shared_put(limit); /* the old process may hold it: found again as it was */
+    limit = shared_get(BYTES("limit"), 64);
+    must(atomic_load(limit) == 43);
+    shared_put(limit);
+    shared_settle();
+    limit = shared_get(BYTES("limit"), 64);
+    must(atomic_load(limit) == 0); /* nobody held it when the old one ended */
+    _exit(0);
+}
+
+static void the_next_process_goes_on_with_it(void **state)
+{
+    (void)state;
+    struct told t = { 0 };
+    uint64_t end;
+    _Atomic uint64_t *limit = shared_get(BYTES("limit"), 64);
+    uint64_t *other = shared_get(BYTES("other size"), 8192);
+    atomic_store(limit, 42);
+    other[0] = 7;
+    int fd = shared_area(&end);
+    assert_true(fd >= 0 && end > 0);
+    shared_each(tell, &t);
+    assert_int_equal(t.count, 2);
+    pid_t pid = fork();
+    if (pid == 0) {
+        shared_put(limit); /* this copy forgets what it has: as a new process it begins with nothing */
+        shared_put(other);
+        atomic_store(limit, 42);
+        next_process(fd, end, &t);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(other[0], 7);
+    shared_kept(); /* what it wrote beyond the end is gone */
+    uint64_t *fresh = shared_get(BYTES("fresh"), 8192);
+    assert_int_equal(fresh[0], 0);
+    shared_put(fresh);
+    shared_put(limit);
+    shared_put(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,6 +187,7 @@ int main(void)
         cmocka_unit_test(names_may_hold_anything),
         cmocka_unit_test(memory_fails),
         cmocka_unit_test(servers),
+        cmocka_unit_test(the_next_process_goes_on_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

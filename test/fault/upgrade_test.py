@@ -82,7 +82,7 @@ def test_state_survives(weir, scripted, each_loop):
         workers: 1
         routes:
           - {{match: /limited, service: good, rate_limit: 2/h per ip}}
-          - {{match: /breaking, service: bad, circuit_breaker: {{errors: 50%, window: 1h, requests_min: 2, open_time: 1h}}}}
+          - {{match: /breaking, service: bad, circuit_breaker: {{errors: 50%, window: 1h, requests_min: 2, open: 1h}}}}
           - {{match: /*, service: half}}
         services:
           good: {{servers: ["{good.address}"]}}
