@@ -14,3 +14,5 @@ struct server *service_pick(struct service *s, struct pick *p);
 /* It answered / could not be reached or did not answer: what server_is_well goes by besides health checks. */
 void server_succeeded(struct server *s);
 void server_failed(struct server *s);
+/* The end of an attempt: goes to the service's watcher, else to one of the two above. */
+void server_result(struct server *s, enum server_result r);
