@@ -65,6 +65,9 @@ struct io_listener {
     bool accepting; /* the loop has it */
     bool stopping;  /* accept_stop is at work */
     bool paused;
+    bool within;    /* room counts */
+    uint32_t room;  /* so many more may be accepted */
+    uint32_t armed; /* io_uring, within: accepts under way, one connection each; never more than room */
     void (*on_accept)(void *owner, struct io *io);
     void *owner;
     struct timer retry; /* after EMFILE */
