@@ -2,6 +2,7 @@
 
 #include "gate/filter.h"
 #include "gate/listen_conf.h"
+#include "gate/priority.h"
 #include "gate/service.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
@@ -280,6 +281,11 @@ static const struct conf_struct route_struct = {
               .required = true,
               .ref = "services",
               .doc = "who answers" },
+            { .name = "priority",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, priority),
+              .sub = &priority_struct,
+              .doc = "how much its requests matter when not all can be served" },
             { .name = "filters",
               .type = CONF_MODULES,
               .offset = AT(route_conf, filters),
