@@ -10,6 +10,7 @@
 #include "gate/notify.h"
 #include "gate/pid_file.h"
 #include "gate/process_internal.h"
+#include "gate/tap.h"
 #include "gate/upstream.h"
 
 /* An idle client may be about to send; its answer then closes. One that has its successor to go to has more
@@ -17,6 +18,7 @@
 #define IDLE_GRACE_MS 300
 #define IDLE_GRACE_UPGRADED_MS 5000
 #define DRAIN_LOOK_MS 20
+#define ADMIN_GRACE_MS 5000
 
 static void drain_here(void *arg)
 {
@@ -26,8 +28,7 @@ static void drain_here(void *arg)
 
 static void close_idle_here(void *arg)
 {
-    (void)arg;
-    http1_server_close_idle(process_http1_server());
+    http1_server_close_idle(process_http1_server(), *(const bool *)arg);
 }
 
 static void abort_here(void *arg)
@@ -93,16 +94,30 @@ static uint64_t begin(uint64_t start_us)
         reload_stop_modules(); /* its health checks are under way */
         reload_stop_admin();
         http1_server_drain(&process_self.admin);
+        tap_end_all();
     }
     process_everywhere(drain_here, NULL);
     return start_us + (upgraded ? conf->upgrade->drain_timeout_ms : conf->drain_timeout_ms) * 1000;
+}
+
+/* An answer of the admin API that is on its way: to who asked for the upgrade, above all. */
+static void settle_admin(void)
+{
+    uint64_t end_us = deadline_in_ms(ADMIN_GRACE_MS);
+    const struct http1_server *s = &process_self.admin;
+    tap_end_all();
+    while (s->conns_count > s->parked_count && worker_now_us() < end_us) {
+        if (fiber_sleep_us(DRAIN_LOOK_MS * 1000) != OK)
+            return;
+    }
 }
 
 void drain_clients(void)
 {
     uint64_t start_us = worker_now_us();
     uint64_t end_us = begin(start_us);
-    uint64_t grace_ms = process_self.successor ? IDLE_GRACE_UPGRADED_MS : IDLE_GRACE_MS;
+    bool upgraded = process_self.successor != 0;
+    uint64_t grace_ms = upgraded ? IDLE_GRACE_UPGRADED_MS : IDLE_GRACE_MS;
     uint64_t open;
     while ((open = count_open())) {
         if (worker_now_us() >= end_us || another_stop()) {
@@ -111,7 +126,7 @@ void drain_clients(void)
             break;
         }
         if (worker_now_us() >= start_us + grace_ms * 1000)
-            process_everywhere(close_idle_here, NULL);
+            process_everywhere(close_idle_here, &upgraded);
         if (fiber_sleep_us(DRAIN_LOOK_MS * 1000) != OK)
             break;
     }
@@ -119,6 +134,7 @@ void drain_clients(void)
 
 void drain_stop(void)
 {
+    settle_admin();
     reload_stop_modules();
     reload_stop_admin();
     http1_server_abort(&process_self.admin);

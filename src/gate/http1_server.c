@@ -123,14 +123,15 @@ void http1_server_drain(struct http1_server *s)
         s->drained(s);
 }
 
-void http1_server_close_idle(struct http1_server *s)
+void http1_server_close_idle(struct http1_server *s, bool used_only)
 {
     struct link *at = s->conns.next;
     while (at != &s->conns) {
         struct http1_conn *c = container_of(at, struct http1_conn, link);
         at = at->next;
         char first;
-        if (!c->parked || recv(io_fd(c->io), &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        if (!c->parked || (used_only && !c->requests) ||
+            recv(io_fd(c->io), &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
             continue; /* a request is there, that the loop has not told yet */
         io_unpark(c->io);
         conn_woke(c, ERR_CANCELLED);
@@ -139,12 +140,17 @@ void http1_server_close_idle(struct http1_server *s)
 
 void http1_server_abort(struct http1_server *s)
 {
-    http1_server_close_idle(s);
+    http1_server_close_idle(s, false);
     LIST_EACH (at, &s->conns) /* their fibers see the end and unwind by themselves */
         shutdown(io_fd(container_of(at, struct http1_conn, link)->io), SHUT_RDWR);
 }
 
 /* ---- the request ---- */
+
+int http1_server_fd(const struct exchange *x)
+{
+    return io_fd(((const struct request *)x->carrier)->conn->io);
+}
 
 static const struct client_conf *client_conf(const struct request *r)
 {

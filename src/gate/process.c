@@ -63,6 +63,11 @@ const char *process_conf_path(void)
     return process_self.opts->conf_path;
 }
 
+uint64_t process_started_us(void)
+{
+    return process_self.started_us;
+}
+
 void process_everywhere(void (*fn)(void *arg), void *arg)
 {
     for (unsigned i = 0; i < process_self.count; i++)
@@ -145,6 +150,23 @@ static err rollback(const struct order *o, struct diag *reterr)
     return e;
 }
 
+/* The same number, author and time: nobody changed the configuration. */
+static err reopen(struct diag *reterr)
+{
+    struct generation *g;
+    const struct generation *now = process_self.generation;
+    const struct generation_origin origin = process_self.origin;
+    err e = reload_load(&now->text, &g, reterr);
+    if (e)
+        return e;
+    generation_renumber(g, now->number);
+    e = reload_apply(g, &origin, reterr);
+    if (e)
+        generation_drop(g);
+    process_self.origin.time_s = origin.time_s;
+    return e;
+}
+
 static err change(const struct order *o, struct diag *reterr)
 {
     err e = o->kind == ORDER_RELOAD ? reload(o, reterr) : rollback(o, reterr);
@@ -183,7 +205,10 @@ static void follow(struct order *o)
 {
     struct diag d = DIAG_NONE;
     struct diag *reterr = o->diag ? o->diag : &d;
-    o->failed = o->kind == ORDER_UPGRADE ? upgrade(o, reterr) : change(o, reterr);
+    if (o->kind == ORDER_REOPEN)
+        o->failed = reopen(reterr);
+    else
+        o->failed = o->kind == ORDER_UPGRADE ? upgrade(o, reterr) : change(o, reterr);
     o->ret_number =
         o->kind == ORDER_UPGRADE ? (uint64_t)process_self.successor : process_self.generation->number;
 }
@@ -203,7 +228,7 @@ static void follow_all(void)
         orders = o->next;
         if (!orders)
             orders_last = &orders;
-        if (process_self.successor)
+        if (process_self.successor || orders_closed)
             o->failed = ERR_UNAVAILABLE;
         else
             follow(o);
@@ -294,6 +319,7 @@ static void control(void *arg)
     struct generation *first = arg;
     struct diag d = DIAG_NONE;
     process_self.workers[process_self.count] = worker_self();
+    process_self.started_us = worker_now_us();
     http1_server_init(&process_self.admin, process_self.opts->admin_serve, NULL);
     err e = start(first, &d);
     if (e) {

@@ -49,9 +49,15 @@ const struct generation_origin *process_origin(void);
 enum process_state { PROCESS_SERVING, PROCESS_DRAINING, PROCESS_UPGRADED };
 enum process_state process_state(void);
 const char *process_conf_path(void);
+uint64_t process_started_us(void); /* worker_now_us() */
 
 /* What changes the process happens on one fiber, one after the other: signals and these. */
-enum order_kind { ORDER_RELOAD, ORDER_ROLLBACK, ORDER_UPGRADE };
+enum order_kind {
+    ORDER_RELOAD,
+    ORDER_ROLLBACK,
+    ORDER_UPGRADE,
+    ORDER_REOPEN /* the generation in force once more: what is worked out when it is opened has changed */
+};
 struct order {
     enum order_kind kind;
     char author[ORIGIN_WORD_BYTES_MAX];

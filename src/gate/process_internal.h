@@ -17,6 +17,7 @@ struct process {
     uint64_t reloads, reloads_failed;
     pid_t successor; /* has taken over; 0: none */
     bool draining;
+    uint64_t started_us;
     int signals;
     int exit_code;
 };

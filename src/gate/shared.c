@@ -110,7 +110,7 @@ void shared_put(void *memory)
     pthread_mutex_lock(&lock);
     struct shared *s = find_memory(memory);
     must(s->holds > 0);
-    if (--s->holds == 0)
+    if (--s->holds == 0 && (!s->inherited || settled)) /* else it is found again */
         shared_end(s);
     pthread_mutex_unlock(&lock);
 }
@@ -201,7 +201,7 @@ void shared_settle(void)
 
 static struct bytes server_name(char *out, size_t size, struct bytes service, const char *addr)
 {
-    int n = snprintf(out, size, "server1 %.*s %s", BYTES_ARG(service), addr);
+    int n = snprintf(out, size, "server2 %.*s %s", BYTES_ARG(service), addr);
     return (struct bytes){ out, (size_t)n < size ? (size_t)n : size - 1 };
 }
 

@@ -17,6 +17,7 @@ from lib.process import Process, wait_until
 ROOT = Path(__file__).resolve().parent.parent.parent
 BINARY = Path(os.environ.get("WEIR_BINARY", ROOT / "build" / "weir"))
 BUILD = BINARY.parent
+SANITIZED = b"__asan_" in BINARY.read_bytes() if BINARY.exists() else False
 LOOP = os.environ.get("WEIR_LOOP", "auto")
 BUGS = re.compile(r"weir: bug:|AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:")
 
