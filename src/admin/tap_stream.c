@@ -1,11 +1,13 @@
 /* A tap as the body of an answer that does not end. */
 #include "admin/call.h"
+#include "gate/http1_server.h"
 #include "gate/tap.h"
 
 #define AT(type, member) offsetof(struct type, member)
 #define CHUNK_BYTES (4 * TAP_LINE_BYTES_MAX)
-/* A sign of life, so that a listener that has gone is noticed, and lost lines are told. */
+/* A sign of life, for what stands between, and to tell of lost lines. */
 #define SIGN_MS 5000
+#define LOOK_MS 250 /* whether the reader is there still */
 
 struct tap_query {
     struct bytes match;
@@ -32,6 +34,7 @@ const struct conf_struct tap_query = {
 struct stream {
     struct body body;
     struct tap *tap;
+    const struct exchange *x;
     size_t at, len;
     char chunk[CHUNK_BYTES];
 };
@@ -48,14 +51,26 @@ static void put_dropped(struct stream *s, uint64_t dropped)
     text_free(&t);
 }
 
+/* Lines, as soon as there are some; ERR_TIMEOUT: it is time for a sign. */
+static err read_lines(struct stream *s, uint64_t deadline_us)
+{
+    uint64_t sign_us = deadline_in_ms(SIGN_MS);
+    for (;;) {
+        uint64_t look_us = deadline_in_ms(LOOK_MS);
+        err e = tap_read(s->tap, look_us, s->chunk, sizeof s->chunk - 64, &s->len);
+        if (e != ERR_TIMEOUT || look_us >= sign_us || look_us >= deadline_us)
+            return e;
+        if (http1_server_gone(s->x))
+            return ERR_CANCELLED;
+    }
+}
+
 static err stream_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
 {
     struct stream *s = container_of(b, struct stream, body);
     if (s->at == s->len) {
-        uint64_t sign_us = deadline_in_ms(SIGN_MS);
         s->at = s->len = 0;
-        err e = tap_read(s->tap, sign_us < deadline_us ? sign_us : deadline_us, s->chunk,
-                         sizeof s->chunk - 64, &s->len);
+        err e = read_lines(s, deadline_us);
         if (e == ERR_CLOSED)
             s->len = 0; /* the end */
         else if (e && e != ERR_TIMEOUT)
@@ -101,6 +116,7 @@ void tap_get(struct call *c)
         call_problem(x, 503, e == ERR_LIMIT ? "%d taps are open already" : "out of memory", TAPS_MAX);
         return;
     }
+    s->x = x;
     exchange_answer(x, 200, BYTES("application/x-ndjson"), BYTES("\n"), BYTES("admin"));
     if (!x->response_body) { /* no room for an answer */
         tap_close(s->tap);

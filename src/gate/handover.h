@@ -1,7 +1,8 @@
 /* handover: the messages between the process that serves and the one that shall follow it, over a socket pair
  * (SOCK_SEQPACKET): a line of text each, with descriptors where it speaks of them.
  *
- *   old ─▶ new   weir 1 GENERATION PID   log LEVEL        shared LAYOUT END [fd]    object OFFSET SIZE NAME
+ *   old ─▶ new   weir 1 GENERATION PID   hash K0 K1       log LEVEL
+ *                shared LAYOUT END [fd]    object OFFSET SIZE NAME
  *                listener NAME [fds]     admin ADDR [fd]  conf NUMBER [fd]          elder [fd]   end
  *   new ─▶ old   taken NAME   taken admin ADDR   then   ready   or   failed WHY
  *

@@ -152,6 +152,12 @@ int http1_server_fd(const struct exchange *x)
     return io_fd(((const struct request *)x->carrier)->conn->io);
 }
 
+bool http1_server_gone(const struct exchange *x)
+{
+    const struct io *io = ((const struct request *)x->carrier)->conn->io;
+    return io_peer_ended(io) || io_failed(io) != OK;
+}
+
 static const struct client_conf *client_conf(const struct request *r)
 {
     return r->x.gate->generation->conf->client;

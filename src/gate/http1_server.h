@@ -32,6 +32,8 @@ void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x)
 void http1_server_accept(struct http1_server *s, struct io *io);
 /* The socket of the client that sent x. */
 int http1_server_fd(const struct exchange *x);
+/* That client has closed its side, or is lost. */
+bool http1_server_gone(const struct exchange *x);
 /* From now on every answer closes its connection. */
 void http1_server_drain(struct http1_server *s);
 /* Closes the connections that rest; used_only: but not those that have not asked for anything yet, whose

@@ -1,6 +1,7 @@
 #include "gate/tap.h"
 
 #include "base/json_read.h"
+#include "base/test.h"
 #include "gate/gate_test.h"
 #include "gate/process_internal.h"
 

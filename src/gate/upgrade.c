@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "core/fiber.h"
 #include "core/log.h"
@@ -153,6 +154,10 @@ static err send_all(int socket)
     char text[96];
     int len = snprintf(text, sizeof text, "weir %d %llu %d", HANDOVER_VERSION,
                        (unsigned long long)process_self.generation->number, (int)getpid());
+    put(&s, (struct bytes){ text, (size_t)len }, NULL, 0);
+    struct hash_key key = hash_key(); /* tables in the shared memory are filled by it */
+    len =
+        snprintf(text, sizeof text, "hash %llu %llu", (unsigned long long)key.k0, (unsigned long long)key.k1);
     put(&s, (struct bytes){ text, (size_t)len }, NULL, 0);
     len = snprintf(text, sizeof text, "log %d", (int)log_level());
     put(&s, (struct bytes){ text, (size_t)len }, NULL, 0);

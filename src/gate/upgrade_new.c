@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/conf.h"
@@ -138,8 +139,13 @@ static err take(struct handover_record *r)
         return take_with_fd(r);
     if (handover_word(r->text, BYTES("object"), &rest))
         take_object(rest);
-    else if (handover_word(r->text, BYTES("log"), &rest) && handover_number(&rest, &number) &&
-             number <= LOG_ERROR)
+    else if (handover_word(r->text, BYTES("hash"), &rest)) {
+        struct hash_key key;
+        if (!handover_number(&rest, &key.k0) || !handover_number(&rest, &key.k1))
+            return ERR_SYNTAX;
+        hash_set_key(key);
+    } else if (handover_word(r->text, BYTES("log"), &rest) && handover_number(&rest, &number) &&
+               number <= LOG_ERROR)
         log_set_level((enum log_level)number);
     else if (handover_word(r->text, BYTES("weir"), &rest)) {
         if (!handover_number(&rest, &number) || number != HANDOVER_VERSION)
