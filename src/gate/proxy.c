@@ -120,7 +120,7 @@ static void proxied_close(struct body *b)
     struct upstream_conn *c = container_of(b, struct upstream_conn, body.body);
     struct server *server = c->server;
     bool reusable = http1_client_finish(c);
-    server->active--;
+    server_end(server, c->x);
     upstream_give(c, server->service->conf, reusable);
 }
 
@@ -202,7 +202,7 @@ static bool is_servers_fault(err e, const struct exchange *x, bool connecting)
 err proxy_handle(struct exchange *x)
 {
     const struct service_conf *conf = x->service->conf;
-    struct pick p = { .now_us = worker_now_us() };
+    struct pick p = pick_begin(x);
     err e = OK;
     if (x->attempts == 0) {
         uint64_t us = deadline_in_ms(conf->timeout_ms);
@@ -220,16 +220,20 @@ err proxy_handle(struct exchange *x)
             return e;
         x->server = server;
         x->attempts++;
-        server->active++;
+        server_begin(server, x);
+        const uint64_t began_us = worker_now_us();
         metric_inc(server->cells, UPSTREAM_REQUESTS);
         e = on_server(x, server, &a, &connecting);
         if (!e) {
             server_succeeded(server);
+            server_tell(server, x, began_us, false);
             return OK;
         }
-        server->active--;
-        if (is_servers_fault(e, x, connecting))
+        server_end(server, x);
+        if (is_servers_fault(e, x, connecting)) {
             server_failed(server);
+            server_tell(server, x, began_us, true);
+        }
         if (!may_repeat(x, &a) || worker_now_us() >= x->deadline_us)
             return e;
         p.tried[p.tried_count++] = server->index;
