@@ -1,6 +1,7 @@
 #include "gate/gate_conf.h"
 
 #include "gate/filter.h"
+#include "gate/priority.h"
 #include "gate/retry.h"
 #include "gate/service.h"
 #include "net/tcp.h"
@@ -373,6 +374,11 @@ static const struct conf_struct route_struct = {
               .offset = AT(route_conf, retry),
               .sub = &retry_struct,
               .doc = "goes before the service's; `0`: not at all" },
+            { .name = "priority",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, priority),
+              .sub = &priority_struct,
+              .doc = "how much its requests matter when not all can be served" },
             { .name = "filters",
               .type = CONF_MODULES,
               .offset = AT(route_conf, filters),

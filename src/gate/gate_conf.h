@@ -54,12 +54,15 @@ struct service_conf {
     struct conf_list modules; /* service modules: health_check ... */
 };
 
+struct priority_conf;
+
 struct route_conf {
     struct bytes match; /* [host]/path or [host]/prefix* */
     struct conf_mark mark;
     struct bytes service;
-    struct retry_conf *retry; /* goes before the service's; NULL: that one */
-    struct conf_list filters; /* struct conf_module, in the order of the registry */
+    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
+    struct priority_conf *priority; /* NULL: normal */
+    struct conf_list filters;       /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {

@@ -126,7 +126,7 @@ static void proxied_close(struct body *b)
     struct upstream_conn *c = container_of(b, struct upstream_conn, body.body);
     struct server *server = c->server;
     bool reusable = http1_client_finish(c);
-    server->active--;
+    server_end(server, c->x);
     upstream_give(c, server->service->conf, reusable);
 }
 
@@ -211,16 +211,20 @@ static err ask_server(struct exchange *x, struct server *server, uint64_t deadli
     x->server = server;
     x->attempts++;
     x->try_deadline_us = deadline_us < x->deadline_us ? deadline_us : x->deadline_us;
-    server->active++;
+    server_begin(server, x);
+    const uint64_t began_us = worker_now_us();
     metric_inc(server->cells, UPSTREAM_REQUESTS);
     err e = on_server(x, server, a, &connecting);
     if (!e) {
         server_result(server, x->response.status < 500 ? SERVER_ANSWERED : SERVER_ERRED);
+        server_tell(server, x, began_us, false);
         return OK;
     }
-    server->active--;
-    if (is_servers_fault(e, x, connecting))
+    server_end(server, x);
+    if (is_servers_fault(e, x, connecting)) {
         server_result(server, SERVER_FAILED);
+        server_tell(server, x, began_us, true);
+    }
     return e;
 }
 
@@ -335,7 +339,7 @@ static void count_rescue(const struct request *r)
 
 err proxy_handle(struct exchange *x)
 {
-    struct request r = { .x = x };
+    struct request r = { .x = x, .pick = pick_begin(x) };
     err e = begin(&r);
     if (e)
         return e;

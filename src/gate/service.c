@@ -100,6 +100,15 @@ void service_close(struct service *s)
     mem_free(s->servers);
 }
 
+struct pick pick_begin(struct exchange *x)
+{
+    struct pick p = { .now_us = worker_now_us(), .x = x, .weight = x->weight };
+    const struct service *s = x->service;
+    if (s->balancer->prepare)
+        s->balancer->prepare(s->balancer_state, &p);
+    return p;
+}
+
 struct server *service_pick(struct service *s, struct pick *p)
 {
     uint32_t i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
@@ -108,6 +117,35 @@ struct server *service_pick(struct service *s, struct pick *p)
         i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
     }
     return i == UINT32_MAX ? NULL : &s->servers[i];
+}
+
+void server_begin(struct server *s, const struct exchange *x)
+{
+    s->active++;
+    s->load += x->weight;
+}
+
+void server_end(struct server *s, const struct exchange *x)
+{
+    s->active--;
+    s->load -= x->weight;
+}
+
+void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool failed)
+{
+    const struct service *service = s->service;
+    if (!service->balancer->done)
+        return;
+    const uint64_t now_us = worker_now_us();
+    struct outcome o = {
+        .now_us = now_us, .latency_us = now_us - began_us, .weight = x->weight, .failed = failed
+    };
+    if (!failed) {
+        o.response = &x->response;
+        o.status = x->response.status;
+        o.failed = o.status >= 500;
+    }
+    service->balancer->done(service->balancer_state, service->servers, s->index, &o);
 }
 
 void server_succeeded(struct server *s)

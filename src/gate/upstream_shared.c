@@ -2,7 +2,7 @@
 
 #include "base/must.h"
 #include "base/pool.h"
-#include "gate/service.h"
+#include "gate/service_open.h"
 
 /* How long the first reader's client may take nothing before those behind move on. */
 #define STALL_MS 200
@@ -312,7 +312,7 @@ static void shared_close(struct body *b)
     bool whole = http1_body_finish(&c->body, DISCARD_BYTES_MAX);
     lease_drop(c->head);
     c->head = NULL;
-    server->active--;
+    server_end(server, t->x);
     if (whole && c->keep_alive)
         end_turn(c, t, t->x->service->conf);
     else
