@@ -146,6 +146,14 @@ void shared_given(void)
     pthread_mutex_unlock(&lock);
 }
 
+bool shared_is_given(void)
+{
+    pthread_mutex_lock(&lock);
+    bool is = given;
+    pthread_mutex_unlock(&lock);
+    return is;
+}
+
 void shared_kept(void)
 {
     pthread_mutex_lock(&lock);

@@ -23,6 +23,7 @@ int shared_area(uint64_t *ret_end);
 void shared_each(void (*fn)(void *arg, struct bytes name, uint64_t offset, uint64_t size), void *arg);
 /* The next process has taken over: from now on nothing new is given out, and nothing is taken back. */
 void shared_given(void);
+bool shared_is_given(void);
 /* It has not: what it may have written beyond the end is zeroed again. */
 void shared_kept(void);
 

@@ -108,6 +108,22 @@ def test_state_survives(weir, scripted, each_loop):
     assert gate.get("/limited").status == 429 and gate.get("/breaking").status == 503
 
 
+def test_a_server_that_is_down_stays_down(weir, scripted):
+    """No request goes to it in the moment between the checks of the old process and those of the new one."""
+    good, bad = scripted(answer("good")), scripted(answer(status="503 Down"))
+    gate = weir(one_service(good, bad, service="health_check: {path: /healthz, interval: 500ms, unhealthy: 1}"))
+
+    def health():
+        return [s["health"] for s in gate.admin("/v1/services").json["services"][0]["servers"]]
+
+    wait_until(lambda: health() == ["up", "down"], 20, "one is down")
+    for _ in range(3):
+        gate.upgrade()
+        assert [gate.get().text for _ in range(20)] == ["good"] * 20
+        wait_until(lambda: gate.predecessors() == 0, 20, "the one before has ended")
+        assert [gate.get().text for _ in range(20)] == ["good"] * 20
+
+
 def refused(gate, says):
     before = gate.pid
     gate.upgrade(done="refused, going on as before")
