@@ -14,6 +14,7 @@
 #include "gate/exchange.h"
 
 struct gate;
+struct gate_conf;
 struct chain; /* what is left of it: links of a route's array */
 
 struct filter {
@@ -26,6 +27,10 @@ struct filter {
     err (*handle)(struct exchange *x, void *state, struct chain *next);
     /* The generation's last exchange on this worker is over. May be NULL. */
     void (*close)(void *state);
+    /* Checks what no single route can, once, when all of a file is parsed. index: of the filter, as in the
+     * struct conf_module of a route's filters. ERR_CONF with words, and with the line and column. May be
+     * NULL. */
+    err (*check)(const struct gate_conf *conf, unsigned index, struct diag *reterr);
     /* What operators are shown of it (GET /v1/filters): members of a JSON object that stands open already
      * (base/json.h). On the control worker, with the state that open made there: it sees no requests, so what
      * is worth telling is in memory from shared_get, in atomics, or summed by metric_value. Must not wait.

@@ -12,8 +12,8 @@
 /* ---- a rate ---- */
 
 #define TICK_NS_MIN 32768u
-#define SHIFT_MIN 5  /* a place comes back at most a 32nd of an interval late */
-#define SHIFT_MAX 40 /* of an interval of more than a year */
+#define SHIFT_MIN 5                 /* a place comes back at most a 32nd of an interval late */
+#define SHIFT_MAX 40                /* of an interval of more than a year */
 #define CLOCK_APART_NS 10000000000u /* workers read the clock at different moments */
 #define AHEAD_MAX (UINT64_C(1) << (TAT_BITS - 2))
 
@@ -76,7 +76,8 @@ struct rate_place rate_table_find(const struct rate_table *t, struct bytes key)
     const uint64_t hash = hash_sip13((struct hash_key){ t->k0, t->k1 }, key);
     struct rate_set *set = &t->sets[(uint64_t)(((unsigned __int128)hash * t->count) >> 64)];
     __builtin_prefetch(set, 1);
-    return (struct rate_place){ set, hash << TAT_BITS }; /* the set is the hash's upper bits, the tag its lower */
+    return (struct rate_place){ set,
+                                hash << TAT_BITS }; /* the set is the hash's upper bits, the tag its lower */
 }
 
 /* A word as this moment sees it. */

@@ -3,25 +3,28 @@
  *      set, one cache line      word │ word │ word │ ... (8 of them)
  *      word, 64 bits            tag of the key (20) │ tat (44)
  *
- * The decision is the generic cell rate algorithm (ITU-T I.371 Annex A; Brandur Leach, "Rate limiting, cells, and
- * GCRA", 2015): of each key one number is kept, the time at which all that it was given would have been due one by
- * one (its "theoretical arrival time", tat). A tat that has passed is the same as none at all: what is forgotten then
- * is not missed.
+ * The decision is the generic cell rate algorithm (ITU-T I.371 Annex A; Brandur Leach, "Rate limiting, cells,
+ * and GCRA", 2015): of each key one number is kept, the time at which all that it was given would have been
+ * due one by one (its "theoretical arrival time", tat). A tat that has passed is the same as none at all:
+ * what is forgotten then is not missed.
  *
- * A key belongs to the one set that its hash names. It is charged by one compare-and-swap of its word. A key that is
- * not there takes the word of the set whose tat is the earliest, again by one compare-and-swap: nobody ever waits.
- * When even that one has not passed (more keys are active than there is room for) the new key goes on from where the
- * other was: it gets what that one had left. So a set never grants more than its eight words may, whatever comes.
+ * A key belongs to the one set that its hash names. It is charged by one compare-and-swap of its word. A key
+ * that is not there takes the word of the set whose tat is the earliest, again by one compare-and-swap:
+ * nobody ever waits. When even that one has not passed (more keys are active than there is room for) the new
+ * key goes on from where the other was: it gets what that one had left. So a set never grants more than its
+ * eight words may, whatever comes.
  *
- * Why two workers cannot enter one key twice: a word's tat only grows. Let A enter the key at word i and B at word j,
- * neither having seen the other's. B found tat(j) <= tat(i), with i as A found it or older; A found tat(i) <= tat(j),
- * with j as B found it or older, since both words were still as found when they were swapped. So they are equal, and of
- * equal ones both take the first: i = j, and one of the swaps failed. Words are read one by one, in any order. (Only
- * rate_table_refund takes a tat back; in that moment a third may enter a key twice, which lets one request more pass.)
+ * Why two workers cannot enter one key twice: a word's tat only grows. Let A enter the key at word i and B at
+ * word j, neither having seen the other's. B found tat(j) <= tat(i), with i as A found it or older; A found
+ * tat(i) <= tat(j), with j as B found it or older, since both words were still as found when they were
+ * swapped. So they are equal, and of equal ones both take the first: i = j, and one of the swaps failed.
+ * Words are read one by one, in any order. (Only rate_table_refund takes a tat back; in that moment a third
+ * may enter a key twice, which lets one request more pass.)
  *
- * Time is counted in ticks of a whole part of the interval between two requests, so that any rate is kept exactly; a
- * tat is a number of ticks modulo 2^44. Ticks are at least 32 us for rates up to 900 a second, which lasts 18 years;
- * for faster ones they are shorter. A key that comes back exactly then is taken for what it was, for ten seconds.
+ * Time is counted in ticks of a whole part of the interval between two requests, so that any rate is kept
+ * exactly; a tat is a number of ticks modulo 2^44. Ticks are at least 32 us for rates up to 900 a second,
+ * which lasts 18 years; for faster ones they are shorter. A key that comes back exactly then is taken for
+ * what it was, for ten seconds.
  *
  * The memory is zeroed at first, has no pointers, and may outlive the process. Pure; any thread. */
 #pragma once
@@ -44,7 +47,8 @@ struct rate {
     uint64_t count, per_ms;
 };
 
-/* count requests in per_ms, burst at once. false: so large a burst at this rate is years ahead of the clock. */
+/* count requests in per_ms, burst at once. false: so large a burst at this rate is years ahead of the clock.
+ */
 bool rate_init(struct rate *ret_rate, uint64_t count, uint64_t per_ms, uint64_t burst);
 
 struct rate_verdict {
@@ -79,7 +83,8 @@ struct rate_table {
 
 /* Bytes of memory for keys_max keys: 32 each, since keys do not spread evenly; 1: one set. */
 size_t rate_table_bytes(uint64_t keys_max);
-/* memory: rate_table_bytes(keys_max) of it, 64-byte aligned. Several may open the same one at the same time. */
+/* memory: rate_table_bytes(keys_max) of it, 64-byte aligned. Several may open the same one at the same time.
+ */
 void rate_table_open(struct rate_table *t, void *memory, uint64_t keys_max);
 
 /* Where a key stands. */
@@ -90,9 +95,12 @@ struct rate_place {
 
 /* Also asks for the memory to be fetched. */
 struct rate_place rate_table_find(const struct rate_table *t, struct bytes key);
-/* Charges the key for `cost` requests, or says when it may come again. A cost above the burst counts as the burst. */
-struct rate_verdict rate_table_take(struct rate_place p, const struct rate *r, uint64_t cost, uint64_t now_ns);
+/* Charges the key for `cost` requests, or says when it may come again. A cost above the burst counts as the
+ * burst. */
+struct rate_verdict rate_table_take(struct rate_place p, const struct rate *r, uint64_t cost,
+                                    uint64_t now_ns);
 /* What rate_table_take would say. */
-struct rate_verdict rate_table_peek(struct rate_place p, const struct rate *r, uint64_t cost, uint64_t now_ns);
+struct rate_verdict rate_table_peek(struct rate_place p, const struct rate *r, uint64_t cost,
+                                    uint64_t now_ns);
 /* Takes back what rate_table_take has charged a moment ago. */
 void rate_table_refund(struct rate_place p, const struct rate *r, uint64_t cost);
