@@ -1,9 +1,8 @@
 /* rate_limit_bench: what one decision of rate_limit costs, with a million keys in random order, so that
  * hardly any is in a cache. No sockets, no other work: the time from a client's address to the verdict.
  *
- *      cc -O2 -Isrc bench/micro/rate_limit_bench.c src/gate/rate_table.c src/base/[a-z]*[!t].c -lpthread
- *
- * Build it with tool/micro_bench rate_limit. */
+ *      cc -O2 -D_GNU_SOURCE -Isrc bench/micro/rate_limit_bench.c
+ *         src/gate/rate_table.c src/base/{hash,must}.c -lpthread */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -266,6 +266,24 @@ static err rate_limit_handle(struct exchange *x, void *state, struct chain *next
     return e || !r->tells ? e : tell(r, x, &asked);
 }
 
+#define EARLY_KEYS_MIN 10000 /* fewer stay in the cache by themselves */
+
+/* A miss of all caches is most of what a decision costs; it is over by the time that the head is parsed. */
+static bool rate_limit_early(struct exchange *x, void *state)
+{
+    const struct rate_limit *r = state;
+    bool wished = false;
+    for (unsigned i = 0; i < r->count; i++) {
+        const struct limit *l = &r->limits[i];
+        if (l->conf->key.kind != REQUEST_KEY_IP || l->conf->keys_max < EARLY_KEYS_MIN)
+            continue;
+        wished = true;
+        if (x)
+            (void)rate_table_find(&l->table, request_key_of(&l->conf->key, x));
+    }
+    return wished;
+}
+
 /* ---- opening ---- */
 
 static void rate_limit_close(void *state)
@@ -570,6 +588,7 @@ const struct filter rate_limit_filter = {
               .doc = "Lets so many requests in a time pass, and answers the others with 429." },
     .open = rate_limit_open,
     .handle = rate_limit_handle,
+    .early = rate_limit_early,
     .close = rate_limit_close,
     .check = rate_limit_check,
     .report = rate_limit_report,

@@ -313,6 +313,25 @@ static void no_memory_is_said(void **state)
     }
 }
 
+static void memory_is_asked_for_early_where_that_helps(void **state)
+{
+    (void)state;
+    limit_of(0, 1, 3600000, "ip")->keys_max = 1000;
+    struct rate_limit *r = opened("/");
+    assert_false(rate_limit_early(NULL, r));
+    rate_limit_close(r);
+    limit_of(1, 1, 60000, "ip")->keys_max = 20000;
+    r = opened("/");
+    assert_true(rate_limit_early(NULL, r));
+    fake_exchange_open(&x);
+    assert_int_equal(addr_parse(BYTES("10.0.0.1:1"), &client), OK);
+    x.client = &client;
+    assert_true(rate_limit_early(&x, r));
+    fake_exchange_close(&x);
+    assert_int_equal(asked(r, "10.0.0.1:1", NULL), 0); /* and nothing was charged */
+    rate_limit_close(r);
+}
+
 static void operators_see_it(void **state)
 {
     (void)state;
@@ -362,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_reload_forgets_nothing_unless_the_limit_changes),
         cmocka_unit_test(routes_share_a_limit_by_its_name),
         cmocka_unit_test(no_memory_is_said),
+        cmocka_unit_test(memory_is_asked_for_early_where_that_helps),
         cmocka_unit_test(operators_see_it),
     };
     return cmocka_run_group_tests(tests, start, end);
