@@ -15,7 +15,7 @@ static const struct breaker_limits limits = {
 static struct breaker_phase answered(const struct breaker_phase *p, enum breaker_verdict v, uint64_t requests,
                                      uint64_t errors)
 {
-    const struct breaker_totals t = { requests, errors };
+    const struct breaker_totals t = { requests, errors, 0 };
     return phase_answer(p, &limits, p->turn, v, &t, 100000);
 }
 
@@ -37,8 +37,8 @@ static void shares_compare_exactly(void **state)
     (void)state;
     for (unsigned errors = 1; errors <= 1000000; errors += errors < 1000 ? 1 : 997) {
         const struct breaker_limits l = { .errors_share = errors, .requests_min = 1 };
-        assert_true(reached(&(struct breaker_totals){ 1000000, errors }, &l));
-        assert_false(reached(&(struct breaker_totals){ 1000000, errors - 1 }, &l));
+        assert_true(reached(&(struct breaker_totals){ 1000000, errors, 0 }, &l));
+        assert_false(reached(&(struct breaker_totals){ 1000000, errors - 1, 0 }, &l));
     }
 }
 
@@ -109,7 +109,7 @@ static void one_failed_probe_opens_it_again(void **state)
 static void late_answers_say_nothing(void **state)
 {
     (void)state;
-    const struct breaker_totals t = { 100, 100 };
+    const struct breaker_totals t = { 100, 100, 0 };
     const struct breaker_phase phases[] = {
         { .turn = 4 },
         { .state = BREAKER_OPEN, .turn = 4, .until_ms = 1 },
