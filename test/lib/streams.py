@@ -143,13 +143,13 @@ class UdpClient:
         self.socket.settimeout(seconds)
         return self.socket.recv(65536)
 
-    def ask(self, data, tries=20):
+    def ask(self, data, tries=60):
         """Datagrams may be lost: asks again. The answer to this one."""
         for _ in range(tries):
             self.send(data)
             try:
                 while True:
-                    got = self.receive(2)
+                    got = self.receive(0.4)
                     if got.endswith(data):
                         return got
             except TimeoutError:
