@@ -213,6 +213,7 @@ static const struct body_ops request_body_ops = {
     .give = http1_body_give,
     .raw = http1_body_raw,
     .moved = http1_body_moved,
+    .ready = http1_body_ready,
 };
 
 static void open_body(struct request *r)
