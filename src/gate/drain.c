@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "gate/access_log.h"
 #include "gate/call.h"
+#include "gate/l4.h"
 #include "gate/listeners.h"
 #include "gate/notify.h"
 #include "gate/pid_file.h"
@@ -35,17 +36,20 @@ static void abort_here(void *arg)
 {
     (void)arg;
     http1_server_abort(process_http1_server());
+    l4_tcp_abort();
+    l4_udp_abort();
     fiber_cancel_all(); /* those that wait for a server do not look at their client */
 }
 
 static void count_here(void *arg)
 {
-    *(uint64_t *)arg += process_http1_server()->conns_count;
+    *(uint64_t *)arg += process_http1_server()->conns_count + l4_tcp_count() + l4_udp_count();
 }
 
 static void end_here(void *arg)
 {
     (void)arg;
+    l4_udp_abort();
     fiber_cancel_all(); /* copies of requests that nobody waits for, and the like */
     gate_use(NULL);
     upstream_close_idle();

@@ -34,6 +34,9 @@ void http1_server_accept(struct http1_server *s, struct io *io);
 int http1_server_fd(const struct exchange *x);
 /* That client has closed its side, or is lost. */
 bool http1_server_gone(const struct exchange *x);
+/* The same, of a trusted proxy: the connection begins with a PROXY header, which has client.head_timeout to
+ * come. */
+void http1_server_accept_proxied(struct http1_server *s, struct io *io);
 /* From now on every answer closes its connection. */
 void http1_server_drain(struct http1_server *s);
 /* Closes the connections that rest; used_only: but not those that have not asked for anything yet, whose

@@ -9,6 +9,10 @@
 
 #define AREA_BYTES_MIN (UINT64_C(64) << 20)
 #define PAGE_BYTES 4096
+/* What is touched here and there, as large tables are, is found sooner in huge pages; below this they would
+ * only cost memory. The kernel's shmem_enabled must allow them. */
+#define HUGE_PAGES_BYTES_MIN (16u << 20)
+#define HUGE_PAGE_BYTES (2u << 20)
 #define LINE_BYTES 128 /* two cache lines: processors fetch them in pairs */
 
 /* A piece that was given back; taken again only by who wants that very size. */
@@ -109,11 +113,15 @@ void *area_take(uint64_t size)
         return memory;
     }
     uint64_t offset = area.end;
-    if (size >= PAGE_BYTES)
-        offset = (offset + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    uint64_t unit = size >= HUGE_PAGES_BYTES_MIN ? HUGE_PAGE_BYTES
+                    : size >= PAGE_BYTES         ? PAGE_BYTES
+                                                 : LINE_BYTES;
+    offset = (offset + unit - 1) / unit * unit;
     if (offset > area.size || size > area.size - offset)
         return NULL;
     area.end = offset + size;
+    if (size >= HUGE_PAGES_BYTES_MIN)
+        (void)!madvise(area.base + offset, size, MADV_HUGEPAGE); /* a wish */
     return area.base + offset;
 }
 
