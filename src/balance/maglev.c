@@ -14,7 +14,7 @@
 #include "gate/pick.h"
 #include "gate/request_key.h"
 
-#define SERVERS_MAX 65535
+#define FITTING_MAX 65535
 /* Further places for a key whose server is refused, before servers are looked at one by one. */
 #define REHASHES_MAX 8
 
@@ -92,9 +92,9 @@ static err maglev_open(const void *conf, const struct server *servers, uint32_t 
 {
     const struct maglev_conf *c = conf;
     const uint32_t size = (uint32_t)c->table_size;
-    if (count > size || count > SERVERS_MAX) {
+    if (count > size || count > FITTING_MAX) {
         diag_set(reterr, "maglev: %u servers do not fit into a table of %u (and at most %d do into any)",
-                 count, size, SERVERS_MAX);
+                 count, size, FITTING_MAX);
         return ERR_CONF;
     }
     struct maglev *m = mem_get(sizeof *m + size * sizeof *m->table);
