@@ -18,8 +18,8 @@ void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first
     x->deadline_us = DEADLINE_NONE;
     x->scheme = "http";
     x->replayable = true;
-    x->weight = 1;
     x->priority = PRIORITY_NORMAL;
+    x->weight = 1;
     arena_open(&x->arena, &arena_worker, ARENA_BYTES_MAX, first, first_bytes);
 }
 
