@@ -6,7 +6,7 @@
 static const char *const all[] = { "round_robin", "random",
                                    "hash by ip",  "{hash: {load_max_percent: off}}",
                                    "maglev",      "least_request",
-                                   "peak_ewma" };
+                                   "peak_ewma",   "reported_load" };
 
 static void line(const char *balance)
 {

@@ -13,6 +13,7 @@
  * Points come from the servers' addresses: every worker, gateway and reload makes the same ring. */
 #include "base/hash.h"
 #include "base/mem.h"
+#include "gate/gate_conf.h"
 #include "gate/pick.h"
 #include "gate/request_key.h"
 
@@ -108,9 +109,21 @@ static void hash_close(void *state)
     mem_free(r);
 }
 
+static err hash_check_service(const void *conf, const struct service_conf *s, struct diag *reterr)
+{
+    const struct hash_conf *c = conf;
+    const uint64_t points = (uint64_t)c->points * s->servers.count;
+    if (points <= POINTS_MAX)
+        return OK;
+    diag_set(reterr, "hash: %zu servers with points: %lld make a ring of %llu points: at most %u",
+             s->servers.count, (long long)c->points, (unsigned long long)points, POINTS_MAX);
+    return ERR_CONF;
+}
+
 static err hash_open(const void *conf, const struct server *servers, uint32_t count, void **ret_state,
                      struct diag *reterr)
 {
+    (void)reterr;
     const struct hash_conf *c = conf;
     uint64_t points = 0;
     struct ring *r = mem_get(sizeof *r);
@@ -122,12 +135,6 @@ static err hash_open(const void *conf, const struct server *servers, uint32_t co
         r->weights += servers[i].weight;
     for (uint32_t i = 0; i < count; i++)
         points += points_of(c, &servers[i], count, r->weights);
-    if (points > POINTS_MAX) {
-        diag_set(reterr, "hash: %u servers with points: %lld make a ring of %llu points: at most %u", count,
-                 (long long)c->points, (unsigned long long)points, POINTS_MAX);
-        hash_close(r);
-        return ERR_CONF;
-    }
     for (r->shift = 31; r->shift > 8 && UINT64_C(1) << (32 - r->shift) < points;)
         r->shift--;
     r->points = mem_get((points + 1) * sizeof *r->points);
@@ -258,6 +265,7 @@ const struct balancer hash_balancer = {
               .check = hash_check,
               .doc = "The same server for the same key, on a ring of points; one that is too busy is passed "
                      "over." },
+    .check = hash_check_service,
     .open = hash_open,
     .prepare = hash_prepare,
     .pick = hash_pick,

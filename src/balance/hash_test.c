@@ -172,12 +172,12 @@ static void a_ring_too_large_is_refused(void **unused)
 {
     (void)unused;
     const struct hash_conf conf = { .load_max_percent = 125, .points = 65536 };
-    void *state = NULL;
     struct diag d = DIAG_NONE;
-    test_servers_init(&servers, 100, NULL);
-    assert_int_equal(hash_open(&conf, servers.at, 100, &state, &d), ERR_CONF);
+    struct service_conf service = { .servers.count = 100 };
+    assert_int_equal(hash_check_service(&conf, &service, &d), ERR_CONF);
     assert_non_null(strstr(d.text, "6553600 points"));
-    assert_null(state);
+    service.servers.count = 64;
+    assert_int_equal(hash_check_service(&conf, &service, &d), OK);
 }
 
 static void no_memory_is_said(void **unused)

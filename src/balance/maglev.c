@@ -11,6 +11,7 @@
  * Orders come from the servers' addresses: every worker, gateway and reload makes the same table. */
 #include "base/hash.h"
 #include "base/mem.h"
+#include "gate/gate_conf.h"
 #include "gate/pick.h"
 #include "gate/request_key.h"
 
@@ -87,16 +88,22 @@ static void table_fill(struct maglev *m, struct entrant *entrants, const struct 
     }
 }
 
+static err maglev_check_service(const void *conf, const struct service_conf *s, struct diag *reterr)
+{
+    const struct maglev_conf *c = conf;
+    if (s->servers.count <= (size_t)c->table_size && s->servers.count <= FITTING_MAX)
+        return OK;
+    diag_set(reterr, "maglev: %zu servers do not fit into a table of %lld (and at most %d do into any)",
+             s->servers.count, (long long)c->table_size, FITTING_MAX);
+    return ERR_CONF;
+}
+
 static err maglev_open(const void *conf, const struct server *servers, uint32_t count, void **ret_state,
                        struct diag *reterr)
 {
+    (void)reterr;
     const struct maglev_conf *c = conf;
     const uint32_t size = (uint32_t)c->table_size;
-    if (count > size || count > FITTING_MAX) {
-        diag_set(reterr, "maglev: %u servers do not fit into a table of %u (and at most %d do into any)",
-                 count, size, FITTING_MAX);
-        return ERR_CONF;
-    }
     struct maglev *m = mem_get(sizeof *m + size * sizeof *m->table);
     struct entrant *entrants = mem_get((count + 1) * sizeof *entrants);
     const bool enough = m && entrants;
@@ -185,6 +192,7 @@ const struct balancer maglev_balancer = {
               .check = maglev_check,
               .doc = "The same server for the same key, by one look-up in a table that the servers share "
                      "evenly." },
+    .check = maglev_check_service,
     .open = maglev_open,
     .prepare = maglev_prepare,
     .pick = maglev_pick,

@@ -107,8 +107,9 @@ static void what_cannot_work_is_refused(void **unused)
     assert_int_equal(maglev_check(&conf, &d), OK);
     d = DIAG_NONE;
     void *state = NULL;
-    test_servers_init(&servers, 8, NULL);
-    assert_int_equal(maglev_open(&conf, servers.at, 8, &state, &d), ERR_CONF);
+    const struct service_conf service = { .servers.count = 8 };
+    assert_int_equal(maglev_check_service(&conf, &service, &d), ERR_CONF);
+    test_servers_init(&servers, 7, NULL);
     assert_non_null(strstr(d.text, "8 servers do not fit"));
     for (uint64_t n = 1; n <= 2; n++) {
         mem_fail_at(n);

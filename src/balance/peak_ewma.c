@@ -15,6 +15,7 @@
  * that nobody has asked yet cost as little as the best: they are asked soon. */
 #include <math.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "gate/pick.h"
 
@@ -113,6 +114,23 @@ static void peak_ewma_done(void *state, const struct server *servers, uint32_t i
     measure(s, &s->measured[i], o);
 }
 
+static void peak_ewma_report(void *state, const struct server *servers, uint32_t count, struct text *json)
+{
+    const struct peak_ewma *s = state;
+    const uint64_t now_us = worker_now_us();
+    json_begin(json, "peak_ewma", '[');
+    for (uint32_t i = 0; i < count; i++) {
+        const struct measured *m = &s->measured[i];
+        json_begin(json, NULL, '{');
+        json_text(json, "address", bytes_from(servers[i].shared->text));
+        json_number(json, "latency_ms", m->latency_us / 1000);
+        json_number(json, "failing", m->failing);
+        json_number(json, "cost_ms", cost(s, m, &servers[i], now_us) / 1000);
+        json_end(json, '}');
+    }
+    json_end(json, ']');
+}
+
 static void peak_ewma_close(void *state)
 {
     struct peak_ewma *s = state;
@@ -145,5 +163,6 @@ const struct balancer peak_ewma_balancer = {
     .open = peak_ewma_open,
     .pick = peak_ewma_pick,
     .done = peak_ewma_done,
+    .report = peak_ewma_report,
     .close = peak_ewma_close,
 };

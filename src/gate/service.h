@@ -130,6 +130,8 @@ struct outcome {
  * registry. */
 struct balancer {
     struct conf_struct conf; /* name = configuration key */
+    /* When the file is loaded: what cannot work with these servers. May be NULL. ERR_CONF with words. */
+    err (*check)(const void *conf, const struct service_conf *service, struct diag *reterr);
     err (*open)(const void *conf, const struct server *servers, uint32_t count, void **ret_state,
                 struct diag *reterr);
     /* Reads what pick needs of p->x into p; once an exchange, before its first pick. May be NULL. */
@@ -163,7 +165,6 @@ struct service_module {
     void (*report)(void *state, struct text *json);
 };
 
-/* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */
 /* A health check's (or a person's) word. */
 static inline void server_shared_set_down(struct server_shared *s, bool down, uint64_t now_us)
 {
@@ -172,6 +173,7 @@ static inline void server_shared_set_down(struct server_shared *s, bool down, ui
     atomic_store_explicit(&s->down, down, memory_order_relaxed);
 }
 
+/* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */
 struct server_shared *server_shared_get(struct bytes service, const struct addr *addr);
 void server_shared_hold(struct server_shared *s);
 void server_shared_drop(struct server_shared *s);

@@ -1,8 +1,12 @@
 """doc/balancing.md and the pages of the balancers, against the running gate."""
+import json
+import socket
 import threading
 from collections import Counter
 
 import pytest
+from lib import mmdb
+from lib.client import Client
 from lib.conf import one_service
 from lib.process import wait_until
 from lib.servers import answer
@@ -161,12 +165,125 @@ def test_a_new_server_starts_slowly_and_the_first_ones_do_not(weir, scripted):
     assert got["2"] < 40 and got["0"] > 150 and got["1"] > 150
 
 
+# ---- zones ----
+
+def in_zones(shops, zones):
+    return [f'{{address: "{s.address}", zone: {z}}}' for s, z in zip(shops, zones)]
+
+
+def test_the_own_zone_is_preferred_until_it_is_unwell(weir, scripted):
+    shops = [Shop(str(i), scripted) for i in range(4)]
+    gate = weir(one_service(*in_zones(shops, ["a", "b", "a", "b"]), service=f"{QUICK}, balance: zone a"))
+    assert set(ask(gate, 50)) == {"0", "2"}
+    set_well(gate, shops[:1], False)  # half of it is well: 71% stay
+    wait_until(lambda: set(ask(gate, 100)) == {"1", "2", "3"}, WAIT_S)
+    set_well(gate, shops[2:3], False)
+    wait_until(lambda: set(ask(gate, 30)) == {"1", "3"}, WAIT_S)
+    set_well(gate, [shops[0], shops[2]], True)
+    wait_until(lambda: set(ask(gate, 30)) == {"0", "2"}, WAIT_S)
+    zones = json.loads(gate.admin("/v1/services").text)
+    assert "zones" in json.dumps(zones)
+
+
+def ask_from(gate, source):
+    """Who answers a client of this address (all of 127.0.0.0/8 is this machine)."""
+    client = Client.__new__(Client)
+    client.socket, client.buffer = socket.create_connection(("127.0.0.1", gate.port), 10, (source, 0)), b""
+    with client:
+        return client.get().text
+
+
+def test_the_zone_nearest_to_the_client_is_preferred(weir, weir_command, scripted, tmp_path):
+    if "without: " in (said := weir_command("version").stdout) and "maxminddb" in said.split("without: ")[1]:
+        pytest.skip("built without libmaxminddb")
+    database = mmdb.write(tmp_path / "places.mmdb", {
+        "127.0.0.2/32": mmdb.place(48.9, 2.3), "127.0.0.3/32": mmdb.place(40.7, -74.0),
+        "127.0.0.4/32": {"country": "nowhere"}})
+    shops = [Shop(name, scripted) for name in ("berlin", "virginia")]
+    zone = f"database: {database}, own: virginia, places: {{berlin: '52.5,13.4', virginia: '38.9,-77.5'}}"
+    gate = weir(one_service(*in_zones(shops, ["berlin", "virginia"]),
+                            service=f"{QUICK}, balance: {{zone: {{{zone}, within: peak_ewma}}}}"))
+    for _ in range(5):
+        assert ask_from(gate, "127.0.0.2") == "berlin"
+        assert ask_from(gate, "127.0.0.3") == "virginia"
+        assert ask_from(gate, "127.0.0.4") == ask_from(gate, "127.0.0.5") == "virginia"  # no place: one's own
+    set_well(gate, shops[:1], False)
+    wait_until(lambda: ask_from(gate, "127.0.0.2") == "virginia", WAIT_S)
+
+
+def test_a_database_that_is_none_is_refused(weir_command, scripted, tmp_path):
+    path = tmp_path / "weir.yaml"
+    (tmp_path / "x.mmdb").write_bytes(b"no database")
+    zone = f"database: {tmp_path}/x.mmdb, places: {{a: '1,2'}}"
+    path.write_text(one_service("{address: '127.0.0.1:1', zone: a}", root="listen: 127.0.0.1:0",
+                                service=f"balance: {{zone: {{{zone}}}}}"))
+    done = weir_command("check", "-c", path)
+    assert done.returncode == 1 and ("x.mmdb" in done.stderr or "without libmaxminddb" in done.stderr)
+
+
+# ---- reported load ----
+
+def test_shares_follow_what_servers_report(weir, scripted, each_loop):
+    reports = ["TEXT rps_fractional=900,cpu_utilization=0.5", 'JSON {"rps_fractional": 100, "cpu_utilization": 0.5}']
+    servers = [scripted(answer(str(i), headers=[("Endpoint-Load-Metrics", r)])) for i, r in enumerate(reports)]
+    quick = "balance: {reported_load: {update: 100ms, blackout: 0s%s}}"
+    gate = weir(one_service(*servers, service=quick % "", root="workers: 1"))
+    wait_until(lambda: ask(gate, 20)["0"] > 0 and ask(gate, 20)["1"] < 8, WAIT_S)
+    wait_until(lambda: ask(gate, 200)["0"] > 150, WAIT_S)  # 180 ± 4
+    assert gate.get().get("endpoint-load-metrics") is None
+    gate.reload(one_service(*servers, service=quick % ", pass_on: true", root="workers: 1"))
+    assert gate.get().get("endpoint-load-metrics") in reports
+
+
+# ---- request classes ----
+
+def test_a_heavy_request_counts_as_many(weir, scripted):
+    free = threading.Event()
+
+    def work(peer):
+        while request := peer.read_request():
+            if b"/report" in request.split(b"\r\n")[0]:
+                free.wait(30)
+            peer.send(answer(str(peer.number)))
+
+    servers = [scripted(work) for _ in range(2)]
+    gate = weir(f"""
+workers: 1
+weight_of: {{report: 1000}}
+routes:
+  - {{match: /report, service: shop, request_class: report}}
+  - {{match: /*, service: shop, request_class: by header X-Class}}
+services:
+  shop: {{servers: ["{servers[0].address}", "{servers[1].address}"], balance: least_request}}
+""")
+    stuck = threading.Thread(target=gate.get, args=("/report",))
+    stuck.start()
+    wait_until(lambda: sum(len(s.requests) for s in servers) == 1, WAIT_S)
+    free_one = servers[0] if servers[1].requests else servers[1]
+    threads = [threading.Thread(target=gate.get, args=("/page",)) for _ in range(20)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(free_one.requests) == 20  # one report outweighs them all
+    free.set()
+    stuck.join()
+    gate.get("/", {"X-Class": "report"})
+    gate.get("/", {"X-Class": "other"})
+    assert gate.metric("weir_request_class_heavy_total", route="/*") == 1
+    assert gate.metric("weir_request_class_weight_total", route="/*") == 20 + 1000 + 1
+
+
 @pytest.mark.parametrize("settings, said", [
     ("balance: hash by shoe", "nothing to tell requests apart by"),
     ("balance: {maglev: {table_size: 100}}", "not a prime number"),
     ("balance: {hash: {load_max_percent: 100}}", "101"),
     ("slow_start: 0s", "1ms"),
     ("panic: 101%", "100%"),
+    ("balance: zone moon", "zone \"moon\""),
+    ("balance: zone", "own"),
+    ("balance: {zone: {own: a, within: zone}}", "within"),
+    ("balance: {zone: {own: a, places: {a: here}}}", "not a place"),
 ])
 def test_mistakes_are_named(weir_command, tmp_path, settings, said):
     path = tmp_path / "weir.yaml"
