@@ -192,6 +192,8 @@ static void answer_failure(struct exchange *x, err e)
         status = 504;
     else if (e == ERR_LIMIT || e == ERR_UNAVAILABLE)
         status = 503;
+    if (x->client_gone)
+        status = 499; /* nginx's number for it: nobody reads it but the log */
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
 }
 

@@ -3,6 +3,7 @@
 #include "gate/filter.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
+#include "gate/retry.h"
 #include "gate/service.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
@@ -19,6 +20,8 @@ static const struct conf_struct *balancer_modules[64];
 static const struct conf_struct *service_modules[64];
 
 /* ---- client ---- */
+
+static const char *const gone_words[] = { "probe", "ended", "off", NULL };
 
 static const struct conf_struct client_struct = {
     .name = "client",
@@ -89,6 +92,17 @@ static const struct conf_struct client_struct = {
               .preset = "0",
               .max = 1e15,
               .doc = "requests on one connection before it is closed; 0: no bound" },
+            { .name = "cancel_when_gone",
+              .type = CONF_WORD,
+              .offset = AT(client_conf, cancel_when_gone),
+              .preset = "probe",
+              .words = gone_words,
+              .doc =
+                  "when a client that leaves before its answer begins is given up: `probe`: when it reset "
+                  "the "
+                  "connection, or ended its side and a 100 (Continue) shows that nobody listens; `ended`: as "
+                  "soon as "
+                  "it ended its side, half-closed or not; `off`: never, the server's answer is waited for" },
             { 0 } },
     .doc = "What one client may cost.",
 };
@@ -274,7 +288,12 @@ static const struct conf_struct service_struct = {
               .max = 4,
               .doc =
                   "servers asked for one request: another one where nothing was sent, or where the method is "
-                  "idempotent and nothing was answered" },
+                  "idempotent and nothing was answered; `retry` says more, and this is then not asked" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, retry),
+              .sub = &retry_struct,
+              .doc = "when a request is tried again, how often and how soon" },
             { .name = "host",
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
@@ -335,6 +354,11 @@ static const struct conf_struct route_struct = {
               .required = true,
               .ref = "services",
               .doc = "who answers" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, retry),
+              .sub = &retry_struct,
+              .doc = "goes before the service's; `0`: not at all" },
             { .name = "priority",
               .type = CONF_STRUCT,
               .offset = AT(route_conf, priority),
