@@ -110,6 +110,8 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     if (!g->text.ptr)
         return ERR_MEMORY;
     e = router_build(&g->conf->routes, &g->router, reterr);
+    for (unsigned i = 0; filter_registry[i] && !e; i++)
+        e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
     if (e == ERR_CONF && reterr && reterr->line)
         reterr->file = file;
     return e ? e : resolve_all(g, file, reterr);
