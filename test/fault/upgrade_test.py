@@ -13,6 +13,7 @@ from lib.load import Load, Tokens
 from lib.ports import free_port
 from lib.process import wait_until
 from lib.servers import answer
+from lib.streams import connect, receive_exactly
 
 
 def fresh(gate, more):
@@ -204,6 +205,32 @@ def test_unix_sockets_stay(weir, scripted, tmp_path):
         wait_until(lambda: gate.predecessors() == 0, 20, "the one before has ended")
         with Client(path) as client:
             assert client.get().status == 200
+
+
+@pytest.mark.usefixtures("each_loop")
+def test_a_tcp_service(weir, tcp_server):
+    port = free_port()
+
+    def serve(connection, server):
+        while data := connection.recv(100):
+            connection.sendall(data)
+
+    gate = weir(f'''
+        listen: [{{address: "127.0.0.1:{port}", tcp: db}}]
+        services: {{db: {{servers: ["{tcp_server(serve).address}"]}}}}
+    ''')
+    with connect(port) as old:
+        old.sendall(b"one")
+        assert receive_exactly(old, 3) == b"one"
+        for _ in range(2):
+            gate.upgrade()
+            for client in (old, connect(port)):
+                client.sendall(b"two")
+                assert receive_exactly(client, 3) == b"two"
+                if client is not old:
+                    client.close()
+        assert gate.predecessors() >= 1
+    wait_until(lambda: gate.predecessors() == 0, 20, "they end with their connections")
 
 
 def test_systemd_and_the_pid_file_follow(weir, scripted, tmp_path):
