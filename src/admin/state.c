@@ -123,7 +123,7 @@ static void write_service(struct text *t, const struct gate *g, unsigned index)
     for (uint32_t i = 0; i < s->servers_count; i++)
         write_server(t, &s->servers[i], gathering.active[i]);
     json_end(t, ']');
-    if (balancers.len) { /* of each worker */
+    if (balancers.len) { /* of each worker, and each group of servers of one priority */
         json_begin(t, "balancers", '[');
         text_add(t, (struct bytes){ balancers.at, balancers.len });
         json_end(t, ']');
@@ -230,7 +230,7 @@ static struct server *find_server(struct call *c, const struct service *s)
 
 static uint64_t configured_weight(const struct server *s)
 {
-    return (uint64_t)((const struct server_conf *)s->service->conf->servers.items)[s->index].weight;
+    return (uint64_t)s->conf->weight;
 }
 
 void server_change(struct call *c)
