@@ -1,6 +1,7 @@
 #include "gate/gate_conf.h"
 
 #include "gate/filter.h"
+#include "gate/hedge.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
 #include "gate/retry.h"
@@ -140,6 +141,10 @@ static err service_check(void *conf, struct diag *reterr)
         diag_set(reterr, "a service needs at least one server");
         return ERR_CONF;
     }
+    if (s->hedge && s->upstream == UPSTREAM_PIPELINED) {
+        diag_set(reterr, "hedge: giving up one request of a pipelined connection would end those behind it");
+        return ERR_CONF;
+    }
     return tcp_conf_check(&s->tcp, reterr);
 }
 
@@ -240,6 +245,11 @@ static const struct conf_struct service_struct = {
               .offset = AT(service_conf, retry),
               .sub = &retry_struct,
               .doc = "when a request is tried again, how often and how soon" },
+            { .name = "hedge",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, hedge),
+              .sub = &hedge_struct,
+              .doc = "a second try beside a slow first one" },
             { .name = "host",
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),

@@ -53,6 +53,7 @@ struct service_conf {
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
     int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
     struct retry_conf *retry; /* NULL: tries_max alone */
+    struct hedge_conf *hedge; /* NULL: none */
     struct bytes host;        /* the Host field sent; empty: the client's own */
     struct tcp_conf tcp;
     struct conf_list modules; /* service modules: health_check ... */

@@ -6,6 +6,7 @@
  *
  * Without `retry` only failures go to another server, and at once (tries_max); with it gate/retry.h decides.
  */
+#include "gate/proxy.h"
 #include "base/hash.h"
 #include "gate/budget.h"
 #include "gate/gate.h"
@@ -205,7 +206,7 @@ static bool is_servers_fault(err e, const struct exchange *x, bool connecting)
     return connecting || e != ERR_LIMIT;
 }
 
-static err ask_server(struct exchange *x, struct server *server, uint64_t deadline_us, struct attempt *a)
+err proxy_ask(struct exchange *x, struct server *server, uint64_t deadline_us, struct attempt *a)
 {
     bool connecting;
     x->server = server;
@@ -351,7 +352,8 @@ err proxy_handle(struct exchange *x)
         if (!server)
             return e;
         r.attempts++;
-        e = ask_server(x, server, try_deadline(&r), &a);
+        e = hedge_suits(x) ? hedge_ask(x, server, &r.pick, try_deadline(&r), &a)
+                           : proxy_ask(x, server, try_deadline(&r), &a);
         if (!goes_on(&r, &a, e, &pause_us))
             break;
         note_tried(&r.pick, server->index);
