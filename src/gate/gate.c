@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
@@ -88,6 +89,7 @@ static void gate_close(struct gate *g)
         }
         mem_free(r->chain);
     }
+    listening_close(g);
     for (unsigned i = 0; i < g->services_count; i++)
         service_close(&g->services[i]);
     if (g->unrouted)
@@ -113,6 +115,8 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         e = open_services(g, reterr);
     if (!e)
         e = open_routes(g, reterr);
+    if (!e)
+        e = listening_open(g, reterr);
     if (e) {
         gate_close(g);
         return e;
@@ -172,8 +176,7 @@ err chain_next(struct chain *next, struct exchange *x)
     return l->filter->handle(x, l->state, &rest);
 }
 
-/* The gate's own answer when nobody gave one. */
-static void answer_failure(struct exchange *x, err e)
+static void answer_server_failure(struct exchange *x, err e)
 {
     unsigned status = 502;
     x->failed = e;
@@ -191,6 +194,15 @@ static void answer_request_body_failure(struct exchange *x, err e)
     x->failed = e;
     unsigned status = e == ERR_LIMIT ? 413 : e == ERR_TIMEOUT ? 408 : 400;
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+}
+
+/* The gate's own answer when nobody gave one. */
+void gate_answer_failure(struct exchange *x, err e)
+{
+    if (x->request_failed)
+        answer_request_body_failure(x, x->request_failed);
+    else
+        answer_server_failure(x, e);
 }
 
 void gate_serve(struct exchange *x)
@@ -216,12 +228,8 @@ void gate_serve(struct exchange *x)
         x->priority = (uint8_t)priority_of(x->route->conf->priority, &x->request.fields);
     struct chain chain = { x->route->chain };
     err e = chain_next(&chain, x);
-    if (!e)
-        return;
-    if (x->request_failed)
-        answer_request_body_failure(x, x->request_failed);
-    else
-        answer_failure(x, e);
+    if (e)
+        gate_answer_failure(x, e);
 }
 
 void gate_done(struct exchange *x)
