@@ -2,6 +2,7 @@
 
 #include "gate/filter.h"
 #include "gate/service.h"
+#include "gate/trusted_proxies.h"
 #include "net/tcp.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
@@ -447,6 +448,11 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, drain_timeout_ms),
               .preset = "30s",
               .doc = "how long a stopping weir waits for exchanges to end" },
+            { .name = "trusted_proxies",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, trusted_proxies),
+              .sub = &trusted_proxies_struct,
+              .doc = "whose X-Forwarded-For or Forwarded says who the client is; nobody's when not said" },
             { .name = "via",
               .type = CONF_BOOL,
               .offset = AT(gate_conf, via),

@@ -74,6 +74,7 @@ struct gate_conf {
     struct access_log_conf *access_log; /* NULL: off */
     struct client_conf *client;
     uint64_t drain_timeout_ms;
+    struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
     struct conf_list routes;   /* struct route_conf */
     struct conf_list services; /* struct service_conf */

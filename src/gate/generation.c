@@ -108,6 +108,8 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     e = router_build(&g->conf->routes, &g->router, reterr);
     if (e == ERR_CONF && reterr && reterr->line)
         reterr->file = file;
+    if (!e)
+        e = trusted_proxies_open(g->conf->trusted_proxies, &g->trusted_proxies, reterr);
     return e ? e : resolve_all(g, file, reterr);
 }
 
@@ -141,6 +143,7 @@ void generation_drop(struct generation *g)
         return;
     if (g->router)
         router_free(g->router);
+    trusted_proxies_close(g->trusted_proxies);
     arena_close(&g->arena);
     mem_free(g);
 }
