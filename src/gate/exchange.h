@@ -54,6 +54,7 @@ struct exchange {
     struct io *tunnel; /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
     const struct addr *peer; /* of the connection, where it is a trusted proxy; NULL: it is the client */
+    struct bytes user; /* who the client is, as a filter has found (basic_auth, jwt); empty: nobody knows */
     struct exchange_hook *hooks;
     struct arena arena;
 };

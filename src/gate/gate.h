@@ -28,9 +28,10 @@ struct generation {
     struct http1_limits client_limits;
     struct router *router;
     struct trusted_proxies *trusted_proxies; /* NULL: nobody */
-    struct addr **service_addrs; /* [service][server], as resolved when the file was loaded */
+    struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
-    struct bytes text; /* of the file */
+    struct access_log *access_log; /* NULL: off; opened when the generation is used */
+    struct bytes text;             /* of the file */
     _Atomic uint32_t holds;
 };
 

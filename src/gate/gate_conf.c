@@ -1,5 +1,6 @@
 #include "gate/gate_conf.h"
 
+#include "gate/access_log_format.h"
 #include "gate/filter.h"
 #include "gate/service.h"
 #include "gate/trusted_proxies.h"
@@ -376,26 +377,6 @@ static const struct conf_struct route_struct = {
 
 /* ---- root ---- */
 
-static const struct conf_struct access_log_struct = {
-    .name = "access_log",
-    .size = sizeof(struct access_log_conf),
-    .phrases = (const char *const[]){ "{path}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "path",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(access_log_conf, path),
-                                             .required = true,
-                                             .doc = "`stdout`, or a file (opened again on SIGUSR1)" },
-                                           { .name = "flush_interval",
-                                             .type = CONF_MS,
-                                             .offset = AT(access_log_conf, flush_interval_ms),
-                                             .preset = "1s",
-                                             .min = 1,
-                                             .max = 60000,
-                                             .doc = "lines wait at most that long for others" },
-                                           { 0 } },
-    .doc = "One JSON line for each exchange.",
-};
-
 static err root_check(void *conf, struct diag *reterr)
 {
     const struct gate_conf *g = conf;
@@ -436,7 +417,7 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, access_log),
               .preset = "stdout",
               .sub = &access_log_struct,
-              .doc = "one JSON line for each exchange" },
+              .doc = "one line for each exchange" },
             { .name = "client",
               .type = CONF_STRUCT,
               .offset = AT(gate_conf, client),

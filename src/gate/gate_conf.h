@@ -61,7 +61,12 @@ struct route_conf {
 };
 
 struct access_log_conf {
-    struct bytes path; /* "stdout" or a path */
+    struct bytes path;   /* "stdout", a path, or "syslog..." */
+    struct bytes format; /* "json", "common", "combined", or a pattern */
+    double sample;       /* 0 to 1 */
+    int64_t errors;      /* lowest status that is one */
+    uint64_t slow_ms;    /* CONF_MS_OFF: nothing is slow */
+    int facility;        /* of syslog */
     uint64_t flush_interval_ms;
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gate/access_log.h"
 #include "gate/gate.h"
 
 #define GENERATION_BYTES_MAX (256u << 20)
@@ -144,6 +145,7 @@ void generation_drop(struct generation *g)
     if (g->router)
         router_free(g->router);
     trusted_proxies_close(g->trusted_proxies);
+    access_log_drop(g->access_log);
     arena_close(&g->arena);
     mem_free(g);
 }

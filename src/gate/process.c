@@ -258,7 +258,7 @@ static err apply(struct generation *g, struct diag *reterr)
     if (!e) {
         e = open_admin(g->conf, &admin, reterr);
         if (!e) {
-            e = access_log_use(g->conf->access_log, reterr);
+            e = access_log_open(g->conf->access_log, &g->access_log, reterr);
             if (e && admin >= 0)
                 close(admin);
         }
