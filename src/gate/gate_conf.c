@@ -2,6 +2,7 @@
 
 #include "gate/access_log_format.h"
 #include "gate/filter.h"
+#include "gate/priority.h"
 #include "gate/service.h"
 #include "gate/trusted_proxies.h"
 #include "net/tcp.h"
@@ -364,6 +365,11 @@ static const struct conf_struct route_struct = {
               .required = true,
               .ref = "services",
               .doc = "who answers" },
+            { .name = "priority",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, priority),
+              .sub = &priority_struct,
+              .doc = "how much its requests matter when not all can be served" },
             { .name = "filters",
               .type = CONF_MODULES,
               .offset = AT(route_conf, filters),

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/addr.h"
+#include "base/json.h"
 #include "core/conf.h"
 #include "core/worker.h"
 
@@ -111,6 +112,9 @@ struct balancer {
      * be NULL. */
     void (*done)(void *state, const struct server *servers, uint32_t i, const struct outcome *o);
     void (*close)(void *state);
+    /* What this worker's state is, for GET /v1/services: members of a JSON object that stands open already.
+     * Called on each worker in turn, with that worker's state. Must not wait. May be NULL. */
+    void (*report)(void *state, const struct server *servers, uint32_t count, struct text *json);
 };
 
 /* Something that runs once a process beside a service (not per worker): active health checks now, outlier
@@ -123,6 +127,9 @@ struct service_module {
     /* Its fibers end by themselves soon; state is theirs to free. The server_shared stay valid until then:
      * they are held by server_shared_hold / _drop. */
     void (*stop)(void *state);
+    /* For GET /v1/services: members of a JSON object that stands open already. On the control worker. Must
+     * not wait. May be NULL. */
+    void (*report)(void *state, struct text *json);
 };
 
 /* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */
