@@ -101,7 +101,7 @@ def test_syslog(weir, scripted, tmp_path, kind, each_loop):
         assert gate.get("/three").status in (502, 503)
         messages = [receiver.recv(65536).decode() for _ in range(2)]
     heads = [SYSLOG.fullmatch(m) for m in messages]
-    assert [int(h[1]) for h in heads] == [16 * 8 + 3, 23 * 8 + 3]
+    assert sorted(int(h[1]) for h in heads) == [16 * 8 + 3, 23 * 8 + 3]  # of two workers, in any order
 
 
 def test_a_syslog_that_hangs_stops_nobody(weir, origin, tmp_path):

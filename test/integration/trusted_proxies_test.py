@@ -65,7 +65,7 @@ def test_forwarded_of_rfc_7239(weir, scripted):
     broken = gate.get("/", {"Forwarded": 'for=", for=203.0.113.7'})
     assert broken.status == 400
     wait_until(lambda: len(gate.access()) == 2)
-    assert gate.access()[1]["answered_by"] == "trusted_proxies"
+    assert [line["answered_by"] for line in gate.access() if "answered_by" in line] == ["trusted_proxies"]
     assert len(shop.requests) == 1
 
 
