@@ -15,7 +15,7 @@ void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first
     x->gate = g;
     gate_hold(g);
     x->start_us = worker_now_us();
-    x->deadline_us = DEADLINE_NONE;
+    x->deadline_us = x->try_deadline_us = DEADLINE_NONE;
     x->scheme = "http";
     x->replayable = true;
     x->priority = PRIORITY_NORMAL;

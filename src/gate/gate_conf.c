@@ -4,6 +4,7 @@
 #include "gate/filter.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
+#include "gate/retry.h"
 #include "gate/service.h"
 #include "gate/trusted_proxies.h"
 
@@ -222,7 +223,12 @@ static const struct conf_struct service_struct = {
               .max = 4,
               .doc =
                   "servers asked for one request: another one where nothing was sent, or where the method is "
-                  "idempotent and nothing was answered" },
+                  "idempotent and nothing was answered; `retry` says more, and this is then not asked" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, retry),
+              .sub = &retry_struct,
+              .doc = "when a request is tried again, how often and how soon" },
             { .name = "host",
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
@@ -283,6 +289,11 @@ static const struct conf_struct route_struct = {
               .required = true,
               .ref = "services",
               .doc = "who answers" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, retry),
+              .sub = &retry_struct,
+              .doc = "goes before the service's; `0`: not at all" },
             { .name = "priority",
               .type = CONF_STRUCT,
               .offset = AT(route_conf, priority),
