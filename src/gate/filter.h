@@ -45,6 +45,10 @@ void exchange_prepare(struct exchange *x, struct gate *g);
 /* Closes its bodies, runs its hooks, lets go of its generation and memory. */
 void exchange_release(struct exchange *x);
 
+/* Answers instead of the gate after chain_next failed with e (504, 503, 502, or what the request's body did
+ * wrong): for a filter that edits such answers too. The filter then returns OK. */
+void gate_answer_failure(struct exchange *x, err e);
+
 /* A service by name in this generation; NULL: none (checked by CONF_REF when it was loaded). */
 struct service *gate_service(struct gate *g, struct bytes name);
 /* Without the control worker, which opens every generation too: its worker_index is this number, so an array

@@ -172,8 +172,7 @@ err chain_next(struct chain *next, struct exchange *x)
     return l->filter->handle(x, l->state, &rest);
 }
 
-/* The gate's own answer when nobody gave one. */
-static void answer_failure(struct exchange *x, err e)
+static void answer_server_failure(struct exchange *x, err e)
 {
     unsigned status = 502;
     x->failed = e;
@@ -181,6 +180,8 @@ static void answer_failure(struct exchange *x, err e)
         status = 504;
     else if (e == ERR_LIMIT || e == ERR_UNAVAILABLE)
         status = 503;
+    if (x->client_gone)
+        status = 499; /* nginx's number for it: nobody reads it but the log */
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
 }
 
@@ -191,13 +192,22 @@ static void answer_request_body_failure(struct exchange *x, err e)
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
 }
 
+/* The gate's own answer when nobody gave one. */
+void gate_answer_failure(struct exchange *x, err e)
+{
+    if (x->request_failed)
+        answer_request_body_failure(x, x->request_failed);
+    else
+        answer_server_failure(x, e);
+}
+
 static bool find_client(struct exchange *x)
 {
     err e = trusted_proxies_apply(x->gate->generation->trusted_proxies, x);
     if (e == ERR_SYNTAX)
         exchange_answer(x, 400, BYTES_NONE, BYTES_NONE, BYTES("trusted_proxies"));
     else if (e)
-        answer_failure(x, e);
+        gate_answer_failure(x, e);
     return !e;
 }
 
@@ -226,12 +236,8 @@ void gate_serve(struct exchange *x)
         x->priority = (uint8_t)priority_of(x->route->conf->priority, &x->request.fields);
     struct chain chain = { x->route->chain };
     err e = chain_next(&chain, x);
-    if (!e)
-        return;
-    if (x->request_failed)
-        answer_request_body_failure(x, x->request_failed);
-    else
-        answer_failure(x, e);
+    if (e)
+        gate_answer_failure(x, e);
 }
 
 void gate_done(struct exchange *x)

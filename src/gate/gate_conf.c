@@ -20,6 +20,8 @@ static const struct conf_struct *service_modules[64];
 
 /* ---- client ---- */
 
+static const char *const gone_words[] = { "probe", "ended", "off", NULL };
+
 static const struct conf_struct client_struct = {
     .name = "client",
     .size = sizeof(struct client_conf),
@@ -89,6 +91,17 @@ static const struct conf_struct client_struct = {
               .preset = "0",
               .max = 1e15,
               .doc = "requests on one connection before it is closed; 0: no bound" },
+            { .name = "cancel_when_gone",
+              .type = CONF_WORD,
+              .offset = AT(client_conf, cancel_when_gone),
+              .preset = "probe",
+              .words = gone_words,
+              .doc =
+                  "when a client that leaves before its answer begins is given up: `probe`: when it reset "
+                  "the "
+                  "connection, or ended its side and a 100 (Continue) shows that nobody listens; `ended`: as "
+                  "soon as "
+                  "it ended its side, half-closed or not; `off`: never, the server's answer is waited for" },
             { 0 } },
     .doc = "What one client may cost.",
 };

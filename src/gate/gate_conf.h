@@ -20,6 +20,9 @@ struct listen_conf {
     struct tcp_conf tcp;
 };
 
+/* What counts as a client that left while its answer is waited for. */
+enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
+
 /* What one client may cost. */
 struct client_conf {
     uint64_t line_bytes_max, head_bytes_max, body_bytes_max;
@@ -27,6 +30,7 @@ struct client_conf {
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t connections_max; /* of one worker */
     int64_t requests_max;    /* of one connection; 0: no bound */
+    int cancel_when_gone;    /* enum gone_mode */
 };
 
 struct server_conf {

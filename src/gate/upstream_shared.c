@@ -333,6 +333,7 @@ static const struct body_ops shared_body_ops = {
     .give = http1_body_give,
     .raw = shared_raw,
     .moved = http1_body_moved,
+    .ready = http1_body_ready,
     .close = shared_close,
 };
 
