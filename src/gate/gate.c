@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
@@ -88,6 +89,7 @@ static void gate_close(struct gate *g)
         }
         mem_free(r->chain);
     }
+    listening_close(g);
     for (unsigned i = 0; i < g->services_count; i++)
         service_close(&g->services[i]);
     if (g->unrouted)
@@ -113,6 +115,8 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         e = open_services(g, reterr);
     if (!e)
         e = open_routes(g, reterr);
+    if (!e)
+        e = listening_open(g, reterr);
     if (e) {
         gate_close(g);
         return e;

@@ -131,6 +131,8 @@ static const struct conf_struct server_struct = {
 
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
 
+static const char *const proxy_protocol_words[] = { "off", "v1", "v2", NULL };
+
 static err service_check(void *conf, struct diag *reterr)
 {
     const struct service_conf *s = conf;
@@ -246,6 +248,14 @@ static const struct conf_struct service_struct = {
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
               .doc = "the Host field that the servers get; the client's own when not said" },
+            { .name = "proxy_protocol",
+              .type = CONF_WORD,
+              .offset = AT(service_conf, proxy_protocol),
+              .preset = "off",
+              .words = proxy_protocol_words,
+              .doc =
+                  "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
+                  "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
             { .name = "modules",
               .type = CONF_MODULES,
@@ -332,6 +342,13 @@ static err root_check(void *conf, struct diag *reterr)
         diag_set(reterr, "listen: at least one address is needed");
         return ERR_CONF;
     }
+    const struct listen_conf *listen = g->listen.items;
+    for (size_t i = 0; i < g->listen.count && g->routes.count == 0; i++) {
+        if (listen_kind(&listen[i]) == LISTEN_HTTP) {
+            diag_set(reterr, "routes: at least one is needed, as there is a listener that takes HTTP");
+            return ERR_CONF;
+        }
+    }
     return OK;
 }
 
@@ -406,7 +423,6 @@ const struct conf_struct gate_conf_struct = {
             { .name = "routes",
               .type = CONF_LIST,
               .offset = AT(gate_conf, routes),
-              .required = true,
               .sub = &route_struct,
               .doc = "which requests go where" },
             { .name = "services",
