@@ -79,6 +79,21 @@ static err open_routes(struct gate *g, struct diag *reterr)
     return OK;
 }
 
+static void collect_early(struct gate *g)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < g->routes_count; i++) {
+        for (const struct chain_link *l = g->routes[i].chain; l->filter; l++) {
+            if (!l->filter->early || !l->filter->early(NULL, l->state))
+                continue;
+            if (count < GATE_EARLY_MAX)
+                g->early[count] = *l;
+            count++;
+        }
+    }
+    g->early_count = count <= GATE_EARLY_MAX ? count : 0;
+}
+
 static void gate_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->routes_count; i++) {
@@ -121,6 +136,7 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         gate_close(g);
         return e;
     }
+    collect_early(g);
     *ret_gate = g;
     return OK;
 }

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gate/access_log.h"
 #include "gate/gate.h"
+#include "gate/registry.h"
 
 #define GENERATION_BYTES_MAX (256u << 20)
 
@@ -107,6 +108,8 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     if (!g->text.ptr)
         return ERR_MEMORY;
     e = router_build(&g->conf->routes, &g->router, reterr);
+    for (unsigned i = 0; filter_registry[i] && !e; i++)
+        e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
     if (e == ERR_CONF && reterr && reterr->line)
         reterr->file = file;
     if (!e)
