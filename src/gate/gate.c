@@ -177,6 +177,17 @@ unsigned gate_workers(const struct gate *g)
     return g->generation->workers;
 }
 
+uint32_t gate_weight_of(const struct gate *g, struct bytes class)
+{
+    const struct conf_list *list = &g->generation->conf->weight_of;
+    const struct weight_of_conf *classes = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        if (bytes_eq(classes[i].name, class))
+            return (uint32_t)classes[i].weight;
+    }
+    return 0;
+}
+
 /* ---- serving ---- */
 
 struct chain {
