@@ -119,13 +119,15 @@ static void drop_here(void *arg)
     gate_drop(arg);
 }
 
+/* The control worker first: what is made once for all of them (gate/once.h) is made where no request waits.
+ */
 static err open_everywhere(struct generation *g, struct gate **gates, struct diag *reterr)
 {
-    for (unsigned i = 0; i <= process_self.count; i++) {
+    for (unsigned i = process_self.count + 1; i-- > 0;) {
         struct opening o = { .generation = g, .diag = reterr };
         call_worker(process_self.workers[i], open_here, &o);
         if (o.failed) {
-            while (i--)
+            while (++i <= process_self.count)
                 call_worker(process_self.workers[i], drop_here, gates[i]);
             return o.failed;
         }
@@ -257,7 +259,7 @@ static void use_admin(const struct admin_conf *conf, int fd)
 
 /* ---- coming into force ---- */
 
-static err open_sockets(const struct generation *g, int *ret_admin, struct diag *reterr)
+static err open_sockets(struct generation *g, int *ret_admin, struct diag *reterr)
 {
     const struct gate_conf *conf = g->conf;
     err e = listeners_open(&conf->listen, process_self.count, reterr);
@@ -267,7 +269,7 @@ static err open_sockets(const struct generation *g, int *ret_admin, struct diag 
     if (!e) {
         e = history_open(conf->state_dir, process_self.opts->conf_path, reterr);
         if (!e)
-            e = access_log_use(conf->access_log, reterr);
+            e = access_log_open(conf->access_log, &g->access_log, reterr);
         if (e && *ret_admin >= 0)
             close(*ret_admin);
     }
