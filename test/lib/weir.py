@@ -47,7 +47,7 @@ def zombie(pid):
 
 
 class Weir(Process):
-    """conf: YAML. `listen`, `admin`, `access_log` and `workers` are added where it does not say them."""
+    """conf: YAML. `listen`, `admin`, `access_log`, `workers` and `state_dir` are added where it does not say them."""
 
     def __init__(self, folder, conf, loop=LOOP, args=(), env=None, ready=True):
         self.folder = folder
@@ -73,6 +73,7 @@ class Weir(Process):
             "admin": f"127.0.0.1:{self.admin_port}",
             "access_log": self.access_path,
             "workers": 2,
+            "state_dir": "off",
         }
         for key, value in extra.items():
             if not re.search(rf"^{key}:", text, re.M):
