@@ -110,10 +110,10 @@ static uint32_t scan(const struct server *servers, uint32_t count, const struct 
     return NONE;
 }
 
-/* active / weight, without dividing */
+/* load / weight, without dividing */
 static bool is_busier(const struct server *a, const struct server *b)
 {
-    return (uint64_t)a->active * b->weight > (uint64_t)b->active * a->weight;
+    return (uint64_t)a->load * b->weight > (uint64_t)b->load * a->weight;
 }
 
 static uint32_t least_request_pick(void *state, const struct server *servers, uint32_t count,

@@ -62,12 +62,12 @@ static void of_two_the_less_busy_for_its_weight_is_taken(void **state)
 {
     (void)state;
     void *l = opened(&least_request_balancer, 2, (const uint32_t[]){ 2, 1 });
-    servers.at[0].active = 7;
-    servers.at[1].active = 3;
+    servers.at[0].load = 7;
+    servers.at[1].load = 3;
     pick_many(l, 1000);
     /* 3/1 < 7/2; only where one server was drawn again and again does the busier one get a request */
     assert_in_range(servers.picked[0], 0, 150);
-    servers.at[1].active = 4;
+    servers.at[1].load = 4;
     memset(servers.picked, 0, sizeof servers.picked);
     pick_many(l, 1000);
     assert_in_range(servers.picked[1], 0, 20);
@@ -105,11 +105,11 @@ static uint64_t simulate(const struct balancer *b)
     uint64_t together_ms = 0;
     for (uint32_t now = 0; now < 20000; now++) {
         const uint32_t chosen = b->pick(state, servers.at, 10, &any_time);
-        if (servers.at[chosen].active++ == 0)
+        if (servers.at[chosen].load++ == 0)
             work_left_ms[chosen] = chosen < 2 ? 40 : 4;
         for (uint32_t i = 0; i < 10; i++) {
-            together_ms += servers.at[i].active;
-            if (servers.at[i].active && --work_left_ms[i] == 0 && --servers.at[i].active)
+            together_ms += servers.at[i].load;
+            if (servers.at[i].load && --work_left_ms[i] == 0 && --servers.at[i].load)
                 work_left_ms[i] = i < 2 ? 40 : 4;
         }
     }

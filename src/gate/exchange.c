@@ -4,6 +4,7 @@
 
 #include "gate/filter.h"
 #include "gate/gate.h"
+#include "gate/priority.h"
 
 /* An exchange's own memory: fields, filters' words, trailers; beyond that it is answered with an error. */
 #define ARENA_BYTES_MAX (1024 * 1024)
@@ -14,9 +15,11 @@ void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first
     x->gate = g;
     gate_hold(g);
     x->start_us = worker_now_us();
-    x->deadline_us = DEADLINE_NONE;
+    x->deadline_us = x->try_deadline_us = DEADLINE_NONE;
     x->scheme = "http";
     x->replayable = true;
+    x->priority = PRIORITY_NORMAL;
+    x->weight = 1;
     arena_open(&x->arena, &arena_worker, ARENA_BYTES_MAX, first, first_bytes);
 }
 

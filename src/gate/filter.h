@@ -9,6 +9,7 @@
  *
  * An implementation is one file without a header: one `const struct filter` named in the registry. */
 #pragma once
+#include "base/json.h"
 #include "core/conf.h"
 #include "gate/exchange.h"
 
@@ -25,6 +26,11 @@ struct filter {
     err (*handle)(struct exchange *x, void *state, struct chain *next);
     /* The generation's last exchange on this worker is over. May be NULL. */
     void (*close)(void *state);
+    /* What operators are shown of it (GET /v1/filters): members of a JSON object that stands open already
+     * (base/json.h). On the control worker, with the state that open made there: it sees no requests, so what
+     * is worth telling is in memory from shared_get, in atomics, or summed by metric_value. Must not wait.
+     * May be NULL. */
+    void (*report)(void *state, struct text *json);
 };
 
 err chain_next(struct chain *next, struct exchange *x) CHECK_RESULT;

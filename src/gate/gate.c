@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
 
@@ -179,6 +180,8 @@ static void answer_server_failure(struct exchange *x, err e)
         status = 504;
     else if (e == ERR_LIMIT || e == ERR_UNAVAILABLE)
         status = 503;
+    if (x->client_gone)
+        status = 499; /* nginx's number for it: nobody reads it but the log */
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
 }
 
@@ -217,6 +220,8 @@ void gate_serve(struct exchange *x)
     }
     x->route = &g->routes[index];
     x->service = x->route->service;
+    if (x->route->conf->priority)
+        x->priority = (uint8_t)priority_of(x->route->conf->priority, &x->request.fields);
     struct chain chain = { x->route->chain };
     err e = chain_next(&chain, x);
     if (e)

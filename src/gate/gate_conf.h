@@ -20,6 +20,9 @@ struct listen_conf {
     struct tcp_conf tcp;
 };
 
+/* What counts as a client that left while its answer is waited for. */
+enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
+
 /* What one client may cost. */
 struct client_conf {
     uint64_t line_bytes_max, head_bytes_max, body_bytes_max;
@@ -27,6 +30,7 @@ struct client_conf {
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t connections_max; /* of one worker */
     int64_t requests_max;    /* of one connection; 0: no bound */
+    int cancel_when_gone;    /* enum gone_mode */
 };
 
 struct server_conf {
@@ -47,17 +51,22 @@ struct service_conf {
     int64_t idle_max;        /* kept for reuse, to one server, of one worker */
     int64_t waiting_max;     /* requests waiting for a connection, of one worker */
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
-    int64_t tries_max; /* servers asked for one request, where nothing was sent or it is safe */
-    struct bytes host; /* the Host field sent; empty: the client's own */
+    int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
+    struct retry_conf *retry; /* NULL: tries_max alone */
+    struct bytes host;        /* the Host field sent; empty: the client's own */
     struct tcp_conf tcp;
     struct conf_list modules; /* service modules: health_check ... */
 };
+
+struct priority_conf;
 
 struct route_conf {
     struct bytes match; /* [host]/path or [host]/prefix* */
     struct conf_mark mark;
     struct bytes service;
-    struct conf_list filters; /* struct conf_module, in the order of the registry */
+    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
+    struct priority_conf *priority; /* NULL: normal */
+    struct conf_list filters;       /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {

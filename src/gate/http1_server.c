@@ -6,6 +6,7 @@
 #include "base/pool.h"
 #include "gate/gate.h"
 #include "gate/http1_body.h"
+#include "gate/http1_gone.h"
 #include "net/tcp.h"
 
 /* What an exchange needs first stands on its fiber's stack. */
@@ -44,6 +45,7 @@ struct request {
     bool close;     /* after this one */
     bool started;   /* some of the answer is queued */
     bool continued; /* 100 was sent, or is not wanted */
+    struct http1_gone gone;
     char first[FIRST_BYTES] __attribute__((aligned(8)));
 };
 
@@ -403,9 +405,14 @@ static void serve(struct request *r, size_t used)
         x->failed = x->request_failed = ERR_LIMIT;
         exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http1"));
     } else {
+        http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r));
         r->conn->server->serve(x);
+        http1_gone_unwatch(&r->gone);
     }
-    send_answer(r);
+    if (x->client_gone)
+        r->close = true;
+    else
+        send_answer(r);
 }
 
 static void request_open(struct request *r, struct http1_conn *c)

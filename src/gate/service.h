@@ -11,13 +11,16 @@
 #include <stdatomic.h>
 
 #include "base/addr.h"
+#include "base/json.h"
 #include "core/conf.h"
 #include "core/worker.h"
+#include "gate/retry.h"
 
 struct gate;
 struct balancer;
 struct upstream;
 struct exchange;
+struct http_response;
 struct service_metrics;
 struct metric_instance;
 struct metric_cells;
@@ -32,16 +35,18 @@ struct server_shared {
     char text[ADDR_TEXT_BYTES_MAX];    /* "10.0.0.1:80", as configured */
 };
 
+/* What a choice reads stands first. */
 struct server {
-    struct addr addr;
+    struct server_shared *shared;
     uint32_t weight; /* 1 .. 1000 */
     uint32_t index;  /* in service->servers */
     uint32_t active; /* exchanges of this worker that it is answering */
-    struct server_shared *shared;
+    uint32_t load;   /* the same, each counted by its weight (struct exchange): what balancers go by */
     struct upstream *upstream;
     struct service *service;
-    struct metric_instance *metrics;
     struct metric_cells *cells; /* of this worker */
+    struct metric_instance *metrics;
+    struct addr addr;
 };
 
 struct service {
@@ -53,6 +58,9 @@ struct service {
     const struct balancer *balancer;
     void *balancer_state;
     struct service_metrics *metrics;
+    struct retry retry;
+    const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
+    void *watcher_state;
 };
 
 /* Neither found down by a health check nor ejected. */
@@ -66,6 +74,9 @@ static inline bool server_is_well(const struct server *s, uint64_t now_us)
 #define PICK_TRIED_MAX 4
 struct pick {
     uint64_t now_us;
+    struct exchange *x;             /* NULL in simulations: what prepare would read is filled in already */
+    uint64_t hash;                  /* of the exchange's key, for balancers that prepare it */
+    uint32_t weight;                /* of the exchange; 0 counts as 1 */
     uint32_t tried[PICK_TRIED_MAX]; /* indexes */
     uint32_t tried_count;
     bool any; /* nobody is well: choose among all of them (panic) */
@@ -80,16 +91,41 @@ static inline bool pick_allows(const struct pick *p, const struct server *s)
     return p->any || server_is_well(s, p->now_us);
 }
 
+/* How a server did with one attempt, as far as its answer's head. */
+struct outcome {
+    uint64_t now_us;
+    uint64_t latency_us;            /* from the choice to the head, or to the failure */
+    uint32_t weight;                /* of the exchange, at least 1 */
+    unsigned status;                /* 0: no answer */
+    bool failed;                    /* no answer, and the server is to blame; or it said 5xx */
+    struct http_response *response; /* NULL: none. A balancer may take out fields that are meant for it */
+};
+
 /* A balancer decides; it does no I/O and reads no clock. One `const struct balancer` a file, named in the
  * registry. */
 struct balancer {
     struct conf_struct conf; /* name = configuration key */
     err (*open)(const void *conf, const struct server *servers, uint32_t count, void **ret_state,
                 struct diag *reterr);
+    /* Reads what pick needs of p->x into p; once an exchange, before its first pick. May be NULL. */
+    void (*prepare)(void *state, struct pick *p);
     /* Index of a server that pick_allows; UINT32_MAX: there is none. In time that does not grow with their
      * number as long as most of them are well. */
     uint32_t (*pick)(void *state, const struct server *servers, uint32_t count, const struct pick *p);
+    /* What came of servers[i]. Attempts that were given up by the client or by weir itself are not told. May
+     * be NULL. */
+    void (*done)(void *state, const struct server *servers, uint32_t i, const struct outcome *o);
     void (*close)(void *state);
+    /* What this worker's state is, for GET /v1/services: members of a JSON object that stands open already.
+     * Called on each worker in turn, with that worker's state. Must not wait. May be NULL. */
+    void (*report)(void *state, const struct server *servers, uint32_t count, struct text *json);
+};
+
+/* How an attempt at a server ended. */
+enum server_result {
+    SERVER_ANSWERED, /* with anything below 500 */
+    SERVER_ERRED,    /* with a status of 500 or above */
+    SERVER_FAILED    /* no connection, no answer, no answer in time, or a broken one */
 };
 
 /* Something that runs once a process beside a service (not per worker): active health checks now, outlier
@@ -102,6 +138,16 @@ struct service_module {
     /* Its fibers end by themselves soon; state is theirs to free. The server_shared stay valid until then:
      * they are held by server_shared_hold / _drop. */
     void (*stop)(void *state);
+
+    /* What of it runs on the request path of each worker, if anything does: opened with the generation,
+     * before it is used; result is called with the end of each attempt at a server. All three or none (NULL).
+     */
+    err (*watch)(const void *conf, struct service *s, void **ret_state, struct diag *reterr);
+    void (*result)(void *state, struct server *s, enum server_result r, uint64_t now_us);
+    void (*unwatch)(void *state);
+    /* For GET /v1/services: members of a JSON object that stands open already. On the control worker. Must
+     * not wait. May be NULL. */
+    void (*report)(void *state, struct text *json);
 };
 
 /* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */

@@ -2,6 +2,7 @@
 #include "gate/upstream_shared.h"
 
 #include "gate/gate_test.h"
+#include "gate/service_open.h"
 
 #define ACCEPTED_MAX 16
 #define ASKERS_MAX 8
@@ -110,11 +111,11 @@ static void ask(void *arg)
         x->request.query = BYTES("q");
     }
     must(upstream_shared_suits(x));
-    to->active++;
+    server_begin(to, x);
     a->e = upstream_shared_exchange(to->upstream, x, to, &a->attempt, &a->connecting);
     a->answered = true;
     if (a->e)
-        to->active--;
+        server_end(to, x);
     while (a->wait)
         must(fiber_sleep_us(500) == OK);
     if (!a->e && !a->leave_body)
