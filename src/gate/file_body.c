@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/list.h"
 #include "core/file.h"
 
 /* What is read at a time, */
