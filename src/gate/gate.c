@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
@@ -78,6 +79,21 @@ static err open_routes(struct gate *g, struct diag *reterr)
     return OK;
 }
 
+static void collect_early(struct gate *g)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < g->routes_count; i++) {
+        for (const struct chain_link *l = g->routes[i].chain; l->filter; l++) {
+            if (!l->filter->early || !l->filter->early(NULL, l->state))
+                continue;
+            if (count < GATE_EARLY_MAX)
+                g->early[count] = *l;
+            count++;
+        }
+    }
+    g->early_count = count <= GATE_EARLY_MAX ? count : 0;
+}
+
 static void gate_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->routes_count; i++) {
@@ -88,6 +104,7 @@ static void gate_close(struct gate *g)
         }
         mem_free(r->chain);
     }
+    listening_close(g);
     for (unsigned i = 0; i < g->services_count; i++)
         service_close(&g->services[i]);
     if (g->unrouted)
@@ -113,10 +130,13 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         e = open_services(g, reterr);
     if (!e)
         e = open_routes(g, reterr);
+    if (!e)
+        e = listening_open(g, reterr);
     if (e) {
         gate_close(g);
         return e;
     }
+    collect_early(g);
     *ret_gate = g;
     return OK;
 }
@@ -155,6 +175,17 @@ struct service *gate_service(struct gate *g, struct bytes name)
 unsigned gate_workers(const struct gate *g)
 {
     return g->generation->workers;
+}
+
+uint32_t gate_weight_of(const struct gate *g, struct bytes class)
+{
+    const struct conf_list *list = &g->generation->conf->weight_of;
+    const struct weight_of_conf *classes = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        if (bytes_eq(classes[i].name, class))
+            return (uint32_t)classes[i].weight;
+    }
+    return 0;
 }
 
 /* ---- serving ---- */
