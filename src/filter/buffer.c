@@ -227,15 +227,14 @@ static void wake(struct fiber *f)
         fiber_wake(f);
 }
 
-/* One pull's worth. ERR_CLOSED: the body has ended. */
+/* One pull's worth. */
 static err fill_some(struct ahead *a)
 {
     struct bytes data;
     err e = body_pull(a->inner, a->deadline_us, &data);
     if (e)
         return e;
-    if (!data.len)
-        return ERR_CLOSED;
+    a->ended = data.len == 0;
     while (data.len > 0) {
         size_t taken;
         e = spool_add(&a->spool, data, &taken);
@@ -261,9 +260,8 @@ static void fill(void *arg)
     a->filler = fiber_self();
     do
         e = fill_some(a);
-    while (!e);
-    a->ended = e == ERR_CLOSED;
-    a->failed = a->ended ? OK : e;
+    while (!e && !a->ended);
+    a->failed = e;
     if (a->ended) { /* the server is free */
         a->body.trailers = a->inner->trailers;
         body_close(a->inner);
