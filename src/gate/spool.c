@@ -24,10 +24,10 @@ void spool_close(struct spool *s)
 {
     for (struct spool_segment *g; (g = s->head);) {
         s->head = g->next;
-        coder_memory_put(s->opts.pool, g);
+        block_pool_put(s->opts.pool, g);
     }
-    coder_memory_put(s->opts.pool, s->stage);
-    coder_memory_put(s->opts.pool, s->block);
+    block_pool_put(s->opts.pool, s->stage);
+    block_pool_put(s->opts.pool, s->block);
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;
@@ -39,7 +39,7 @@ static void *take(struct spool *s, size_t size)
 {
     if (s->opts.pool->used_bytes + size > s->opts.pool_bytes_max)
         return NULL;
-    return coder_memory_get(s->opts.pool, size);
+    return block_pool_get(s->opts.pool, size);
 }
 
 err spool_reserve(struct spool *s)
@@ -154,7 +154,7 @@ static err read_file(struct spool *s)
     const uint64_t left = s->file_end - s->file_start;
     size_t len;
     if (!s->block) /* for want of pooled memory a reader must not stand still */
-        s->block = coder_memory_get(s->opts.pool, SPOOL_BLOCK_BYTES);
+        s->block = block_pool_get(s->opts.pool, SPOOL_BLOCK_BYTES);
     err e = file_read(s->fd, s->block, left < SPOOL_BLOCK_BYTES ? (size_t)left : SPOOL_BLOCK_BYTES,
                       s->file_start, &len);
     if (e)
@@ -197,7 +197,7 @@ static void skip_segment(struct spool *s, size_t n)
         return; /* it may still be added to */
     s->head = g->next;
     s->memory_bytes -= g->size;
-    coder_memory_put(s->opts.pool, g);
+    block_pool_put(s->opts.pool, g);
 }
 
 void spool_skip(struct spool *s, size_t n)

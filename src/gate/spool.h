@@ -9,12 +9,12 @@
 #pragma once
 #include "base/bytes.h"
 #include "base/err.h"
-#include "gate/coder_memory.h"
+#include "gate/block_pool.h"
 
 #define SPOOL_BLOCK_BYTES (64 * 1024)
 
 struct spool_opts {
-    struct coder_memory *pool;
+    struct block_pool *pool;
     size_t pool_bytes_max;   /* of all that is out of the pool */
     size_t memory_bytes_max; /* of this spool, beside its stage and the block it reads into */
     uint64_t file_bytes_max; /* 0: no file */
