@@ -5,6 +5,7 @@
 #include "gate/priority.h"
 #include "gate/retry.h"
 #include "gate/service.h"
+#include "gate/service_breaker.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
@@ -140,6 +141,9 @@ static err service_check(void *conf, struct diag *reterr)
         diag_set(reterr, "a service needs at least one server");
         return ERR_CONF;
     }
+    const err e = service_breakers_check(&s->breakers, reterr);
+    if (e)
+        return e;
     return tcp_conf_check(&s->tcp, reterr);
 }
 
@@ -245,6 +249,11 @@ static const struct conf_struct service_struct = {
               .offset = AT(service_conf, host),
               .doc = "the Host field that the servers get; the client's own when not said" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
+            { .name = "circuit_breaker",
+              .type = CONF_LIST,
+              .offset = AT(service_conf, breakers),
+              .sub = &service_breaker_struct,
+              .doc = "refuses requests, or leaves servers out, while too many answers are errors" },
             { .name = "modules",
               .type = CONF_MODULES,
               .offset = AT(service_conf, modules),

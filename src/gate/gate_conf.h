@@ -55,6 +55,7 @@ struct service_conf {
     struct retry_conf *retry; /* NULL: tries_max alone */
     struct bytes host;        /* the Host field sent; empty: the client's own */
     struct tcp_conf tcp;
+    struct conf_list breakers; /* struct service_breaker_conf */
     struct conf_list modules; /* service modules: health_check ... */
 };
 

@@ -4,6 +4,7 @@
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
 #include "gate/registry.h"
+#include "gate/service_breaker.h"
 #include "gate/service_open.h"
 #include "gate/upstream.h"
 
@@ -66,7 +67,9 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
         if (e)
             return e;
     }
-    e = retry_open(&s->retry, s->name, gate_workers(g));
+    e = service_breakers_open(s);
+    if (!e)
+        e = retry_open(&s->retry, s->name, gate_workers(g));
     if (!e)
         e = open_watcher(s, reterr);
     if (e)
@@ -85,6 +88,7 @@ void service_close(struct service *s)
 {
     if (s->balancer && s->balancer->close)
         s->balancer->close(s->balancer_state);
+    service_breakers_close(s);
     for (uint32_t i = 0; i < s->servers_count; i++) {
         if (s->servers[i].upstream)
             upstream_put(s->servers[i].upstream);
@@ -109,7 +113,7 @@ struct pick pick_begin(struct exchange *x)
     return p;
 }
 
-struct server *service_pick(struct service *s, struct pick *p)
+static struct server *pick_one(struct service *s, struct pick *p)
 {
     uint32_t i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
     if (i == UINT32_MAX && !p->any) {
@@ -117,6 +121,28 @@ struct server *service_pick(struct service *s, struct pick *p)
         i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
     }
     return i == UINT32_MAX ? NULL : &s->servers[i];
+}
+
+/* A server whose breaker lets only a share pass may have to stand back, unless nobody else is left. */
+struct server *service_pick(struct service *s, struct pick *p)
+{
+    const struct pick before = *p;
+    struct server *server = pick_one(s, p);
+    struct server *stood_back = NULL;
+    while (s->breakers && server && !p->any && !server_breaker_passes(server)) {
+        stood_back = stood_back ? stood_back : server;
+        if (p->tried_count == PICK_TRIED_MAX)
+            break;
+        p->tried[p->tried_count++] = server->index;
+        server = pick_one(s, p);
+    }
+    if (!stood_back)
+        return server;
+    if (server && !p->any)
+        stood_back = server;
+    p->tried_count = before.tried_count;
+    p->any = before.any;
+    return stood_back;
 }
 
 void server_begin(struct server *s, const struct exchange *x)
@@ -134,6 +160,8 @@ void server_end(struct server *s, const struct exchange *x)
 void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool failed)
 {
     const struct service *service = s->service;
+    if (service->breakers)
+        server_breaker_tell(s, failed ? 0 : x->response.status, began_us);
     if (!service->balancer->done)
         return;
     const uint64_t now_us = worker_now_us();

@@ -18,6 +18,7 @@
 
 struct gate;
 struct balancer;
+struct service_breakers;
 struct upstream;
 struct exchange;
 struct http_response;
@@ -32,6 +33,7 @@ struct server_shared {
     _Atomic uint32_t failures;         /* consecutive failed attempts to reach it */
     _Atomic uint64_t ejected_until_us; /* worker_now_us() clock (CLOCK_MONOTONIC); after too many of those */
     _Atomic uint32_t ejections;        /* in a row: the time out grows with them */
+    _Atomic uint64_t broken_until_us;  /* its breaker (gate/service_breaker.h) is open */
     char text[ADDR_TEXT_BYTES_MAX];    /* "10.0.0.1:80", as configured */
 };
 
@@ -58,16 +60,18 @@ struct service {
     const struct balancer *balancer;
     void *balancer_state;
     struct service_metrics *metrics;
+    struct service_breakers *breakers; /* NULL: none */
     struct retry retry;
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
     void *watcher_state;
 };
 
-/* Neither found down by a health check nor ejected. */
+/* Neither found down by a health check nor ejected, nor is its breaker open. */
 static inline bool server_is_well(const struct server *s, uint64_t now_us)
 {
     return !atomic_load_explicit(&s->shared->down, memory_order_relaxed) &&
-           atomic_load_explicit(&s->shared->ejected_until_us, memory_order_relaxed) <= now_us;
+           atomic_load_explicit(&s->shared->ejected_until_us, memory_order_relaxed) <= now_us &&
+           atomic_load_explicit(&s->shared->broken_until_us, memory_order_relaxed) <= now_us;
 }
 
 /* Which servers this exchange has tried and shall not try again, and what a choice may go by. */
