@@ -1,5 +1,5 @@
-/* concurrency_limit: at most so many requests of a route at the same time, over all workers; 503 beyond. How many is
- * said, or found from how long answers take.
+/* concurrency_limit: at most so many requests of a route at the same time, over all workers; 503 beyond. How
+ * many is said, or found from how long answers take.
  *
  *      concurrency_limit: 200
  *      concurrency_limit: adaptive
@@ -7,12 +7,12 @@
  *      handle: running + weight > limit ? answer 503 : chain_next         end of exchange: running - weight
  *
  * The adaptive limit is Gradient2 of Netflix's concurrency-limits (github.com/Netflix/concurrency-limits,
- * Gradient2Limit.java; T. Jurkovic and others, "Performance Under Load", 2018): while a window's answers take as long as
- * they did in the long run the limit grows by the square root of itself; when they take longer than `tolerance` times
- * that, requests queue somewhere behind, and the limit shrinks by that ratio. Envoy's gradient controller
- * (envoy.filters.http.adaptive_concurrency) measures the ideal time anew every minute by letting only a few requests
- * pass for a while; that finds it more exactly and refuses for it. Here the long run is followed instead, down quickly
- * and up slowly, so nothing is refused to measure.
+ * Gradient2Limit.java; T. Jurkovic and others, "Performance Under Load", 2018): while a window's answers take
+ * as long as they did in the long run the limit grows by the square root of itself; when they take longer
+ * than `tolerance` times that, requests queue somewhere behind, and the limit shrinks by that ratio. Envoy's
+ * gradient controller (envoy.filters.http.adaptive_concurrency) measures the ideal time anew every minute by
+ * letting only a few requests pass for a while; that finds it more exactly and refuses for it. Here the long
+ * run is followed instead, down quickly and up slowly, so nothing is refused to measure.
  *
  * All workers and generations share one limit: a few words that are moved by atomics. */
 #include <inttypes.h>
@@ -29,17 +29,17 @@ struct concurrency_limit_conf {
     int64_t requests_max; /* or ADAPTIVE */
     uint64_t retry_after_ms;
     int64_t start, at_least, at_most;
-    double tolerance; /* above 1 */
+    double tolerance; /* of the time in the long run, on top of it */
     uint64_t window_ms;
 };
 
 /* ---- the decision, pure ---- */
 
-#define SMOOTHING 0.2       /* of a window's result in the limit */
-#define LONG_RISE 0.002     /* of a window in the long run, when it is slower: about a minute at 100 ms */
-#define LONG_FALL 0.1       /* when it is faster */
-#define GRADIENT_MIN 0.5    /* a limit loses at most half of it (smoothed) in one window */
-#define SAMPLES_MIN 10      /* a window goes on until it has so many */
+#define SMOOTHING 0.2    /* of a window's result in the limit */
+#define LONG_RISE 0.002  /* of a window in the long run, when it is slower: about a minute at 100 ms */
+#define LONG_FALL 0.1    /* when it is faster */
+#define GRADIENT_MIN 0.5 /* a limit loses at most half of it (smoothed) in one window */
+#define SAMPLES_MIN 10   /* a window goes on until it has so many */
 
 struct gradient {
     double limit;
@@ -65,14 +65,15 @@ static double root(double value)
     return r;
 }
 
-static struct gradient gradient_next(const struct concurrency_limit_conf *c, struct gradient g, struct sample s)
+static struct gradient gradient_next(const struct concurrency_limit_conf *c, struct gradient g,
+                                     struct sample s)
 {
     if (s.mean_us <= 0)
         return g;
     if (g.long_us <= 0)
         g.long_us = s.mean_us;
     g.long_us += (s.mean_us - g.long_us) * (s.mean_us > g.long_us ? LONG_RISE : LONG_FALL);
-    const double gradient = clamp(c->tolerance * g.long_us / s.mean_us, GRADIENT_MIN, 1);
+    const double gradient = clamp((1 + c->tolerance) * g.long_us / s.mean_us, GRADIENT_MIN, 1);
     if (gradient >= 1 && s.running_max < g.limit / 2)
         return g; /* nobody needs more */
     const double wanted = g.limit * gradient + root(g.limit);
@@ -104,7 +105,8 @@ static uint64_t limit_of(const struct shared_limit *s, const struct concurrency_
 }
 
 /* A request heavier than the limit may run alone. */
-static bool enter(struct shared_limit *s, const struct concurrency_limit_conf *c, uint32_t weight, int64_t *ret_running)
+static bool enter(struct shared_limit *s, const struct concurrency_limit_conf *c, uint32_t weight,
+                  int64_t *ret_running)
 {
     const int64_t limit = (int64_t)limit_of(s, c);
     const int64_t running = atomic_fetch_add_explicit(&s->running, weight, memory_order_relaxed);
@@ -143,16 +145,16 @@ static void sample_add(struct shared_limit *s, uint64_t took_us, int64_t running
     atomic_fetch_add_explicit(&s->sum_us, took_us, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->count, 1, memory_order_relaxed);
     int64_t most = atomic_load_explicit(&s->running_max, memory_order_relaxed);
-    while (running > most && !atomic_compare_exchange_weak_explicit(&s->running_max, &most, running,
-                                                                    memory_order_relaxed, memory_order_relaxed))
+    while (running > most && !atomic_compare_exchange_weak_explicit(
+                                 &s->running_max, &most, running, memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
 /* ---- metrics ---- */
 
-#define CONCURRENCY_LIMIT_METRICS(X)                                                        \
-    X(REFUSED, "refused_total", METRIC_COUNTER, "Requests that found all places taken")     \
-    X(RUNNING, "running", METRIC_GAUGE, "Requests that run, each counted by its weight")    \
+#define CONCURRENCY_LIMIT_METRICS(X)                                                     \
+    X(REFUSED, "refused_total", METRIC_COUNTER, "Requests that found all places taken")  \
+    X(RUNNING, "running", METRIC_GAUGE, "Requests that run, each counted by its weight") \
     X(LIMIT, "limit", METRIC_GAUGE, "How many may")
 
 enum concurrency_limit_metric {
@@ -210,7 +212,8 @@ static bool is_sample(const struct exchange *x, err e)
     return e ? e == ERR_TIMEOUT : x->response.status < 500;
 }
 
-static void learn(struct concurrency_limit *l, const struct exchange *x, err e, uint64_t began_us, int64_t running)
+static void learn(struct concurrency_limit *l, const struct exchange *x, err e, uint64_t began_us,
+                  int64_t running)
 {
     const uint64_t now_us = worker_now_us();
     if (!is_sample(x, e))
@@ -240,7 +243,8 @@ static err concurrency_limit_handle(struct exchange *x, void *state, struct chai
     return e;
 }
 
-/* The gauge is what all workers' cells add up to: the first who holds the limit enters it, the last takes it out. */
+/* The gauge is what all workers' cells add up to: the first who holds the limit enters it, the last takes it
+ * out. */
 static void concurrency_limit_close(void *state)
 {
     struct concurrency_limit *l = state;
@@ -257,10 +261,10 @@ static struct shared_limit *shared_limit_get(const struct concurrency_limit_conf
 {
     struct arena a;
     arena_open(&a, &arena_heap, 1 << 20, NULL, 0);
-    const struct bytes name =
-        arena_print(&a, "concurrency_limit/1 %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %" PRIu64 " %.*s",
-                    c->requests_max, c->start, c->at_least, c->at_most, (int)(c->tolerance * 1000), c->window_ms,
-                    BYTES_ARG(scope));
+    const struct bytes name = arena_print(
+        &a, "concurrency_limit/1 %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %" PRIu64 " %.*s",
+        c->requests_max, c->start, c->at_least, c->at_most, (int)(c->tolerance * 1000), c->window_ms,
+        BYTES_ARG(scope));
     struct shared_limit *s = name.ptr ? shared_get(name, sizeof *s) : NULL;
     arena_close(&a);
     return s;
@@ -303,7 +307,8 @@ static err concurrency_limit_check(void *conf, struct diag *reterr)
     const struct concurrency_limit_conf *c = conf;
     if (c->at_least <= c->start && c->start <= c->at_most && c->tolerance >= 1)
         return OK;
-    diag_set(reterr, c->tolerance < 1 ? "tolerance: at least 100%%" : "at_least, start and at_most have to rise");
+    diag_set(reterr,
+             c->tolerance < 1 ? "tolerance: at least 100%%" : "at_least, start and at_most have to rise");
     return ERR_CONF;
 }
 
@@ -320,7 +325,8 @@ const struct filter concurrency_limit_filter = {
                         .min = 1,
                         .max = 1000000,
                         .words = requests_words,
-                        .doc = "requests of this route that may run at the same time, over all workers; `adaptive`: "
+                        .doc = "requests of this route that may run at the same time, over all workers; "
+                               "`adaptive`: "
                                "found from how long answers take" },
                       { .name = "retry_after",
                         .type = CONF_MS,
@@ -356,7 +362,8 @@ const struct filter concurrency_limit_filter = {
                         .preset = "150%",
                         .min = 1,
                         .max = 10,
-                        .doc = "how long answers may take, of what they take in the long run, before it shrinks" },
+                        .doc = "how long answers may take, of what they take in the long run, before it "
+                               "shrinks" },
                       { .name = "window",
                         .type = CONF_MS,
                         .offset = offsetof(struct concurrency_limit_conf, window_ms),

@@ -1,5 +1,5 @@
-/* fallback: when a route's service cannot answer, somebody else does: another service, a file, or a fixed answer. A
- * degraded answer is a first-class answer: it is marked, and counted.
+/* fallback: when a route's service cannot answer, somebody else does: another service, a file, or a fixed
+ * answer. A degraded answer is a first-class answer: it is marked, and counted.
  *
  *      fallback: to backup
  *      fallback: {service: backup, on: [5xx, circuit_breaker], status: 200, body: "{}"}
@@ -7,10 +7,11 @@
  *      chain_next ─▶ good enough? ─ yes ─▶ as it is
  *                        │ no
  *                        ▼
- *                    the other service (if the request's body is still whole) ─ failed too ─▶ file or fixed answer
+ *                    the other service (if the request's body is still whole) ─ failed too ─▶ file or fixed
+ * answer
  *
- * It stands before the filters that refuse (circuit_breaker, concurrency_limit, rate_limit, overload), so that it can
- * stand in for them too. */
+ * It stands before the filters that refuse (circuit_breaker, concurrency_limit, rate_limit, overload), so
+ * that it can stand in for them too. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -60,7 +61,8 @@ static bool trigger_add(struct trigger *t, struct bytes text)
 {
     static const char *const names[] = { "circuit_breaker", "concurrency_limit", "rate_limit", "overload" };
     uint64_t status;
-    if (text.len == 3 && (text.ptr[0] == '4' || text.ptr[0] == '5') && bytes_eq(bytes_skip(text, 1), BYTES("xx"))) {
+    if (text.len == 3 && (text.ptr[0] == '4' || text.ptr[0] == '5') &&
+        bytes_eq(bytes_skip(text, 1), BYTES("xx"))) {
         for (unsigned i = 0; i < 100; i++)
             add_status(t, (unsigned)(text.ptr[0] - '0') * 100 + i);
         return true;
@@ -103,11 +105,11 @@ static bool calls_for(const struct trigger *t, const struct exchange *x, err e)
 
 /* ---- metrics ---- */
 
-#define FALLBACK_METRICS(X)                                                                                  \
-    X(SERVICE, "service_total", METRIC_COUNTER, "Requests that the other service answered")                  \
-    X(ANSWER, "answer_total", METRIC_COUNTER, "Requests that got the file or the fixed answer")              \
-    X(FAILED, "failed_total", METRIC_COUNTER, "Times the other service failed too")                          \
-    X(IMPOSSIBLE, "impossible_total", METRIC_COUNTER,                                                        \
+#define FALLBACK_METRICS(X)                                                                     \
+    X(SERVICE, "service_total", METRIC_COUNTER, "Requests that the other service answered")     \
+    X(ANSWER, "answer_total", METRIC_COUNTER, "Requests that got the file or the fixed answer") \
+    X(FAILED, "failed_total", METRIC_COUNTER, "Times the other service failed too")             \
+    X(IMPOSSIBLE, "impossible_total", METRIC_COUNTER,                                           \
       "Times the other service could not be asked, because the request's body was gone")
 
 enum fallback_metric {
@@ -241,7 +243,8 @@ static err read_file(struct bytes path, char **ret_text, size_t *ret_len, struct
     return OK;
 }
 
-static err fallback_open(const void *conf, struct gate *g, struct bytes scope, void **ret_state, struct diag *reterr)
+static err fallback_open(const void *conf, struct gate *g, struct bytes scope, void **ret_state,
+                         struct diag *reterr)
 {
     struct fallback *f = mem_get(sizeof *f);
     if (!f)
@@ -251,7 +254,8 @@ static err fallback_open(const void *conf, struct gate *g, struct bytes scope, v
     f->body = f->conf->body;
     f->service = f->conf->service.len ? gate_service(g, f->conf->service) : NULL;
     for (size_t i = 0; i < f->conf->on.count; i++)
-        (void)trigger_add(&f->trigger, ((const struct bytes *)f->conf->on.items)[i]); /* the check has seen to it */
+        (void)trigger_add(&f->trigger,
+                          ((const struct bytes *)f->conf->on.items)[i]); /* the check has seen to it */
     err e = OK;
     if (f->conf->file.len) {
         e = read_file(f->conf->file, &f->file, &f->body.len, reterr);
@@ -286,7 +290,8 @@ static err fallback_check(void *conf, struct diag *reterr)
         if (trigger_add(&t, text))
             continue;
         diag_set(reterr,
-                 "on: \"%.*s\" is none of 400 to 599, 4xx, 5xx, circuit_breaker, concurrency_limit, rate_limit, overload",
+                 "on: \"%.*s\" is none of 400 to 599, 4xx, 5xx, circuit_breaker, concurrency_limit, "
+                 "rate_limit, overload",
                  BYTES_ARG(text));
         return ERR_CONF;
     }
@@ -323,7 +328,8 @@ const struct filter fallback_filter = {
                       { .name = "file",
                         .type = CONF_TEXT,
                         .offset = offsetof(struct fallback_conf, file),
-                        .doc = "a file that is the answer's body, up to 1 MiB; read when the configuration is loaded" },
+                        .doc = "a file that is the answer's body, up to 1 MiB; read when the configuration "
+                               "is loaded" },
                       { .name = "status",
                         .type = CONF_INT,
                         .offset = offsetof(struct fallback_conf, status),
@@ -344,9 +350,11 @@ const struct filter fallback_filter = {
                         .item = CONF_TEXT,
                         .offset = offsetof(struct fallback_conf, on),
                         .preset = "[502, 503, 504]",
-                        .doc = "what calls for it: statuses (`503`, `5xx`), of servers or of weir itself, or the name "
-                               "of a filter that refused: `circuit_breaker`, `concurrency_limit`, `rate_limit`, "
-                               "`overload`" },
+                        .doc =
+                            "what calls for it: statuses (`503`, `5xx`), of servers or of weir itself, or "
+                            "the name "
+                            "of a filter that refused: `circuit_breaker`, `concurrency_limit`, `rate_limit`, "
+                            "`overload`" },
                       { .name = "header",
                         .type = CONF_TEXT,
                         .offset = offsetof(struct fallback_conf, header),
@@ -354,7 +362,8 @@ const struct filter fallback_filter = {
                         .doc = "the field that marks such an answer, with the reason; \"\": none" },
                       { 0 } },
               .check = fallback_check,
-              .doc = "Answers by another service, a file or a fixed answer when the route's service cannot." },
+              .doc =
+                  "Answers by another service, a file or a fixed answer when the route's service cannot." },
     .open = fallback_open,
     .handle = fallback_handle,
     .close = fallback_close,

@@ -1,19 +1,19 @@
-/* overload: while weir itself has more to do than it can, some of the requests get 503 at once, those of low priority
- * first.
+/* overload: while weir itself has more to do than it can, some of the requests get 503 at once, those of low
+ * priority first.
  *
  *      overload: on
  *
  *      CPU of the process ──▶ 0 at cpu_from ... 1 at cpu_full ─┐
- *                                                              ├─ the higher ─▶ pressure ─▶ share shed, by priority
- *      age of the loop's turn ▶ 0 at lag_from ... 1 at lag_full┘
+ *                                                              ├─ the higher ─▶ pressure ─▶ share shed, by
+ * priority age of the loop's turn ▶ 0 at lag_from ... 1 at lag_full┘
  *
  *      pressure    0       1/3      2/3       1
  *      low         0% ───▶ 100%     100%      100%
  *      normal      0%      0% ────▶ 100%      100%
  *      high        0%      0%       0% ─────▶ 100%
  *
- * Pressure rises at once and falls within `recovery`, so that what is shed does not flap. Nothing is measured unless
- * requests come: the first of them in each tenth of a second looks at the clocks. */
+ * Pressure rises at once and falls within `recovery`, so that what is shed does not flap. Nothing is measured
+ * unless requests come: the first of them in each tenth of a second looks at the clocks. */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -50,12 +50,14 @@ static uint32_t between(double value, double from, double full)
 static uint32_t pressure_of(const struct overload_conf *c, double cpu, uint64_t lag_us)
 {
     const uint32_t by_cpu = between(cpu, c->cpu_from, c->cpu_full);
-    const uint32_t by_lag = between((double)lag_us, (double)c->lag_from_ms * 1000, (double)c->lag_full_ms * 1000);
+    const uint32_t by_lag =
+        between((double)lag_us, (double)c->lag_from_ms * 1000, (double)c->lag_full_ms * 1000);
     return by_cpu > by_lag ? by_cpu : by_lag;
 }
 
 /* Up at once, down by as much as the time allows. */
-static uint32_t pressure_next(const struct overload_conf *c, uint32_t before, uint32_t now, uint64_t passed_us)
+static uint32_t pressure_next(const struct overload_conf *c, uint32_t before, uint32_t now,
+                              uint64_t passed_us)
 {
     const uint64_t fall = c->recovery_ms ? passed_us * (ONE / 1000) / c->recovery_ms : ONE;
     const uint32_t least = before > fall ? before - (uint32_t)fall : 0;
@@ -84,7 +86,7 @@ struct shared_pressure {
     _Atomic uint64_t cpu_us;  /* of the process, at the last look */
     _Atomic uint64_t at_us;
     _Atomic uint32_t pressure;
-    _Atomic uint32_t cpu; /* in millionths of all workers' cores */
+    _Atomic uint32_t cpu;        /* in millionths of all workers' cores */
     _Atomic uint64_t lag_us_max; /* of all workers, since the last look */
     _Atomic uint64_t lag_us;     /* at the last look */
 };
@@ -118,8 +120,8 @@ static void look(struct shared_pressure *s, const struct overload_conf *c, unsig
 
 /* ---- metrics ---- */
 
-#define OVERLOAD_METRICS(X)                                                                       \
-    X(SHED_LOW, "shed_low_total", METRIC_COUNTER, "Requests of low priority that got 503")        \
+#define OVERLOAD_METRICS(X)                                                                         \
+    X(SHED_LOW, "shed_low_total", METRIC_COUNTER, "Requests of low priority that got 503")          \
     X(SHED_NORMAL, "shed_normal_total", METRIC_COUNTER, "Requests of normal priority that got 503") \
     X(SHED_HIGH, "shed_high_total", METRIC_COUNTER, "Requests of high priority that got 503")
 
@@ -153,7 +155,8 @@ struct overload {
     struct metric_cells *cells;
 };
 
-/* How long this turn of the loop has lasted already: so long the request has waited for its turn, at least. */
+/* How long this turn of the loop has lasted already: so long the request has waited for its turn, at least.
+ */
 static uint64_t turn_age_us(struct overload *o, uint64_t now_us)
 {
     const uint64_t began_us = worker_now_us();
@@ -165,8 +168,8 @@ static uint64_t turn_age_us(struct overload *o, uint64_t now_us)
 static void note_lag(struct shared_pressure *s, uint64_t lag_us)
 {
     uint64_t most = atomic_load_explicit(&s->lag_us_max, memory_order_relaxed);
-    while (lag_us > most && !atomic_compare_exchange_weak_explicit(&s->lag_us_max, &most, lag_us,
-                                                                   memory_order_relaxed, memory_order_relaxed))
+    while (lag_us > most && !atomic_compare_exchange_weak_explicit(
+                                &s->lag_us_max, &most, lag_us, memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
@@ -206,14 +209,16 @@ static struct shared_pressure *shared_pressure_get(const struct overload_conf *c
 {
     struct arena a;
     arena_open(&a, &arena_heap, 1 << 16, NULL, 0);
-    const struct bytes name = arena_print(&a, "overload/1 %g %g %" PRIu64 " %" PRIu64 " %" PRIu64, c->cpu_from,
-                                          c->cpu_full, c->lag_from_ms, c->lag_full_ms, c->recovery_ms);
+    const struct bytes name =
+        arena_print(&a, "overload/1 %g %g %" PRIu64 " %" PRIu64 " %" PRIu64, c->cpu_from, c->cpu_full,
+                    c->lag_from_ms, c->lag_full_ms, c->recovery_ms);
     struct shared_pressure *s = name.ptr ? shared_get(name, sizeof *s) : NULL;
     arena_close(&a);
     return s;
 }
 
-static err overload_open(const void *conf, struct gate *g, struct bytes scope, void **ret_state, struct diag *reterr)
+static err overload_open(const void *conf, struct gate *g, struct bytes scope, void **ret_state,
+                         struct diag *reterr)
 {
     (void)reterr;
     struct overload *o = mem_get(sizeof *o);
@@ -267,14 +272,15 @@ const struct filter overload_filter = {
                         .type = CONF_PERCENT,
                         .offset = offsetof(struct overload_conf, cpu_full),
                         .preset = "98%",
-                        .max = 2,
-                        .doc = "at which everything is shed; above 100%: CPU use alone never sheds all" },
+                        .max = 1,
+                        .doc = "at which everything is shed" },
                       { .name = "lag_from",
                         .type = CONF_MS,
                         .offset = offsetof(struct overload_conf, lag_from_ms),
                         .preset = "20ms",
                         .max = 3600000,
-                        .doc = "how long requests wait in a worker before they are looked at, in the mean, at which "
+                        .doc = "how long requests wait in a worker before they are looked at, in the mean, "
+                               "at which "
                                "shedding begins" },
                       { .name = "lag_full",
                         .type = CONF_MS,
@@ -303,7 +309,8 @@ const struct filter overload_filter = {
                         .doc = "what a refused client is told to wait (Retry-After)" },
                       { 0 } },
               .check = overload_check,
-              .doc = "Sheds requests, those of low priority first, while weir itself has more to do than it can." },
+              .doc = "Sheds requests, those of low priority first, while weir itself has more to do than it "
+                     "can." },
     .open = overload_open,
     .handle = overload_handle,
     .close = overload_close,

@@ -53,8 +53,9 @@ struct exchange {
 
     /* Passes a 1xx on to the client; NULL: nobody waits for one. */
     err (*interim)(struct exchange *x, const struct http_response *r);
-    void *carrier;     /* of interim and of the protocol that carries the exchange */
-    struct io *tunnel; /* after a 101: the server's side of the connection, taken over; NULL otherwise */
+    struct io *client_io; /* the client's connection; NULL: there is none */
+    void *carrier;        /* of interim and of the protocol that carries the exchange */
+    struct io *tunnel;    /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
     struct exchange_hook *hooks;
     struct arena arena;

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
@@ -103,6 +104,7 @@ static void gate_close(struct gate *g)
         }
         mem_free(r->chain);
     }
+    listening_close(g);
     for (unsigned i = 0; i < g->services_count; i++)
         service_close(&g->services[i]);
     if (g->unrouted)
@@ -128,6 +130,8 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         e = open_services(g, reterr);
     if (!e)
         e = open_routes(g, reterr);
+    if (!e)
+        e = listening_open(g, reterr);
     if (e) {
         gate_close(g);
         return e;
@@ -171,6 +175,17 @@ struct service *gate_service(struct gate *g, struct bytes name)
 unsigned gate_workers(const struct gate *g)
 {
     return g->generation->workers;
+}
+
+uint32_t gate_weight_of(const struct gate *g, struct bytes class)
+{
+    const struct conf_list *list = &g->generation->conf->weight_of;
+    const struct weight_of_conf *classes = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        if (bytes_eq(classes[i].name, class))
+            return (uint32_t)classes[i].weight;
+    }
+    return 0;
 }
 
 /* ---- serving ---- */

@@ -81,6 +81,9 @@ static err resolve_all(struct generation *g, const char *file, struct diag *rete
     for (size_t i = 0; i < count; i++) {
         const struct service_conf *s = (const struct service_conf *)g->conf->services.items + i;
         err e = resolve_service(g, s, &g->service_addrs[i], reterr);
+        const struct balancer *b = balancer_registry[s->balance.index];
+        if (!e && b->check)
+            e = b->check(s->balance.conf, s, reterr);
         if (e) {
             diag_at(reterr, s->mark, file);
             return e;

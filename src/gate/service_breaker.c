@@ -10,18 +10,19 @@ static const char *const per_words[] = { "service", "server", NULL };
 const struct conf_struct service_breaker_struct = {
     .name = "circuit_breaker",
     .size = sizeof(struct service_breaker_conf),
-    .phrases = (const char *const[]){ "{errors} over {window} per {per}", "{errors} over {window}", "{errors} per {per}",
-                                      "{errors}", NULL },
+    .phrases = (const char *const[]){ "{errors} over {window} per {per}", "{errors} over {window}",
+                                      "{errors} per {per}", "{errors}", NULL },
     .fields =
-        (const struct conf_field[]){ BREAKER_CONF_FIELDS(offsetof(struct service_breaker_conf, breaker)),
-                                     { .name = "per",
-                                       .type = CONF_WORD,
-                                       .offset = offsetof(struct service_breaker_conf, per),
-                                       .preset = "service",
-                                       .words = per_words,
-                                       .doc = "`service`: all its requests are refused; `server`: the server is left "
-                                              "out" },
-                                     { 0 } },
+        (const struct conf_field[]){
+            BREAKER_CONF_FIELDS(offsetof(struct service_breaker_conf, breaker)),
+            { .name = "per",
+              .type = CONF_WORD,
+              .offset = offsetof(struct service_breaker_conf, per),
+              .preset = "service",
+              .words = per_words,
+              .doc = "`service`: all its requests are refused; `server`: the server is left "
+                     "out" },
+            { 0 } },
     .doc = "A service's own breaker.",
 };
 
@@ -41,7 +42,8 @@ static err open_servers(struct service *s, const struct breaker_conf *conf)
     if (!b->servers)
         return ERR_MEMORY;
     for (uint32_t i = 0; i < s->servers_count; i++) {
-        const struct breaker_scope scope = { .service = s->name, .server = bytes_from(s->servers[i].shared->text) };
+        const struct breaker_scope scope = { .service = s->name,
+                                             .server = bytes_from(s->servers[i].shared->text) };
         err e = breaker_use_open(&b->servers[i], conf, &scope, s->gate);
         if (e)
             return e;
@@ -116,12 +118,11 @@ bool server_breaker_passes(struct server *s)
     return !u || breaker_use_ask(u, &turn) != BREAKER_REFUSED;
 }
 
-void server_breaker_tell(struct server *s, unsigned status, uint64_t began_us)
+void server_breaker_tell(struct server *s, bool failed, uint64_t began_us)
 {
     struct breaker_use *u = of_server(s);
     if (!u)
         return;
-    const bool failed = status == 0 || breaker_is_error(status);
     uint64_t until_us;
     breaker_use_tell(u, failed ? BREAKER_FAILURE : breaker_use_timed(u, began_us), began_us, &until_us);
     if (until_us)

@@ -98,7 +98,7 @@ void shared_put(void *memory)
 
 static struct bytes server_name(char *out, size_t size, struct bytes service, const char *addr)
 {
-    int n = snprintf(out, size, "server/2 %.*s %s", BYTES_ARG(service), addr);
+    int n = snprintf(out, size, "server 3 %.*s %s", BYTES_ARG(service), addr);
     return (struct bytes){ out, (size_t)n < size ? (size_t)n : size - 1 };
 }
 
