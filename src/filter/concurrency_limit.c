@@ -9,10 +9,10 @@
  * The adaptive limit is Gradient2 of Netflix's concurrency-limits (github.com/Netflix/concurrency-limits,
  * Gradient2Limit.java; T. Jurkovic and others, "Performance Under Load", 2018): while a window's answers take
  * as long as they did in the long run the limit grows by the square root of itself; when they take longer
- * than `tolerance` times that, requests queue somewhere behind, and the limit shrinks by that ratio. Envoy's
- * gradient controller (envoy.filters.http.adaptive_concurrency) measures the ideal time anew every minute by
- * letting only a few requests pass for a while; that finds it more exactly and refuses for it. Here the long
- * run is followed instead, down quickly and up slowly, so nothing is refused to measure.
+ * than that by more than `tolerance`, requests queue somewhere behind, and the limit shrinks by that ratio.
+ * Envoy's gradient controller (envoy.filters.http.adaptive_concurrency) measures the ideal time anew every
+ * minute by letting only a few requests pass for a while; that finds it more exactly and refuses for it. Here
+ * the long run is followed instead, down quickly and up slowly, so nothing is refused to measure.
  *
  * All workers and generations share one limit: a few words that are moved by atomics. */
 #include <inttypes.h>
@@ -305,10 +305,9 @@ static void concurrency_limit_report(void *state, struct text *json)
 static err concurrency_limit_check(void *conf, struct diag *reterr)
 {
     const struct concurrency_limit_conf *c = conf;
-    if (c->at_least <= c->start && c->start <= c->at_most && c->tolerance >= 1)
+    if (c->at_least <= c->start && c->start <= c->at_most)
         return OK;
-    diag_set(reterr,
-             c->tolerance < 1 ? "tolerance: at least 100%%" : "at_least, start and at_most have to rise");
+    diag_set(reterr, "start has to be between at_least and at_most");
     return ERR_CONF;
 }
 
@@ -359,11 +358,10 @@ const struct filter concurrency_limit_filter = {
                       { .name = "tolerance",
                         .type = CONF_PERCENT,
                         .offset = offsetof(struct concurrency_limit_conf, tolerance),
-                        .preset = "150%",
-                        .min = 1,
-                        .max = 10,
-                        .doc = "how long answers may take, of what they take in the long run, before it "
-                               "shrinks" },
+                        .preset = "50%",
+                        .min = 0.01,
+                        .max = 1,
+                        .doc = "how much longer than in the long run answers may take before it shrinks" },
                       { .name = "window",
                         .type = CONF_MS,
                         .offset = offsetof(struct concurrency_limit_conf, window_ms),
