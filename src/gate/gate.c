@@ -232,10 +232,22 @@ void gate_answer_failure(struct exchange *x, err e)
         answer_server_failure(x, e);
 }
 
+static bool find_client(struct exchange *x)
+{
+    err e = trusted_proxies_apply(x->gate->generation->trusted_proxies, x);
+    if (e == ERR_SYNTAX)
+        exchange_answer(x, 400, BYTES_NONE, BYTES_NONE, BYTES("trusted_proxies"));
+    else if (e)
+        gate_answer_failure(x, e);
+    return !e;
+}
+
 void gate_serve(struct exchange *x)
 {
     struct gate *g = x->gate;
     struct bytes path;
+    if (g->generation->trusted_proxies && !find_client(x))
+        return;
     if (x->request.method == HTTP_CONNECT) {
         exchange_answer(x, 501, BYTES_NONE, BYTES_NONE, BYTES("gate"));
         return;

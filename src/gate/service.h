@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "core/conf.h"
 #include "core/worker.h"
+#include "gate/hedge.h"
 #include "gate/retry.h"
 
 struct gate;
@@ -85,6 +86,7 @@ struct service {
     struct service_metrics *metrics;
     struct service_breakers *breakers; /* NULL: none */
     struct retry retry;
+    struct hedge hedge;
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
     void *watcher_state;
 };
