@@ -107,8 +107,8 @@ static struct body *encoded(struct body *inner, enum content_coding coding)
                                   .window_bits = 18,
                                   .length = UINT64_MAX,
                                   .memory_bytes_max = 64 << 20 };
-    struct coder *c;
-    struct body *b;
+    struct coder *c = NULL;
+    struct body *b = NULL;
     assert_int_equal(encoder_open(&o, &c), OK);
     assert_int_equal(encoding_body(&arena, inner, c, &meter, &b), OK);
     return b;
@@ -119,8 +119,8 @@ static struct coding_body *decoded(struct body *inner, enum content_coding codin
 {
     const struct coder_opts o = { .coding = coding, .memory_bytes_max = 64 << 20 };
     const struct coding_bound bound = { bytes_max, ratio_max };
-    struct coder *c;
-    struct coding_body *b;
+    struct coder *c = NULL;
+    struct coding_body *b = NULL;
     assert_int_equal(decoder_open(&o, &c), OK);
     assert_int_equal(decoding_body(&arena, inner, c, &meter, &bound, &b), OK);
     return b;

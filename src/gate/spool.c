@@ -88,18 +88,24 @@ static size_t add_memory(struct spool *s, struct bytes data)
     return n;
 }
 
+/* A full disk, no descriptor, too much to do for the helpers: not the fault of who sends the body. */
+static err as_unavailable(err e)
+{
+    return e == ERR_LIMIT ? ERR_UNAVAILABLE : e;
+}
+
 /* The stage, full, goes behind what is in the file. Nobody reads it meanwhile. */
 static err write_stage(struct spool *s)
 {
     const struct bytes data = { s->stage + s->stage_start, s->stage_end - s->stage_start };
     err e = s->fd < 0 ? file_open_unnamed(s->opts.folder, &s->fd) : OK;
     if (e)
-        return e;
+        return as_unavailable(e);
     s->writing = true;
     e = file_write(s->fd, data, s->file_end);
     s->writing = false;
     if (e)
-        return e;
+        return as_unavailable(e);
     s->file_end += data.len;
     s->stage_start = s->stage_end = 0;
     return OK;

@@ -44,7 +44,7 @@ void spool_close(struct spool *s);
  * ERR_LIMIT. */
 err spool_reserve(struct spool *s) CHECK_RESULT;
 /* Takes as much of data as there is room for; what is lent out of the stage is in the way, too. May wait for
- * a disk. ERR_LIMIT: the file's disk is full; ERR_IO. */
+ * a disk. ERR_UNAVAILABLE: it is full, or no descriptor or helper is to be had; ERR_IO. */
 err spool_add(struct spool *s, struct bytes data, size_t *ret_taken) CHECK_RESULT;
 /* Lends what comes next; len 0: nothing is there, or it is on its way into the file just now. May wait for a
  * disk. ERR_IO. */
