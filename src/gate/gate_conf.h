@@ -58,6 +58,7 @@ struct client_conf {
 struct server_conf {
     struct bytes address; /* an address, or a name with a port */
     int64_t weight;
+    int64_t requests_max; /* 0: the service's */
 };
 
 enum upstream_mode { UPSTREAM_KEEPALIVE, UPSTREAM_PIPELINED, UPSTREAM_CLOSE };
@@ -67,11 +68,13 @@ struct service_conf {
     struct conf_mark mark;
     struct conf_list servers; /* struct server_conf */
     struct conf_module balance;
-    int upstream;            /* enum upstream_mode */
-    int64_t pipeline_max;    /* requests in flight on one shared connection */
-    int64_t connections_max; /* to one server, of one worker */
-    int64_t idle_max;        /* kept for reuse, to one server, of one worker */
-    int64_t waiting_max;     /* requests waiting for a connection, of one worker */
+    int upstream;             /* enum upstream_mode */
+    int64_t pipeline_max;     /* requests in flight on one shared connection */
+    int64_t requests_max;     /* in flight at one server, over all workers; 0: no bound */
+    struct queue_conf *queue; /* who waits for a place there; NULL: nobody */
+    int64_t connections_max;  /* to one server, of one worker */
+    int64_t idle_max;         /* kept for reuse, to one server, of one worker */
+    int64_t waiting_max;      /* requests waiting for a connection, of one worker */
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
     int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
     struct retry_conf *retry; /* NULL: tries_max alone */

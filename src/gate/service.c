@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
+#include "gate/queue.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
 #include "gate/upstream.h"
@@ -70,6 +71,8 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     if (!e)
         e = hedge_open(&s->hedge, conf->hedge, s->name, gate_workers(g));
     if (!e)
+        e = queue_open(s, gate_workers(g));
+    if (!e)
         e = open_watcher(s, reterr);
     if (e)
         return e;
@@ -87,6 +90,7 @@ void service_close(struct service *s)
 {
     if (s->balancer && s->balancer->close)
         s->balancer->close(s->balancer_state);
+    queue_close(s);
     for (uint32_t i = 0; i < s->servers_count; i++) {
         if (s->servers[i].upstream)
             upstream_put(s->servers[i].upstream);
@@ -112,12 +116,25 @@ struct pick pick_begin(struct exchange *x)
     return p;
 }
 
+/* Would somebody do who is only full? */
+static bool is_full(const struct service *s, const struct pick *p)
+{
+    for (uint32_t i = 0; i < s->servers_count; i++) {
+        const struct server *server = &s->servers[i];
+        if (server->taken && server_is_full(server) && pick_wants(p, server))
+            return true;
+    }
+    return false;
+}
+
 struct server *service_pick(struct service *s, struct pick *p)
 {
     uint32_t i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
-    if (i == UINT32_MAX && !p->any) {
+    p->full = i == UINT32_MAX && s->queue && is_full(s, p);
+    if (i == UINT32_MAX && !p->any && !p->full) {
         p->any = true;
         i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
+        p->full = i == UINT32_MAX && s->queue && is_full(s, p);
     }
     return i == UINT32_MAX ? NULL : &s->servers[i];
 }
@@ -132,6 +149,8 @@ void server_end(struct server *s, const struct exchange *x)
 {
     s->active--;
     s->load -= x->weight;
+    if (s->taken)
+        queue_place_give(s);
 }
 
 void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool failed)

@@ -25,6 +25,8 @@ struct http_response;
 struct service_metrics;
 struct metric_instance;
 struct metric_cells;
+struct places;
+struct queue;
 
 /* Of one server of one service, over all workers and reloads (found again by service and address). Whoever
  * learns something writes it; everybody reads it, relaxed: a request or two may still go the old way. */
@@ -39,15 +41,18 @@ struct server_shared {
 /* What a choice reads stands first. */
 struct server {
     struct server_shared *shared;
-    uint32_t weight; /* 1 .. 1000 */
-    uint32_t index;  /* in service->servers */
-    uint32_t active; /* exchanges of this worker that it is answering */
-    uint32_t load;   /* the same, each counted by its weight (struct exchange): what balancers go by */
+    uint32_t weight;         /* 1 .. 1000 */
+    uint32_t index;          /* in service->servers */
+    uint32_t active;         /* exchanges of this worker that it is answering */
+    uint32_t requests_max;   /* in flight, over all workers; where taken is not NULL */
+    _Atomic uint32_t *taken; /* how many are (gate/queue.h); NULL: there is no bound */
+    uint32_t load; /* the same, each counted by its weight (struct exchange): what balancers go by */
     struct upstream *upstream;
     struct service *service;
     struct metric_cells *cells; /* of this worker */
     struct metric_instance *metrics;
     struct addr addr;
+    struct places *places; /* what taken is a part of */
 };
 
 struct service {
@@ -61,6 +66,7 @@ struct service {
     struct service_metrics *metrics;
     struct retry retry;
     struct hedge hedge;
+    struct queue *queue;                  /* NULL: nothing bounds what its servers have in flight */
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
     void *watcher_state;
 };
@@ -72,6 +78,12 @@ static inline bool server_is_well(const struct server *s, uint64_t now_us)
            atomic_load_explicit(&s->shared->ejected_until_us, memory_order_relaxed) <= now_us;
 }
 
+/* Of one that is bounded. */
+static inline bool server_is_full(const struct server *s)
+{
+    return atomic_load_explicit(s->taken, memory_order_relaxed) >= s->requests_max;
+}
+
 /* Which servers this exchange has tried and shall not try again, and what a choice may go by. */
 #define PICK_TRIED_MAX 4
 struct pick {
@@ -81,16 +93,23 @@ struct pick {
     uint32_t weight;                /* of the exchange; 0 counts as 1 */
     uint32_t tried[PICK_TRIED_MAX]; /* indexes */
     uint32_t tried_count;
-    bool any; /* nobody is well: choose among all of them (panic) */
+    bool any;  /* nobody is well: choose among all of them (panic) */
+    bool full; /* there was nobody, but only because those that would do have requests_max in flight */
 };
 
-static inline bool pick_allows(const struct pick *p, const struct server *s)
+static inline bool pick_wants(const struct pick *p, const struct server *s)
 {
     for (uint32_t i = 0; i < p->tried_count; i++) {
         if (p->tried[i] == s->index)
             return false;
     }
     return p->any || server_is_well(s, p->now_us);
+}
+
+/* And it can take one more. */
+static inline bool pick_allows(const struct pick *p, const struct server *s)
+{
+    return !(s->taken && server_is_full(s)) && pick_wants(p, s);
 }
 
 /* How a server did with one attempt, as far as its answer's head. */
