@@ -17,6 +17,7 @@
 #include "gate/gate_conf.h"
 #include "gate/route.h"
 #include "gate/service.h"
+#include "gate/trusted_proxies.h"
 #include "proto/http1.h"
 
 /* Process-wide, immutable but for the counts. */
@@ -26,9 +27,11 @@ struct generation {
     const struct gate_conf *conf;
     struct http1_limits client_limits;
     struct router *router;
-    struct addr **service_addrs; /* [service][server], as resolved when the file was loaded */
+    struct trusted_proxies *trusted_proxies; /* NULL: nobody */
+    struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
-    struct bytes text; /* of the file */
+    struct access_log *access_log; /* NULL: off; opened when the generation is used */
+    struct bytes text;             /* of the file */
     _Atomic uint32_t holds;
 };
 
@@ -51,6 +54,9 @@ struct route {
     unsigned links; /* without the end */
 };
 
+/* With more of them nothing is guessed. */
+#define GATE_EARLY_MAX 2
+
 struct gate {
     struct generation *generation;
     uint32_t holds; /* exchanges, and being the current one */
@@ -60,6 +66,9 @@ struct gate {
     struct listening *listening; /* in the order of the file */
     unsigned listening_count;
     struct service_metrics *unrouted;
+    struct chain_link
+        early[GATE_EARLY_MAX]; /* filters that wish to know of a request before its head is read */
+    unsigned early_count;
 };
 
 /* Opens services, balancers and filters on this worker. */
@@ -69,6 +78,14 @@ void gate_use(struct gate *g);
 struct gate *gate_current(void);
 void gate_hold(struct gate *g);
 void gate_drop(struct gate *g);
+
+/* x's client is known, its head is not. */
+static inline void gate_early(struct exchange *x)
+{
+    const struct gate *g = x->gate;
+    for (unsigned i = 0; i < g->early_count; i++)
+        g->early[i].filter->early(x, g->early[i].state);
+}
 
 /* Counts and logs an exchange that has ended. */
 void gate_done(struct exchange *x);

@@ -1,5 +1,6 @@
 #include "gate/gate_conf.h"
 
+#include "gate/access_log_format.h"
 #include "gate/filter.h"
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
@@ -7,9 +8,13 @@
 #include "gate/queue.h"
 #include "gate/retry.h"
 #include "gate/service.h"
+#include "gate/trusted_proxies.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
+
+/* Classes are looked through one by one. */
+#define CLASSES_MAX 64
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -112,27 +117,61 @@ static const struct conf_struct server_struct = {
     .name = "server",
     .size = sizeof(struct server_conf),
     .phrases = (const char *const[]){ "{address}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "address",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(server_conf, address),
-                                             .required = true,
-                                             .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
-                                                    "(looked up when the file is loaded)" },
-                                           { .name = "weight",
-                                             .type = CONF_INT,
-                                             .offset = AT(server_conf, weight),
-                                             .preset = "1",
-                                             .min = 1,
-                                             .max = 1000,
-                                             .doc = "share of the requests, against the other servers" },
-                                           { .name = "requests_max",
-                                             .type = CONF_INT,
-                                             .offset = AT(server_conf, requests_max),
-                                             .preset = "0",
-                                             .max = 1000000,
-                                             .doc = "in flight at this server; 0: as the service says" },
-                                           { 0 } },
+    .fields =
+        (const struct conf_field[]){
+            { .name = "address",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, address),
+              .required = true,
+              .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
+                     "(looked up when the file is loaded)" },
+            { .name = "weight",
+              .type = CONF_INT,
+              .offset = AT(server_conf, weight),
+              .preset = "1",
+              .min = 1,
+              .max = 1000,
+              .doc = "share of the requests, against the other servers" },
+            { .name = "priority",
+              .type = CONF_INT,
+              .offset = AT(server_conf, priority),
+              .preset = "0",
+              .max = PRIORITIES_MAX - 1,
+              .doc = "0: asked first; higher ones when too few of the lower are well" },
+            { .name = "zone",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, zone),
+              .doc = "where it stands, for `balance: zone`" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(server_conf, requests_max),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "in flight at this server; 0: as the service says" },
+            { 0 } },
     .doc = "One server of a service.",
+};
+
+static const struct conf_struct slow_start_struct = {
+    .name = "slow_start",
+    .size = sizeof(struct slow_start_conf),
+    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "over",
+                                             .type = CONF_MS,
+                                             .offset = AT(slow_start_conf, over_ms),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 3600000,
+                                             .doc = "until it gets its whole share" },
+                                           { .name = "from",
+                                             .type = CONF_PERCENT,
+                                             .offset = AT(slow_start_conf, from),
+                                             .preset = "10%",
+                                             .min = 0.001,
+                                             .max = 1,
+                                             .doc = "of its share in the beginning" },
+                                           { 0 } },
+    .doc = "A server that came back (or is new) gets a share that grows evenly.",
 };
 
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
@@ -187,6 +226,23 @@ static const struct conf_struct service_struct = {
               .preset = "round_robin",
               .modules = balancer_modules,
               .doc = "how to choose among them" },
+            { .name = "slow_start",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, slow_start),
+              .sub = &slow_start_struct,
+              .doc = "what a server gets that came back, in any way of balancing; off when not said" },
+            { .name = "spill_below",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, spill_below),
+              .preset = "70%",
+              .min = 0.01,
+              .max = 1,
+              .doc = "with a smaller share of its servers well, a priority gives requests to the next" },
+            { .name = "panic",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, panic),
+              .preset = "0%",
+              .doc = "with a smaller share of the servers well, all are used; 0%: only when none is" },
             { .name = "upstream",
               .type = CONF_WORD,
               .offset = AT(service_conf, upstream),
@@ -375,26 +431,6 @@ static const struct conf_struct route_struct = {
 
 /* ---- root ---- */
 
-static const struct conf_struct access_log_struct = {
-    .name = "access_log",
-    .size = sizeof(struct access_log_conf),
-    .phrases = (const char *const[]){ "{path}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "path",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(access_log_conf, path),
-                                             .required = true,
-                                             .doc = "`stdout`, or a file (opened again on SIGUSR1)" },
-                                           { .name = "flush_interval",
-                                             .type = CONF_MS,
-                                             .offset = AT(access_log_conf, flush_interval_ms),
-                                             .preset = "1s",
-                                             .min = 1,
-                                             .max = 60000,
-                                             .doc = "lines wait at most that long for others" },
-                                           { 0 } },
-    .doc = "One JSON line for each exchange.",
-};
-
 static err root_check(void *conf, struct diag *reterr)
 {
     const struct gate_conf *g = conf;
@@ -411,6 +447,21 @@ static err root_check(void *conf, struct diag *reterr)
     }
     return OK;
 }
+
+static const struct conf_struct weight_of_struct = {
+    .name = "weight_of",
+    .size = sizeof(struct weight_of_conf),
+    .phrases = (const char *const[]){ "{weight}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "weight",
+                                             .type = CONF_INT,
+                                             .offset = AT(weight_of_conf, weight),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 10000,
+                                             .doc = "how many ordinary requests it counts as" },
+                                           { 0 } },
+    .doc = "A class of requests.",
+};
 
 static const char *const workers_words[] = { "auto", NULL };
 
@@ -442,7 +493,7 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, access_log),
               .preset = "stdout",
               .sub = &access_log_struct,
-              .doc = "one JSON line for each exchange" },
+              .doc = "one line for each exchange" },
             { .name = "client",
               .type = CONF_STRUCT,
               .offset = AT(gate_conf, client),
@@ -454,6 +505,11 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, drain_timeout_ms),
               .preset = "30s",
               .doc = "how long a stopping weir waits for exchanges to end" },
+            { .name = "trusted_proxies",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, trusted_proxies),
+              .sub = &trusted_proxies_struct,
+              .doc = "whose X-Forwarded-For or Forwarded says who the client is; nobody's when not said" },
             { .name = "via",
               .type = CONF_BOOL,
               .offset = AT(gate_conf, via),
@@ -486,6 +542,13 @@ const struct conf_struct gate_conf_struct = {
               .required = true,
               .sub = &service_struct,
               .doc = "the servers, by name" },
+            { .name = "weight_of",
+              .type = CONF_MAP,
+              .offset = AT(gate_conf, weight_of),
+              .sub = &weight_of_struct,
+              .max = CLASSES_MAX,
+              .doc =
+                  "classes of requests, by name: how many ordinary ones each counts as (see request_class)" },
             { 0 } },
     .check = root_check,
     .doc = "The whole file.",

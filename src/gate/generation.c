@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gate/access_log.h"
 #include "gate/gate.h"
+#include "gate/registry.h"
 
 #define GENERATION_BYTES_MAX (256u << 20)
 
@@ -80,6 +82,9 @@ static err resolve_all(struct generation *g, const char *file, struct diag *rete
     for (size_t i = 0; i < count; i++) {
         const struct service_conf *s = (const struct service_conf *)g->conf->services.items + i;
         err e = resolve_service(g, s, &g->service_addrs[i], reterr);
+        const struct balancer *b = balancer_registry[s->balance.index];
+        if (!e && b->check)
+            e = b->check(s->balance.conf, s, reterr);
         if (e) {
             diag_at(reterr, s->mark, file);
             return e;
@@ -106,8 +111,12 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     if (!g->text.ptr)
         return ERR_MEMORY;
     e = router_build(&g->conf->routes, &g->router, reterr);
+    for (unsigned i = 0; filter_registry[i] && !e; i++)
+        e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
     if (e == ERR_CONF && reterr && reterr->line)
         reterr->file = file;
+    if (!e)
+        e = trusted_proxies_open(g->conf->trusted_proxies, &g->trusted_proxies, reterr);
     return e ? e : resolve_all(g, file, reterr);
 }
 
@@ -141,6 +150,8 @@ void generation_drop(struct generation *g)
         return;
     if (g->router)
         router_free(g->router);
+    trusted_proxies_close(g->trusted_proxies);
+    access_log_drop(g->access_log);
     arena_close(&g->arena);
     mem_free(g);
 }

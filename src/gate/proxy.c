@@ -22,6 +22,7 @@
 /* What the client's request says already. A list is continued; what only this gate may say is taken out. */
 struct found_fields {
     struct http_field *via, *forwarded, *x_forwarded_for;
+    struct http_field *x_forwarded_host; /* a trusted proxy's word */
 };
 
 static struct found_fields find_fields(struct exchange *x, const struct gate_conf *conf)
@@ -39,6 +40,8 @@ static struct found_fields find_fields(struct exchange *x, const struct gate_con
             found.x_forwarded_for = f;
         else if (f->id == FIELD_X_REQUEST_ID)
             f->flags |= conf->request_id && x->request_id.len ? FIELD_REMOVED : 0;
+        else if (f->id == FIELD_X_FORWARDED_HOST && x->peer)
+            found.x_forwarded_host = f;
         else if (f->id == FIELD_X_FORWARDED_PROTO || f->id == FIELD_X_FORWARDED_HOST)
             f->flags |= conf->x_forwarded ? FIELD_REMOVED : 0;
     }
@@ -90,14 +93,14 @@ static err add_client(struct exchange *x, const struct gate_conf *conf, const st
     char *text = arena_get(&x->arena, ADDR_TEXT_BYTES_MAX);
     if (!text)
         return ERR_LIMIT;
-    struct bytes ip = { text, addr_print_ip(x->client, text) };
+    struct bytes ip = { text, addr_print_ip(x->peer ? x->peer : x->client, text) };
     err e = OK;
     if (conf->forwarded)
         e = add_forwarded(x, found->forwarded, ip);
     if (e || !conf->x_forwarded)
         return e;
     put_field(x, FIELD_X_FORWARDED_PROTO, BYTES("X-Forwarded-Proto"), bytes_from(x->scheme));
-    if (x->request.authority.len)
+    if (x->request.authority.len && !found->x_forwarded_host)
         put_field(x, FIELD_X_FORWARDED_HOST, BYTES("X-Forwarded-Host"), x->request.authority);
     return append(x, found->x_forwarded_for, FIELD_X_FORWARDED_FOR, BYTES("X-Forwarded-For"), ip);
 }

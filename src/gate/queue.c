@@ -230,10 +230,10 @@ struct queue {
 
 static err open_places(struct service *s, struct hub *h)
 {
-    const struct server_conf *conf = s->conf->servers.items;
     for (uint32_t i = 0; i < s->servers_count; i++) {
         struct server *server = &s->servers[i];
-        const int64_t max = conf[i].requests_max ? conf[i].requests_max : s->conf->requests_max;
+        const int64_t of_server = server->conf->requests_max;
+        const int64_t max = of_server ? of_server : s->conf->requests_max;
         if (!max)
             continue;
         server->places = places_get(h, server->shared->text);
