@@ -296,7 +296,7 @@ void queue_close(struct service *s)
 
 /* ---- places ---- */
 
-bool queue_place_take(struct server *s)
+static bool take_place(struct server *s)
 {
     uint32_t taken = atomic_load(s->taken);
     while (taken < s->requests_max) {
@@ -311,7 +311,7 @@ static struct server *take_server(struct service *s, struct pick *p)
 {
     for (;;) {
         struct server *server = service_pick(s, p);
-        if (!server || !server->taken || queue_place_take(server))
+        if (!server || !server->taken || take_place(server))
             return server;
         /* the last place went to somebody else between the look and the grasp: there is one less now */
     }
@@ -565,6 +565,17 @@ err queue_choose(struct exchange *x, struct pick *p, struct server **ret_server)
     metric_observe_ns(q->cells, METRIC_WAIT, (worker_now_us() - w.since_us) * 1000);
     *ret_server = w.server;
     return OK;
+}
+
+struct server *queue_try(struct exchange *x, struct pick *p)
+{
+    return take_server(x->service, p);
+}
+
+void queue_give_up(struct server *s)
+{
+    if (s->taken)
+        queue_place_give(s);
 }
 
 err queue_refuse(struct exchange *x)

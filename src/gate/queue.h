@@ -51,9 +51,12 @@ void queue_close(struct service *s);
  * is one. *ret_server NULL: none is to be had (all were tried). ERR_LIMIT: no place, and no room in the line,
  * or not in time: queue_refuse says so to the client. ERR_CANCELLED. */
 err queue_choose(struct exchange *x, struct pick *p, struct server **ret_server) CHECK_RESULT;
+/* The same for those who do not wait. NULL: none. */
+struct server *queue_try(struct exchange *x, struct pick *p);
+/* Chosen, and not asked after all: server_begin was not called. */
+void queue_give_up(struct server *s);
 /* 503 with Retry-After. */
 err queue_refuse(struct exchange *x) CHECK_RESULT;
 
-/* Of a server that is bounded, for those who do not wait (a hedge). */
-bool queue_place_take(struct server *s);
+/* Of a server that is bounded. */
 void queue_place_give(struct server *s);
