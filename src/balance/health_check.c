@@ -21,6 +21,7 @@
 #include "core/metrics.h"
 #include "gate/gate.h"
 #include "gate/health_ask.h"
+#include "gate/shared.h"
 
 #define TAG "health_check"
 /* Of one service at a time; more wait for one to end. */
@@ -133,7 +134,8 @@ static bool is_checked(const struct server_shared *shared)
     return false;
 }
 
-/* A server that nobody checks any more is not left down for ever; after a reload the next checker has it. */
+/* A server that nobody checks any more is not left down for ever; after a reload the next checker has it,
+ * after an upgrade that of the next process. */
 static void checker_free(struct checker *c)
 {
     struct checker **at = &checkers;
@@ -143,7 +145,7 @@ static void checker_free(struct checker *c)
         *at = c->next;
     for (uint32_t i = 0; i < c->count; i++) {
         struct checked *s = &c->servers[i];
-        if (s->health.down && !is_checked(s->shared))
+        if (s->health.down && !is_checked(s->shared) && !shared_is_given())
             atomic_store_explicit(&s->shared->down, 0, memory_order_relaxed);
         metric_instance_free(s->metrics);
         server_shared_drop(s->shared);
