@@ -16,15 +16,26 @@ PATH = os.environ["PATH"] + ":/usr/sbin"
 
 
 def tell(name):
-    """A server that says its name and what it was asked, and how."""
+    """A server that says its name and what it was asked, and how, but for what is each proxy's own."""
+    own = ("connection", "accept-encoding", "user-agent", "content-length")
+
     def script(peer):
         while request := peer.read_request():
-            head = request.split(b"\r\n\r\n")[0].decode()
-            lines = [f"server: {name}", *sorted(line for line in head.split("\r\n")
-                                                if not re.match(r"(connection|accept-encoding|user-agent):", line, re.I))]
-            body = "\n".join(lines).encode()
+            first, *lines = request.split(b"\r\n\r\n")[0].decode().split("\r\n")
+            fields = [line.partition(":") for line in lines]
+            told = [f"server: {name}", first.rpartition(" ")[0],
+                    *sorted(f"{n.lower()}:{v}" for n, _, v in fields if n.lower() not in own)]
+            body = "\n".join(told).encode()
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Name: %s\r\n\r\n" % (len(body), name.encode()) + body)
     return script
+
+
+@pytest.fixture
+def rich(weir_command):
+    """What most of these need is a module of its own."""
+    there = weir_command("reference").stdout.split()
+    if missing := {"redirect", "hash", "ip_allow", "size_limit", "outlier"} - set(there):
+        pytest.skip(f"this weir has no {missing}")
 
 
 @pytest.fixture
@@ -106,7 +117,7 @@ http {
 """.replace("USER", "user root;" if os.getuid() == 0 else "")
 
 
-def test_nginx_routes_and_fields(both, scripted):
+def test_nginx_routes_and_fields(rich, both, scripted):
     a, b = scripted(tell("a")), scripted(tell("b"))
     ports = both("nginx", NGINX.replace("BODY", f"""
     keepalive_timeout 30s;
@@ -138,12 +149,12 @@ def test_nginx_routes_and_fields(both, scripted):
             status, fields, body = same(ports, path=path, host=host, headers=[("X-Gone", "1"), ("X-Kept", "2")])
             assert status == 200 and body
     assert b"server: b" in same(ports, path="/exact")[2] and b"server: a" in same(ports, path="/exact/no")[2]
-    assert b"Host: fixed.example" in same(ports, host="other.example")[2]
+    assert b"host: fixed.example" in same(ports, host="other.example")[2]
     assert same(ports, "POST", body=b"x" * 1024)[0] == 200
     assert same(ports, "POST", body=b"x" * 1025)[0] == 413
 
 
-def test_nginx_answers_and_rewrites(both, scripted):
+def test_nginx_answers_and_rewrites(rich, both, scripted):
     a = scripted(tell("a"))
     ports = both("nginx", NGINX.replace("BODY", f"""
     server {{
@@ -239,7 +250,7 @@ http {
     assert weir_command("check", "-c", out).returncode == 0
 
 
-def test_includes_are_followed(weir_command, tmp_path):
+def test_includes_are_followed(rich, weir_command, tmp_path):
     (tmp_path / "sites").mkdir()
     for n in (1, 2):
         (tmp_path / "sites" / f"{n}.conf").write_text(
@@ -282,7 +293,7 @@ defaults
 """
 
 
-def test_haproxy_frontend_and_backends(both, scripted):
+def test_haproxy_frontend_and_backends(rich, both, scripted):
     a, b, c = (scripted(tell(n)) for n in "abc")
     ports = both("haproxy", HAPROXY + f"""
 frontend web
@@ -326,10 +337,10 @@ backend shop
             same(ports, "POST", path=path, host=host, body=b"x")
     assert same(ports, path="/secret", host="shop.example")[0] == 403
     status, fields, body = same(ports, path="/rest/y")
-    assert b"GET /v1/y" in body and b"server: b" in body and b"X-Back: api" in body and fields["x-out"] == "1"
+    assert b"GET /v1/y" in body and b"server: b" in body and b"x-back: api" in body and fields["x-out"] == "1"
 
 
-def test_haproxy_addresses(both, scripted):
+def test_haproxy_addresses(rich, both, scripted):
     a = scripted(tell("a"))
     ports = both("haproxy", HAPROXY + f"""
 frontend web
