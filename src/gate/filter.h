@@ -63,6 +63,8 @@ struct service *gate_service(struct gate *g, struct bytes name);
 /* Without the control worker, which opens every generation too: its worker_index is this number, so an array
  * of one place for each worker needs one more. */
 unsigned gate_workers(const struct gate *g);
+/* How many ordinary requests one of that class counts as; 0: there is no such class. */
+uint32_t gate_weight_of(const struct gate *g, struct bytes class);
 
 /* Memory of a filter that all workers share and that outlives reloads: the same name and size give the same
  * zeroed memory as long as some generation holds it. The caller uses atomics in it. Start-up and reload only;

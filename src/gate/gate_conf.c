@@ -1,13 +1,20 @@
 #include "gate/gate_conf.h"
 
+#include "gate/access_log_format.h"
+#include "gate/admin_conf.h"
 #include "gate/filter.h"
+#include "gate/hedge.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
 #include "gate/retry.h"
 #include "gate/service.h"
+#include "gate/trusted_proxies.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
+
+/* Classes are looked through one by one. */
+#define CLASSES_MAX 64
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -110,21 +117,55 @@ static const struct conf_struct server_struct = {
     .name = "server",
     .size = sizeof(struct server_conf),
     .phrases = (const char *const[]){ "{address}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "address",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(server_conf, address),
-                                             .required = true,
-                                             .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
-                                                    "(looked up when the file is loaded)" },
-                                           { .name = "weight",
-                                             .type = CONF_INT,
-                                             .offset = AT(server_conf, weight),
-                                             .preset = "1",
-                                             .min = 1,
-                                             .max = 1000,
-                                             .doc = "share of the requests, against the other servers" },
-                                           { 0 } },
+    .fields =
+        (const struct conf_field[]){
+            { .name = "address",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, address),
+              .required = true,
+              .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
+                     "(looked up when the file is loaded)" },
+            { .name = "weight",
+              .type = CONF_INT,
+              .offset = AT(server_conf, weight),
+              .preset = "1",
+              .min = 1,
+              .max = 1000,
+              .doc = "share of the requests, against the other servers" },
+            { .name = "priority",
+              .type = CONF_INT,
+              .offset = AT(server_conf, priority),
+              .preset = "0",
+              .max = PRIORITIES_MAX - 1,
+              .doc = "0: asked first; higher ones when too few of the lower are well" },
+            { .name = "zone",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, zone),
+              .doc = "where it stands, for `balance: zone`" },
+            { 0 } },
     .doc = "One server of a service.",
+};
+
+static const struct conf_struct slow_start_struct = {
+    .name = "slow_start",
+    .size = sizeof(struct slow_start_conf),
+    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "over",
+                                             .type = CONF_MS,
+                                             .offset = AT(slow_start_conf, over_ms),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 3600000,
+                                             .doc = "until it gets its whole share" },
+                                           { .name = "from",
+                                             .type = CONF_PERCENT,
+                                             .offset = AT(slow_start_conf, from),
+                                             .preset = "10%",
+                                             .min = 0.001,
+                                             .max = 1,
+                                             .doc = "of its share in the beginning" },
+                                           { 0 } },
+    .doc = "A server that came back (or is new) gets a share that grows evenly.",
 };
 
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
@@ -140,6 +181,10 @@ static err service_check(void *conf, struct diag *reterr)
     }
     if (s->servers.count == 0) {
         diag_set(reterr, "a service needs at least one server");
+        return ERR_CONF;
+    }
+    if (s->hedge && s->upstream == UPSTREAM_PIPELINED) {
+        diag_set(reterr, "hedge: giving up one request of a pipelined connection would end those behind it");
         return ERR_CONF;
     }
     return tcp_conf_check(&s->tcp, reterr);
@@ -162,6 +207,23 @@ static const struct conf_struct service_struct = {
               .preset = "round_robin",
               .modules = balancer_modules,
               .doc = "how to choose among them" },
+            { .name = "slow_start",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, slow_start),
+              .sub = &slow_start_struct,
+              .doc = "what a server gets that came back, in any way of balancing; off when not said" },
+            { .name = "spill_below",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, spill_below),
+              .preset = "70%",
+              .min = 0.01,
+              .max = 1,
+              .doc = "with a smaller share of its servers well, a priority gives requests to the next" },
+            { .name = "panic",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, panic),
+              .preset = "0%",
+              .doc = "with a smaller share of the servers well, all are used; 0%: only when none is" },
             { .name = "upstream",
               .type = CONF_WORD,
               .offset = AT(service_conf, upstream),
@@ -242,6 +304,11 @@ static const struct conf_struct service_struct = {
               .offset = AT(service_conf, retry),
               .sub = &retry_struct,
               .doc = "when a request is tried again, how often and how soon" },
+            { .name = "hedge",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, hedge),
+              .sub = &hedge_struct,
+              .doc = "a second try beside a slow first one" },
             { .name = "host",
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
@@ -333,26 +400,6 @@ static const struct conf_struct route_struct = {
 
 /* ---- root ---- */
 
-static const struct conf_struct access_log_struct = {
-    .name = "access_log",
-    .size = sizeof(struct access_log_conf),
-    .phrases = (const char *const[]){ "{path}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "path",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(access_log_conf, path),
-                                             .required = true,
-                                             .doc = "`stdout`, or a file (opened again on SIGUSR1)" },
-                                           { .name = "flush_interval",
-                                             .type = CONF_MS,
-                                             .offset = AT(access_log_conf, flush_interval_ms),
-                                             .preset = "1s",
-                                             .min = 1,
-                                             .max = 60000,
-                                             .doc = "lines wait at most that long for others" },
-                                           { 0 } },
-    .doc = "One JSON line for each exchange.",
-};
-
 static err root_check(void *conf, struct diag *reterr)
 {
     const struct gate_conf *g = conf;
@@ -370,6 +417,21 @@ static err root_check(void *conf, struct diag *reterr)
     return OK;
 }
 
+static const struct conf_struct weight_of_struct = {
+    .name = "weight_of",
+    .size = sizeof(struct weight_of_conf),
+    .phrases = (const char *const[]){ "{weight}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "weight",
+                                             .type = CONF_INT,
+                                             .offset = AT(weight_of_conf, weight),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 10000,
+                                             .doc = "how many ordinary requests it counts as" },
+                                           { 0 } },
+    .doc = "A class of requests.",
+};
+
 static const char *const workers_words[] = { "auto", NULL };
 
 const struct conf_struct gate_conf_struct = {
@@ -384,9 +446,10 @@ const struct conf_struct gate_conf_struct = {
               .sub = &listen_conf_struct,
               .doc = "where clients connect" },
             { .name = "admin",
-              .type = CONF_ADDR,
+              .type = CONF_STRUCT,
               .offset = AT(gate_conf, admin),
-              .doc = "where operators ask: /metrics, /config; keep it private" },
+              .sub = &admin_conf_struct,
+              .doc = "where operators ask: metrics, the API, `weir ctl`; keep it private" },
             { .name = "workers",
               .type = CONF_INT,
               .offset = AT(gate_conf, workers),
@@ -400,7 +463,7 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, access_log),
               .preset = "stdout",
               .sub = &access_log_struct,
-              .doc = "one JSON line for each exchange" },
+              .doc = "one line for each exchange" },
             { .name = "client",
               .type = CONF_STRUCT,
               .offset = AT(gate_conf, client),
@@ -412,6 +475,28 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, drain_timeout_ms),
               .preset = "30s",
               .doc = "how long a stopping weir waits for exchanges to end" },
+            { .name = "upgrade",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, upgrade),
+              .preset = "on",
+              .sub = &upgrade_conf_struct,
+              .doc = "how another binary takes over" },
+            { .name = "state_dir",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, state_dir),
+              .preset = "auto",
+              .doc =
+                  "where the last five configurations are kept; `auto`: what systemd gives, or /var/lib/weir "
+                  "where that exists, else nowhere; `off`: nowhere" },
+            { .name = "pid_file",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, pid_file),
+              .doc = "gets the process's number once it serves" },
+            { .name = "trusted_proxies",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, trusted_proxies),
+              .sub = &trusted_proxies_struct,
+              .doc = "whose X-Forwarded-For or Forwarded says who the client is; nobody's when not said" },
             { .name = "via",
               .type = CONF_BOOL,
               .offset = AT(gate_conf, via),
@@ -444,6 +529,13 @@ const struct conf_struct gate_conf_struct = {
               .required = true,
               .sub = &service_struct,
               .doc = "the servers, by name" },
+            { .name = "weight_of",
+              .type = CONF_MAP,
+              .offset = AT(gate_conf, weight_of),
+              .sub = &weight_of_struct,
+              .max = CLASSES_MAX,
+              .doc =
+                  "classes of requests, by name: how many ordinary ones each counts as (see request_class)" },
             { 0 } },
     .check = root_check,
     .doc = "The whole file.",
