@@ -237,14 +237,58 @@ static void rewrites(struct conv *c, struct directive *loc, struct conv_route *r
     d->done = true;
 }
 
+/* root and alias: files. Nothing but the file, or one for all others ("try_files $uri /index.html"). */
+static bool files(struct conv *c, struct directive *loc, struct bytes path, struct conv_route *r)
+{
+    struct directive *alias = nginx_in(loc, "alias");
+    struct directive *root = alias ? alias : nginx_find(loc, "root");
+    struct directive *tries = nginx_find(loc, "try_files");
+    struct directive *index = nginx_find(loc, "index");
+    struct bytes folder = root ? nginx_arg(root, 0) : BYTES_NONE;
+    struct bytes last = tries && tries->count ? tries->args[tries->count - 1] : BYTES_NONE;
+    bool page = last.len && last.ptr[0] == '/' && bytes_index(last, '$') == last.len;
+    if (tries)
+        tries->done = false;
+    if (!conv_knows("static") || folder.len == 0 || folder.ptr[0] != '/' ||
+        bytes_index(folder, '$') < folder.len || (tries && !page && !bytes_eq(last, BYTES("=404"))))
+        return false;
+    root->done = true;
+    struct bytes value = conv_text(c, "{folder: %.*s", BYTES_ARG(conv_quote(c, folder)));
+    if (alias && path.len > 1) {
+        path.len -= path.ptr[path.len - 1] == '/';
+        value = conv_text(c, "%.*s, strip: %.*s", BYTES_ARG(value), BYTES_ARG(conv_quote(c, path)));
+    }
+    if (page)
+        value = conv_text(c, "%.*s, fallback: %.*s", BYTES_ARG(value),
+                          BYTES_ARG(conv_quote(c, bytes_skip(last, 1))));
+    for (unsigned i = 0; index && i < index->count; i++)
+        value = conv_text(c, "%.*s%s%.*s%s", BYTES_ARG(value), i ? ", " : ", index: [",
+                          BYTES_ARG(conv_quote(c, index->args[i])), i + 1 == index->count ? "]" : "");
+    conv_set(c, &r->settings, "static", conv_text(c, "%.*s}", BYTES_ARG(value)));
+    if (tries)
+        tries->done = true;
+    return true;
+}
+
+static bool answers(struct conv *c, struct directive *loc, struct conv_route *r)
+{
+    struct directive *said = nginx_in(loc, "return");
+    struct directive *pass = nginx_in(loc, "proxy_pass");
+    if (said)
+        return returns(c, loc, said, r);
+    if (pass)
+        return passes(c, loc, pass, r);
+    struct bytes first = nginx_arg(loc, 0);
+    bool front = bytes_eq(first, BYTES("^~")) || bytes_eq(first, BYTES("="));
+    return !bytes_starts(first, BYTES("~")) && files(c, loc, front ? nginx_arg(loc, 1) : first, r);
+}
+
 static void location(struct conv *c, const struct site *site, struct directive *loc)
 {
     loc->done = true;
     for (struct directive *d = nginx_in(loc, "location"); d; d = nginx_next(d))
         location(c, site, d);
     struct bytes match = location_match(c, site, loc);
-    struct directive *answer = nginx_in(loc, "return");
-    struct directive *pass = nginx_in(loc, "proxy_pass");
     if (!match.len) {
         nginx_give_up(c, loc, "weir has no such match");
         return;
@@ -254,7 +298,7 @@ static void location(struct conv *c, const struct site *site, struct directive *
         return;
     }
     struct conv_route r = { .match = match };
-    if (answer ? !returns(c, loc, answer, &r) : !pass || !passes(c, loc, pass, &r)) {
+    if (!answers(c, loc, &r)) {
         nginx_give_up(c, loc, "nothing in it that weir could answer with");
         return;
     }
@@ -362,7 +406,15 @@ static void server(struct conv *c, struct directive *http, struct directive *d)
     }
     for (struct directive *l = nginx_in(d, "location"); l; l = nginx_next(l))
         location(c, &site, l);
-    if (is_taken(c, all) || nginx_in(d, "root") || !conv_knows("respond") || site.hosts_count == 0)
+    bool rooted = nginx_find(d, "root") != NULL;
+    if (is_taken(c, all) || !(rooted || site.hosts_count))
+        return;
+    if (rooted && files(c, d, BYTES_NONE, &r)) {
+        nginx_route_settings(c, d, &r);
+        conv_route(c, all, d->line)->settings = r.settings;
+        return;
+    }
+    if (!conv_knows("respond"))
         return;
     respond(c, &r, 404, BYTES_NONE, BYTES_NONE); /* nginx would look for a file, and find none */
     conv_route(c, all, d->line)->settings = r.settings;
