@@ -19,7 +19,9 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
-#include "gate/service.h"
+#include "gate/gate.h"
+#include "gate/proxied.h"
+#include "gate/shared.h"
 #include "net/tcp.h"
 #include "proto/http1.h"
 
@@ -163,7 +165,8 @@ struct checker {
     struct arena arena;
     struct bytes service;
     bool stopping;
-    bool waiting; /* the scheduler, for a check to end */
+    bool waiting;                               /* the scheduler, for a check to end */
+    enum proxy_protocol_version proxy_protocol; /* of the service: checks say that they are nobody's */
     struct fiber *scheduler;
     uint32_t checks; /* under way */
     uint32_t fibers; /* that live or are about to */
@@ -184,7 +187,8 @@ static bool is_checked(const struct server_shared *shared)
     return false;
 }
 
-/* A server that nobody checks any more is not left down for ever; after a reload the next checker has it. */
+/* A server that nobody checks any more is not left down for ever; after a reload the next checker has it,
+ * after an upgrade that of the next process. */
 static void checker_free(struct checker *c)
 {
     struct checker **at = &checkers;
@@ -194,7 +198,7 @@ static void checker_free(struct checker *c)
         *at = c->next;
     for (uint32_t i = 0; i < c->count; i++) {
         struct checked *s = &c->servers[i];
-        if (s->health.down && !is_checked(s->shared))
+        if (s->health.down && !is_checked(s->shared) && !shared_is_given())
             atomic_store_explicit(&s->shared->down, 0, memory_order_relaxed);
         metric_instance_free(s->metrics);
         server_shared_drop(s->shared);
@@ -266,6 +270,8 @@ static err ask(const struct checked *s, unsigned *ret_status)
     err e = tcp_connect(&s->addr, NULL, deadline_us, &io);
     if (e)
         return e;
+    if (s->checker->proxy_protocol)
+        proxied_write(io, s->checker->proxy_protocol, NULL, NULL, -1);
     if (s->checker->conf.method != CHECK_TCP)
         e = ask_http(s, io, deadline_us, ret_status);
     io_abort(io, false);
@@ -293,7 +299,7 @@ static void note(struct checked *s, err e, unsigned status)
         health_step(&s->health, well, (uint32_t)c->healthy, (uint32_t)c->unhealthy);
     if (change == HEALTH_SAME)
         return;
-    atomic_store_explicit(&s->shared->down, s->health.down, memory_order_relaxed);
+    server_shared_set_down(s->shared, s->health.down, worker_now_us());
     metric_set(s->cells, METRIC_UP, !s->health.down);
     log_change(s, change, e, status);
 }
@@ -411,6 +417,10 @@ static err health_check_start(const void *conf, struct bytes service, struct ser
     err e = c->conf.path.ptr && c->conf.host.ptr && c->service.ptr ? OK : ERR_MEMORY;
     for (uint32_t i = 0; !e && i < count; i++)
         e = checked_open(c, servers[i], &addrs[i]);
+    struct gate *g = gate_current();
+    const struct service *of = g ? gate_service(g, service) : NULL;
+    if (of)
+        c->proxy_protocol = (enum proxy_protocol_version)of->conf->proxy_protocol;
     c->next = checkers;
     checkers = c;
     if (e) {

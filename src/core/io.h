@@ -137,6 +137,12 @@ void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uin
 /* Takes it back before that: wake will not be called. */
 void io_unpark(struct io *io);
 
+/* Not at rest, and perhaps read by a fiber: ended(owner, why) is called once, on the loop's stack or before
+ * this returns, when the peer has ended its side (ERR_CLOSED) or the connection broke. What has arrived
+ * before stays. Ends with io_unwatch or io_close; never with a call. */
+void io_watch(struct io *io, void (*ended)(void *owner, err why), void *owner);
+void io_unwatch(struct io *io);
+
 /* ---- listening ---- */
 
 struct io_listener;
@@ -156,6 +162,8 @@ void io_listener_pause(struct io_listener *l, bool pause);
 /* Accepts what stands in the kernel's queue already (and there is room for), then closes (close_fd) or leaves
  * the socket to its owner. */
 void io_listener_close(struct io_listener *l, bool close_fd);
+/* Closes without emptying that queue: another process accepts from the same socket. */
+void io_listener_end(struct io_listener *l);
 
 /* ---- anything else that can be polled ---- */
 

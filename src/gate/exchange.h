@@ -39,6 +39,7 @@ struct exchange {
 
     uint64_t start_us;                      /* first byte of the head, worker_now_us() */
     uint64_t deadline_us;                   /* of the whole exchange */
+    uint64_t try_deadline_us;               /* of the attempt at hand, up to its answer's head */
     uint64_t request_bytes, response_bytes; /* of bodies, as passed on */
     uint32_t attempts;                      /* servers tried */
     uint32_t weight; /* how many ordinary requests it counts as, for balancers and limits; stays as it is once
@@ -47,12 +48,14 @@ struct exchange {
     err request_failed; /* the request's body broke, grew too long or stopped coming: the client's fault */
     struct bytes answered_by; /* name of the filter that answered by itself; empty: a server did */
     uint8_t priority;         /* enum priority (gate/priority.h) */
-    bool replayable; /* the request's body (if any) has not been touched: another server may be asked */
+    bool client_gone; /* it left while its answer was waited for: nobody is answered (499 in the log) */
+    bool replayable;  /* the request's body (if any) has not been touched: another server may be asked */
 
     /* Passes a 1xx on to the client; NULL: nobody waits for one. */
     err (*interim)(struct exchange *x, const struct http_response *r);
-    void *carrier;     /* of interim and of the protocol that carries the exchange */
-    struct io *tunnel; /* after a 101: the server's side of the connection, taken over; NULL otherwise */
+    struct io *client_io; /* the client's connection; NULL: there is none */
+    void *carrier;        /* of interim and of the protocol that carries the exchange */
+    struct io *tunnel;    /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
     const struct addr *peer; /* of the connection, where it is a trusted proxy; NULL: it is the client */
     struct bytes user; /* who the client is, as a filter has found (basic_auth, jwt); empty: nobody knows */

@@ -14,6 +14,7 @@
 #include "gate/exchange.h"
 
 struct gate;
+struct gate_conf;
 struct chain; /* what is left of it: links of a route's array */
 
 struct filter {
@@ -24,8 +25,16 @@ struct filter {
     err (*open)(const void *conf, struct gate *g, struct bytes scope, void **ret_state, struct diag *reterr);
     /* OK, or why there is no answer: the gate then answers 502, 503 or 504 by itself. */
     err (*handle)(struct exchange *x, void *state, struct chain *next);
+    /* Before the head of a request is read, when its client is known and no more: for asking the processor to
+     * fetch memory that handle will want if the request takes this route. x NULL: whether to call it at all;
+     * it is not when too many routes wish it. May be NULL. */
+    bool (*early)(struct exchange *x, void *state);
     /* The generation's last exchange on this worker is over. May be NULL. */
     void (*close)(void *state);
+    /* Checks what no single route can, once, when all of a file is parsed. index: of the filter, as in the
+     * struct conf_module of a route's filters. ERR_CONF with words, and with the line and column. May be
+     * NULL. */
+    err (*check)(const struct gate_conf *conf, unsigned index, struct diag *reterr);
     /* What operators are shown of it (GET /v1/filters): members of a JSON object that stands open already
      * (base/json.h). On the control worker, with the state that open made there: it sees no requests, so what
      * is worth telling is in memory from shared_get, in atomics, or summed by metric_value. Must not wait.
@@ -45,11 +54,17 @@ void exchange_prepare(struct exchange *x, struct gate *g);
 /* Closes its bodies, runs its hooks, lets go of its generation and memory. */
 void exchange_release(struct exchange *x);
 
+/* Answers instead of the gate after chain_next failed with e (504, 503, 502, or what the request's body did
+ * wrong): for a filter that edits such answers too. The filter then returns OK. */
+void gate_answer_failure(struct exchange *x, err e);
+
 /* A service by name in this generation; NULL: none (checked by CONF_REF when it was loaded). */
 struct service *gate_service(struct gate *g, struct bytes name);
 /* Without the control worker, which opens every generation too: its worker_index is this number, so an array
  * of one place for each worker needs one more. */
 unsigned gate_workers(const struct gate *g);
+/* How many ordinary requests one of that class counts as; 0: there is no such class. */
+uint32_t gate_weight_of(const struct gate *g, struct bytes class);
 
 /* Memory of a filter that all workers share and that outlives reloads: the same name and size give the same
  * zeroed memory as long as some generation holds it. The caller uses atomics in it. Start-up and reload only;

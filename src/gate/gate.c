@@ -4,9 +4,11 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
+#include "gate/tap.h"
 
 static _Thread_local struct gate *current;
 
@@ -78,6 +80,21 @@ static err open_routes(struct gate *g, struct diag *reterr)
     return OK;
 }
 
+static void collect_early(struct gate *g)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < g->routes_count; i++) {
+        for (const struct chain_link *l = g->routes[i].chain; l->filter; l++) {
+            if (!l->filter->early || !l->filter->early(NULL, l->state))
+                continue;
+            if (count < GATE_EARLY_MAX)
+                g->early[count] = *l;
+            count++;
+        }
+    }
+    g->early_count = count <= GATE_EARLY_MAX ? count : 0;
+}
+
 static void gate_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->routes_count; i++) {
@@ -88,6 +105,7 @@ static void gate_close(struct gate *g)
         }
         mem_free(r->chain);
     }
+    listening_close(g);
     for (unsigned i = 0; i < g->services_count; i++)
         service_close(&g->services[i]);
     if (g->unrouted)
@@ -113,10 +131,13 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         e = open_services(g, reterr);
     if (!e)
         e = open_routes(g, reterr);
+    if (!e)
+        e = listening_open(g, reterr);
     if (e) {
         gate_close(g);
         return e;
     }
+    collect_early(g);
     *ret_gate = g;
     return OK;
 }
@@ -157,6 +178,17 @@ unsigned gate_workers(const struct gate *g)
     return g->generation->workers;
 }
 
+uint32_t gate_weight_of(const struct gate *g, struct bytes class)
+{
+    const struct conf_list *list = &g->generation->conf->weight_of;
+    const struct weight_of_conf *classes = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        if (bytes_eq(classes[i].name, class))
+            return (uint32_t)classes[i].weight;
+    }
+    return 0;
+}
+
 /* ---- serving ---- */
 
 struct chain {
@@ -172,8 +204,7 @@ err chain_next(struct chain *next, struct exchange *x)
     return l->filter->handle(x, l->state, &rest);
 }
 
-/* The gate's own answer when nobody gave one. */
-static void answer_failure(struct exchange *x, err e)
+static void answer_server_failure(struct exchange *x, err e)
 {
     unsigned status = 502;
     x->failed = e;
@@ -181,6 +212,8 @@ static void answer_failure(struct exchange *x, err e)
         status = 504;
     else if (e == ERR_LIMIT || e == ERR_UNAVAILABLE)
         status = 503;
+    if (x->client_gone)
+        status = 499; /* nginx's number for it: nobody reads it but the log */
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
 }
 
@@ -191,13 +224,22 @@ static void answer_request_body_failure(struct exchange *x, err e)
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
 }
 
+/* The gate's own answer when nobody gave one. */
+void gate_answer_failure(struct exchange *x, err e)
+{
+    if (x->request_failed)
+        answer_request_body_failure(x, x->request_failed);
+    else
+        answer_server_failure(x, e);
+}
+
 static bool find_client(struct exchange *x)
 {
     err e = trusted_proxies_apply(x->gate->generation->trusted_proxies, x);
     if (e == ERR_SYNTAX)
         exchange_answer(x, 400, BYTES_NONE, BYTES_NONE, BYTES("trusted_proxies"));
     else if (e)
-        answer_failure(x, e);
+        gate_answer_failure(x, e);
     return !e;
 }
 
@@ -226,16 +268,13 @@ void gate_serve(struct exchange *x)
         x->priority = (uint8_t)priority_of(x->route->conf->priority, &x->request.fields);
     struct chain chain = { x->route->chain };
     err e = chain_next(&chain, x);
-    if (!e)
-        return;
-    if (x->request_failed)
-        answer_request_body_failure(x, x->request_failed);
-    else
-        answer_failure(x, e);
+    if (e)
+        gate_answer_failure(x, e);
 }
 
 void gate_done(struct exchange *x)
 {
     service_metrics_count(x->service ? x->service->metrics : x->gate->unrouted, x);
     access_log_exchange(x);
+    tap_exchange(x);
 }

@@ -38,6 +38,8 @@ struct generation {
 /* Parses and prepares; no worker is involved. errors: see conf_parse. ERR_CONF, ERR_MEMORY. */
 err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
                     struct generation **ret_generation, struct diag *reterr) CHECK_RESULT;
+/* Another number, and the next ones from there on. Before anybody uses it. */
+void generation_renumber(struct generation *g, uint64_t number);
 void generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
 
@@ -54,13 +56,21 @@ struct route {
     unsigned links; /* without the end */
 };
 
+/* With more of them nothing is guessed. */
+#define GATE_EARLY_MAX 2
+
 struct gate {
     struct generation *generation;
     uint32_t holds; /* exchanges, and being the current one */
     unsigned routes_count, services_count;
-    struct route *routes;     /* in the order of the file */
-    struct service *services; /* in the order of the file */
+    struct route *routes;        /* in the order of the file */
+    struct service *services;    /* in the order of the file */
+    struct listening *listening; /* in the order of the file */
+    unsigned listening_count;
     struct service_metrics *unrouted;
+    struct chain_link
+        early[GATE_EARLY_MAX]; /* filters that wish to know of a request before its head is read */
+    unsigned early_count;
 };
 
 /* Opens services, balancers and filters on this worker. */
@@ -70,6 +80,14 @@ void gate_use(struct gate *g);
 struct gate *gate_current(void);
 void gate_hold(struct gate *g);
 void gate_drop(struct gate *g);
+
+/* x's client is known, its head is not. */
+static inline void gate_early(struct exchange *x)
+{
+    const struct gate *g = x->gate;
+    for (unsigned i = 0; i < g->early_count; i++)
+        g->early[i].filter->early(x, g->early[i].state);
+}
 
 /* Counts and logs an exchange that has ended. */
 void gate_done(struct exchange *x);

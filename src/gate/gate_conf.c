@@ -1,14 +1,20 @@
 #include "gate/gate_conf.h"
 
 #include "gate/access_log_format.h"
+#include "gate/admin_conf.h"
 #include "gate/filter.h"
+#include "gate/hedge.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
+#include "gate/retry.h"
 #include "gate/service.h"
 #include "gate/trusted_proxies.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
+
+/* Classes are looked through one by one. */
+#define CLASSES_MAX 64
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -18,6 +24,8 @@ static const struct conf_struct *balancer_modules[64];
 static const struct conf_struct *service_modules[64];
 
 /* ---- client ---- */
+
+static const char *const gone_words[] = { "probe", "ended", "off", NULL };
 
 static const struct conf_struct client_struct = {
     .name = "client",
@@ -88,6 +96,17 @@ static const struct conf_struct client_struct = {
               .preset = "0",
               .max = 1e15,
               .doc = "requests on one connection before it is closed; 0: no bound" },
+            { .name = "cancel_when_gone",
+              .type = CONF_WORD,
+              .offset = AT(client_conf, cancel_when_gone),
+              .preset = "probe",
+              .words = gone_words,
+              .doc =
+                  "when a client that leaves before its answer begins is given up: `probe`: when it reset "
+                  "the "
+                  "connection, or ended its side and a 100 (Continue) shows that nobody listens; `ended`: as "
+                  "soon as "
+                  "it ended its side, half-closed or not; `off`: never, the server's answer is waited for" },
             { 0 } },
     .doc = "What one client may cost.",
 };
@@ -98,24 +117,60 @@ static const struct conf_struct server_struct = {
     .name = "server",
     .size = sizeof(struct server_conf),
     .phrases = (const char *const[]){ "{address}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "address",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(server_conf, address),
-                                             .required = true,
-                                             .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
-                                                    "(looked up when the file is loaded)" },
-                                           { .name = "weight",
-                                             .type = CONF_INT,
-                                             .offset = AT(server_conf, weight),
-                                             .preset = "1",
-                                             .min = 1,
-                                             .max = 1000,
-                                             .doc = "share of the requests, against the other servers" },
-                                           { 0 } },
+    .fields =
+        (const struct conf_field[]){
+            { .name = "address",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, address),
+              .required = true,
+              .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
+                     "(looked up when the file is loaded)" },
+            { .name = "weight",
+              .type = CONF_INT,
+              .offset = AT(server_conf, weight),
+              .preset = "1",
+              .min = 1,
+              .max = 1000,
+              .doc = "share of the requests, against the other servers" },
+            { .name = "priority",
+              .type = CONF_INT,
+              .offset = AT(server_conf, priority),
+              .preset = "0",
+              .max = PRIORITIES_MAX - 1,
+              .doc = "0: asked first; higher ones when too few of the lower are well" },
+            { .name = "zone",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, zone),
+              .doc = "where it stands, for `balance: zone`" },
+            { 0 } },
     .doc = "One server of a service.",
 };
 
+static const struct conf_struct slow_start_struct = {
+    .name = "slow_start",
+    .size = sizeof(struct slow_start_conf),
+    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "over",
+                                             .type = CONF_MS,
+                                             .offset = AT(slow_start_conf, over_ms),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 3600000,
+                                             .doc = "until it gets its whole share" },
+                                           { .name = "from",
+                                             .type = CONF_PERCENT,
+                                             .offset = AT(slow_start_conf, from),
+                                             .preset = "10%",
+                                             .min = 0.001,
+                                             .max = 1,
+                                             .doc = "of its share in the beginning" },
+                                           { 0 } },
+    .doc = "A server that came back (or is new) gets a share that grows evenly.",
+};
+
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
+
+static const char *const proxy_protocol_words[] = { "off", "v1", "v2", NULL };
 
 static err service_check(void *conf, struct diag *reterr)
 {
@@ -126,6 +181,10 @@ static err service_check(void *conf, struct diag *reterr)
     }
     if (s->servers.count == 0) {
         diag_set(reterr, "a service needs at least one server");
+        return ERR_CONF;
+    }
+    if (s->hedge && s->upstream == UPSTREAM_PIPELINED) {
+        diag_set(reterr, "hedge: giving up one request of a pipelined connection would end those behind it");
         return ERR_CONF;
     }
     return tcp_conf_check(&s->tcp, reterr);
@@ -148,6 +207,23 @@ static const struct conf_struct service_struct = {
               .preset = "round_robin",
               .modules = balancer_modules,
               .doc = "how to choose among them" },
+            { .name = "slow_start",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, slow_start),
+              .sub = &slow_start_struct,
+              .doc = "what a server gets that came back, in any way of balancing; off when not said" },
+            { .name = "spill_below",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, spill_below),
+              .preset = "70%",
+              .min = 0.01,
+              .max = 1,
+              .doc = "with a smaller share of its servers well, a priority gives requests to the next" },
+            { .name = "panic",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, panic),
+              .preset = "0%",
+              .doc = "with a smaller share of the servers well, all are used; 0%: only when none is" },
             { .name = "upstream",
               .type = CONF_WORD,
               .offset = AT(service_conf, upstream),
@@ -222,11 +298,29 @@ static const struct conf_struct service_struct = {
               .max = 4,
               .doc =
                   "servers asked for one request: another one where nothing was sent, or where the method is "
-                  "idempotent and nothing was answered" },
+                  "idempotent and nothing was answered; `retry` says more, and this is then not asked" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, retry),
+              .sub = &retry_struct,
+              .doc = "when a request is tried again, how often and how soon" },
+            { .name = "hedge",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, hedge),
+              .sub = &hedge_struct,
+              .doc = "a second try beside a slow first one" },
             { .name = "host",
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
               .doc = "the Host field that the servers get; the client's own when not said" },
+            { .name = "proxy_protocol",
+              .type = CONF_WORD,
+              .offset = AT(service_conf, proxy_protocol),
+              .preset = "off",
+              .words = proxy_protocol_words,
+              .doc =
+                  "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
+                  "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
             { .name = "modules",
               .type = CONF_MODULES,
@@ -283,6 +377,11 @@ static const struct conf_struct route_struct = {
               .required = true,
               .ref = "services",
               .doc = "who answers" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, retry),
+              .sub = &retry_struct,
+              .doc = "goes before the service's; `0`: not at all" },
             { .name = "priority",
               .type = CONF_STRUCT,
               .offset = AT(route_conf, priority),
@@ -308,8 +407,30 @@ static err root_check(void *conf, struct diag *reterr)
         diag_set(reterr, "listen: at least one address is needed");
         return ERR_CONF;
     }
+    const struct listen_conf *listen = g->listen.items;
+    for (size_t i = 0; i < g->listen.count && g->routes.count == 0; i++) {
+        if (listen_kind(&listen[i]) == LISTEN_HTTP) {
+            diag_set(reterr, "routes: at least one is needed, as there is a listener that takes HTTP");
+            return ERR_CONF;
+        }
+    }
     return OK;
 }
+
+static const struct conf_struct weight_of_struct = {
+    .name = "weight_of",
+    .size = sizeof(struct weight_of_conf),
+    .phrases = (const char *const[]){ "{weight}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "weight",
+                                             .type = CONF_INT,
+                                             .offset = AT(weight_of_conf, weight),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 10000,
+                                             .doc = "how many ordinary requests it counts as" },
+                                           { 0 } },
+    .doc = "A class of requests.",
+};
 
 static const char *const workers_words[] = { "auto", NULL };
 
@@ -325,9 +446,10 @@ const struct conf_struct gate_conf_struct = {
               .sub = &listen_conf_struct,
               .doc = "where clients connect" },
             { .name = "admin",
-              .type = CONF_ADDR,
+              .type = CONF_STRUCT,
               .offset = AT(gate_conf, admin),
-              .doc = "where operators ask: /metrics, /config; keep it private" },
+              .sub = &admin_conf_struct,
+              .doc = "where operators ask: metrics, the API, `weir ctl`; keep it private" },
             { .name = "workers",
               .type = CONF_INT,
               .offset = AT(gate_conf, workers),
@@ -353,6 +475,23 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, drain_timeout_ms),
               .preset = "30s",
               .doc = "how long a stopping weir waits for exchanges to end" },
+            { .name = "upgrade",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, upgrade),
+              .preset = "on",
+              .sub = &upgrade_conf_struct,
+              .doc = "how another binary takes over" },
+            { .name = "state_dir",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, state_dir),
+              .preset = "auto",
+              .doc =
+                  "where the last five configurations are kept; `auto`: what systemd gives, or /var/lib/weir "
+                  "where that exists, else nowhere; `off`: nowhere" },
+            { .name = "pid_file",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, pid_file),
+              .doc = "gets the process's number once it serves" },
             { .name = "trusted_proxies",
               .type = CONF_STRUCT,
               .offset = AT(gate_conf, trusted_proxies),
@@ -382,7 +521,6 @@ const struct conf_struct gate_conf_struct = {
             { .name = "routes",
               .type = CONF_LIST,
               .offset = AT(gate_conf, routes),
-              .required = true,
               .sub = &route_struct,
               .doc = "which requests go where" },
             { .name = "services",
@@ -391,6 +529,13 @@ const struct conf_struct gate_conf_struct = {
               .required = true,
               .sub = &service_struct,
               .doc = "the servers, by name" },
+            { .name = "weight_of",
+              .type = CONF_MAP,
+              .offset = AT(gate_conf, weight_of),
+              .sub = &weight_of_struct,
+              .max = CLASSES_MAX,
+              .doc =
+                  "classes of requests, by name: how many ordinary ones each counts as (see request_class)" },
             { 0 } },
     .check = root_check,
     .doc = "The whole file.",

@@ -13,12 +13,37 @@ struct tcp_conf {
     uint64_t send_buffer_bytes, recv_buffer_bytes; /* 0: the kernel decides */
 };
 
+/* What to do with peers that are not trusted to say who the client is. */
+enum proxy_others { PROXY_OTHERS_REFUSE, PROXY_OTHERS_IGNORE };
+
+struct proxy_protocol_conf {
+    struct conf_list from; /* struct bytes, for base/cidr.h */
+    int others;            /* enum proxy_others */
+};
+
+#define LISTEN_IDLE_AUTO CONF_UINT_WORD(0)
+
 struct listen_conf {
     struct addr address;
     struct conf_mark mark;
     int64_t backlog;
     struct tcp_conf tcp;
+    struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
+    struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
+    int64_t connections_max;                    /* of tcp, of one worker */
+    int64_t sessions_max;                       /* of udp, of one worker */
+    int64_t responses;                          /* of udp: datagrams that answer one; 0: not known */
+    uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
+
+enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP };
+static inline enum listen_kind listen_kind(const struct listen_conf *l)
+{
+    return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
+}
+
+/* What counts as a client that left while its answer is waited for. */
+enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
 
 /* What one client may cost. */
 struct client_conf {
@@ -27,11 +52,22 @@ struct client_conf {
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t connections_max; /* of one worker */
     int64_t requests_max;    /* of one connection; 0: no bound */
+    int cancel_when_gone;    /* enum gone_mode */
 };
+
+#define PRIORITIES_MAX 16
 
 struct server_conf {
     struct bytes address; /* an address, or a name with a port */
     int64_t weight;
+    int64_t priority;  /* 0: asked first */
+    struct bytes zone; /* empty: none */
+};
+
+/* What a server gets that came back. */
+struct slow_start_conf {
+    uint64_t over_ms;
+    double from; /* share of its weight in the beginning */
 };
 
 enum upstream_mode { UPSTREAM_KEEPALIVE, UPSTREAM_PIPELINED, UPSTREAM_CLOSE };
@@ -41,14 +77,20 @@ struct service_conf {
     struct conf_mark mark;
     struct conf_list servers; /* struct server_conf */
     struct conf_module balance;
-    int upstream;            /* enum upstream_mode */
-    int64_t pipeline_max;    /* requests in flight on one shared connection */
-    int64_t connections_max; /* to one server, of one worker */
-    int64_t idle_max;        /* kept for reuse, to one server, of one worker */
-    int64_t waiting_max;     /* requests waiting for a connection, of one worker */
+    struct slow_start_conf *slow_start; /* NULL: off */
+    double spill_below;                 /* share of a priority's servers that have to be well */
+    double panic;                       /* with fewer well than that all are used; 0: when none is */
+    int upstream;                       /* enum upstream_mode */
+    int64_t pipeline_max;               /* requests in flight on one shared connection */
+    int64_t connections_max;            /* to one server, of one worker */
+    int64_t idle_max;                   /* kept for reuse, to one server, of one worker */
+    int64_t waiting_max;                /* requests waiting for a connection, of one worker */
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
-    int64_t tries_max; /* servers asked for one request, where nothing was sent or it is safe */
-    struct bytes host; /* the Host field sent; empty: the client's own */
+    int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
+    struct retry_conf *retry; /* NULL: tries_max alone */
+    struct hedge_conf *hedge; /* NULL: none */
+    struct bytes host;        /* the Host field sent; empty: the client's own */
+    int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
     struct conf_list modules; /* service modules: health_check ... */
 };
@@ -59,6 +101,7 @@ struct route_conf {
     struct bytes match; /* [host]/path or [host]/prefix* */
     struct conf_mark mark;
     struct bytes service;
+    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
     struct priority_conf *priority; /* NULL: normal */
     struct conf_list filters;       /* struct conf_module, in the order of the registry */
 };
@@ -73,19 +116,41 @@ struct access_log_conf {
     uint64_t flush_interval_ms;
 };
 
+/* Where operators ask, and who may. */
+struct admin_conf {
+    struct addr address;
+    struct bytes token_file; /* empty: none */
+    struct bytes mode;       /* "0600", of a unix socket */
+    int64_t mode_bits;       /* worked out of it */
+    bool read_without_token;
+};
+
+struct upgrade_conf {
+    uint64_t start_timeout_ms, drain_timeout_ms;
+};
+
 #define WORKERS_AUTO CONF_INT_WORD(0)
+
+struct weight_of_conf {
+    struct bytes name; /* of a request class */
+    int64_t weight;
+};
 
 struct gate_conf {
     struct conf_list listen;            /* struct listen_conf */
-    struct addr admin;                  /* len 0: none */
+    struct admin_conf *admin;           /* NULL: none */
     int64_t workers;                    /* WORKERS_AUTO, or how many */
     struct access_log_conf *access_log; /* NULL: off */
     struct client_conf *client;
     uint64_t drain_timeout_ms;
+    struct upgrade_conf *upgrade;
+    struct bytes state_dir; /* "auto", "off", or a path */
+    struct bytes pid_file;  /* empty: none */
     struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
-    struct conf_list routes;   /* struct route_conf */
-    struct conf_list services; /* struct service_conf */
+    struct conf_list routes;    /* struct route_conf */
+    struct conf_list services;  /* struct service_conf */
+    struct conf_list weight_of; /* struct weight_of_conf */
 };
 
 extern const struct conf_struct gate_conf_struct;

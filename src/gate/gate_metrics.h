@@ -12,6 +12,7 @@ struct server;
     X(HTTP_REQUEST_BYTES, "request_bytes_total", METRIC_COUNTER, "Bytes of request bodies passed on")        \
     X(HTTP_RESPONSE_BYTES, "response_bytes_total", METRIC_COUNTER, "Bytes of response bodies passed on")     \
     X(HTTP_RETRIES, "retries_total", METRIC_COUNTER, "Further servers asked for a request")                  \
+    X(HTTP_CLIENT_GONE, "client_gone_total", METRIC_COUNTER, "Clients that left before their answer began")  \
     X(HTTP_FAILURES, "failures_total", METRIC_COUNTER, "Exchanges that weir had to answer itself, or cut")
 
 enum http_metric {
@@ -23,7 +24,10 @@ enum http_metric {
 #define UPSTREAM_METRIC_LIST(X)                                                                   \
     X(UPSTREAM_REQUESTS, "requests_total", METRIC_COUNTER, "Requests that this server was asked") \
     X(UPSTREAM_FAILURES, "failures_total", METRIC_COUNTER,                                        \
-      "Requests that it could not be asked or did not answer")
+      "Requests that it could not be asked or did not answer")                                    \
+    X(UPSTREAM_ERRORS, "errors_total", METRIC_COUNTER, "Answers with a status of 500 or above")   \
+    X(UPSTREAM_SECONDS, "request_seconds", METRIC_HISTOGRAM,                                      \
+      "From the choice of a server to its answer's head")
 
 enum upstream_metric {
 #define X(index, name, type, help) index,

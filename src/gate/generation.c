@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gate/access_log.h"
 #include "gate/gate.h"
+#include "gate/registry.h"
 
 #define GENERATION_BYTES_MAX (256u << 20)
 
@@ -81,6 +82,9 @@ static err resolve_all(struct generation *g, const char *file, struct diag *rete
     for (size_t i = 0; i < count; i++) {
         const struct service_conf *s = (const struct service_conf *)g->conf->services.items + i;
         err e = resolve_service(g, s, &g->service_addrs[i], reterr);
+        const struct balancer *b = balancer_registry[s->balance.index];
+        if (!e && b->check)
+            e = b->check(s->balance.conf, s, reterr);
         if (e) {
             diag_at(reterr, s->mark, file);
             return e;
@@ -107,6 +111,8 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     if (!g->text.ptr)
         return ERR_MEMORY;
     e = router_build(&g->conf->routes, &g->router, reterr);
+    for (unsigned i = 0; filter_registry[i] && !e; i++)
+        e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
     if (e == ERR_CONF && reterr && reterr->line)
         reterr->file = file;
     if (!e)
@@ -114,10 +120,11 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     return e ? e : resolve_all(g, file, reterr);
 }
 
+static _Atomic uint64_t numbers;
+
 err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
                     struct generation **ret_generation, struct diag *reterr)
 {
-    static _Atomic uint64_t numbers;
     struct generation *g = mem_get(sizeof *g);
     if (!g)
         return ERR_MEMORY;
@@ -131,6 +138,12 @@ err generation_load(struct bytes text, const char *file, struct conf_errors *err
     g->number = atomic_fetch_add(&numbers, 1) + 1;
     *ret_generation = g;
     return OK;
+}
+
+void generation_renumber(struct generation *g, uint64_t number)
+{
+    g->number = number;
+    atomic_store(&numbers, number);
 }
 
 void generation_hold(struct generation *g)
