@@ -15,6 +15,7 @@ struct job {
     struct mail back;
     struct worker *from;
     struct fiber *fiber;
+    bool taken; /* a helper thread has begun; protected by the pool's lock */
     bool done;
 };
 
@@ -45,6 +46,7 @@ static struct job *take_locked(struct helpers *h)
     if (!h->first)
         h->last = &h->first;
     h->waiting--;
+    j->taken = true;
     return j;
 }
 
@@ -109,6 +111,24 @@ err helpers_open(const char *name, unsigned threads, unsigned waiting_max, struc
     return OK;
 }
 
+/* false: it is being run, or has been. */
+static bool take_back(struct helpers *h, struct job *j)
+{
+    pthread_mutex_lock(&h->lock);
+    const bool mine = !j->taken;
+    if (mine) {
+        struct job **at = &h->first;
+        while (*at != j)
+            at = &(*at)->next;
+        *at = j->next;
+        if (!j->next)
+            h->last = at;
+        h->waiting--;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return mine;
+}
+
 err helpers_call(struct helpers *h, void (*fn)(void *arg), void *arg)
 {
     struct job j = {
@@ -125,9 +145,12 @@ err helpers_call(struct helpers *h, void (*fn)(void *arg), void *arg)
     pthread_mutex_unlock(&h->lock);
     if (full)
         return ERR_LIMIT;
-    while (!j.done) { /* it points into this frame: a cancelled fiber has to stay for it too */
-        if (fiber_wait(DEADLINE_NONE) != OK && !j.done)
-            fiber_yield();
+    while (!j.done) { /* it points into this frame: a cancelled fiber has to stay for it, once it has begun */
+        if (fiber_wait(DEADLINE_NONE) == OK || j.done)
+            continue;
+        if (take_back(h, &j))
+            return ERR_CANCELLED;
+        fiber_yield();
     }
     return OK;
 }

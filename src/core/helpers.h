@@ -17,6 +17,7 @@ err helpers_open(const char *name, unsigned threads, unsigned waiting_max, struc
 /* Ends the threads; no call is under way. NULL is allowed. */
 void helpers_close(struct helpers *h);
 
-/* From a fiber; returns when fn(arg) has run on a helper thread, also when the fiber is cancelled meanwhile.
- * ERR_LIMIT: waiting_max wait already, and fn is not called. */
+/* From a fiber; returns when fn(arg) has run on a helper thread, also when the fiber is cancelled while it
+ * runs. ERR_LIMIT: waiting_max wait already; ERR_CANCELLED: it was cancelled before it began. fn is not
+ * called then. */
 err helpers_call(struct helpers *h, void (*fn)(void *arg), void *arg) CHECK_RESULT;

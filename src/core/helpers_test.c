@@ -116,6 +116,39 @@ static void a_cancelled_fiber_stays_until_it_is_done(void)
 }
 TEST(a_cancelled_fiber_stays_until_it_is_done)
 
+static unsigned cancelled;
+
+static void cancelled_caller(void *arg)
+{
+    (void)arg;
+    must(helpers_call(helpers, hold, NULL) == ERR_CANCELLED);
+    cancelled++;
+}
+
+/* What has not begun does not begin any more: a stop does not wait for a long queue. */
+static void what_waits_is_taken_back(void)
+{
+    helpers = opened(1, 10);
+    answered = refused = cancelled = 0;
+    ran = running = gate_open = 0;
+    left = 1;
+    fiber_spawn(held_caller, NULL);
+    while (!running)
+        must(fiber_sleep_us(1000) == OK);
+    for (unsigned i = 0; i < 5; i++)
+        fiber_spawn(cancelled_caller, NULL);
+    must(fiber_sleep_us(1000) == OK);
+    fiber_cancel_all();
+    for (unsigned i = 0; i < 1000 && cancelled < 5; i++)
+        fiber_yield();
+    must(cancelled == 5 && left == 1);
+    gate_open = 1;
+    wait_for_all();
+    must(ran == 1);
+    helpers_close(helpers);
+}
+TEST(what_waits_is_taken_back)
+
 static void no_memory_is_said(void **state)
 {
     (void)state;
@@ -131,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_each_call_is_answered),
         cmocka_unit_test(test_too_many_are_refused),
         cmocka_unit_test(test_a_cancelled_fiber_stays_until_it_is_done),
+        cmocka_unit_test(test_what_waits_is_taken_back),
         cmocka_unit_test(no_memory_is_said),
     };
     return run_both(tests, sizeof tests / sizeof *tests);

@@ -105,6 +105,7 @@ static err fill(const struct exchange *x, const struct forward_auth *f, struct e
     ask->scheme = x->scheme;
     ask->client = x->client;
     ask->peer = x->peer;
+    ask->priority = x->priority;
     ask->request_id = x->request_id;
     ask->deadline_us = deadline_in_ms(f->conf->timeout_ms);
     ask->request.method = HTTP_GET;

@@ -112,7 +112,7 @@ static void ask(struct exchange *x, struct forward_auth *f)
 
 static const char *field(const struct http_fields *f, const char *name)
 {
-    static char text[100];
+    static char text[1000];
     const struct http_field *found = http_fields_find(f, bytes_from(name));
     text[0] = 0;
     if (found)

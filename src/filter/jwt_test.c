@@ -18,6 +18,7 @@ static unsigned fake_gate_workers(const struct gate *g)
 
 #include "filter/jwt.c"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/test.h"
@@ -64,7 +65,7 @@ static void give(struct exchange *x, const char *name, const char *value)
 
 static const char *field(const struct http_fields *f, const char *name)
 {
-    static char text[400];
+    static char text[4096];
     const struct http_field *found = http_fields_find(f, bytes_from(name));
     if (!found)
         return NULL;
@@ -134,7 +135,7 @@ static void everything_else_is_refused_with_a_challenge(void **state)
         { "Bearer " TOKEN_RS384, "algorithm is not allowed" },
         { "Bearer " TOKEN_HS256, "algorithm is not allowed" },
         { "Bearer " TOKEN_CONFUSED, "algorithm is not allowed" },
-        { "Bearer " TOKEN_RS256 "A", "malformed" },
+        { "Bearer " TOKEN_RS256 "=", "malformed" },
         { "Bearer " TOKEN_RS256 "AAAA", "signature is wrong" },
     };
     struct jwt_conf c = conf_of();
