@@ -6,8 +6,10 @@
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
+#include "gate/queue.h"
 #include "gate/retry.h"
 #include "gate/service.h"
+#include "gate/service_breaker.h"
 #include "gate/trusted_proxies.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
@@ -142,6 +144,12 @@ static const struct conf_struct server_struct = {
               .type = CONF_TEXT,
               .offset = AT(server_conf, zone),
               .doc = "where it stands, for `balance: zone`" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(server_conf, requests_max),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "in flight at this server; 0: as the service says" },
             { 0 } },
     .doc = "One server of a service.",
 };
@@ -172,6 +180,15 @@ static const char *const upstream_words[] = { "keepalive", "pipelined", "close",
 
 static const char *const proxy_protocol_words[] = { "off", "v1", "v2", NULL };
 
+static bool is_bounded(const struct service_conf *s)
+{
+    const struct server_conf *servers = s->servers.items;
+    bool bounded = s->requests_max > 0;
+    for (size_t i = 0; i < s->servers.count; i++)
+        bounded |= servers[i].requests_max > 0;
+    return bounded;
+}
+
 static err service_check(void *conf, struct diag *reterr)
 {
     const struct service_conf *s = conf;
@@ -183,6 +200,13 @@ static err service_check(void *conf, struct diag *reterr)
         diag_set(reterr, "a service needs at least one server");
         return ERR_CONF;
     }
+    if (s->queue && !is_bounded(s)) {
+        diag_set(reterr, "queue: there is nothing to wait for without requests_max");
+        return ERR_CONF;
+    }
+    const err e = service_breakers_check(&s->breakers, reterr);
+    if (e)
+        return e;
     if (s->hedge && s->upstream == UPSTREAM_PIPELINED) {
         diag_set(reterr, "hedge: giving up one request of a pipelined connection would end those behind it");
         return ERR_CONF;
@@ -240,6 +264,18 @@ static const struct conf_struct service_struct = {
               .min = 1,
               .max = 1000,
               .doc = "requests in flight on one shared connection" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, requests_max),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "in flight at one server, over all workers; 0: no bound" },
+            { .name = "queue",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, queue),
+              .sub = &queue_struct,
+              .doc = "where requests wait when all servers have requests_max in flight; without it they get "
+                     "503" },
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(service_conf, connections_max),
@@ -322,6 +358,11 @@ static const struct conf_struct service_struct = {
                   "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
                   "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
+            { .name = "circuit_breaker",
+              .type = CONF_LIST,
+              .offset = AT(service_conf, breakers),
+              .sub = &service_breaker_struct,
+              .doc = "refuses requests, or leaves servers out, while too many answers are errors" },
             { .name = "modules",
               .type = CONF_MODULES,
               .offset = AT(service_conf, modules),
