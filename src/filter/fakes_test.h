@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
+#include "gate/priority.h"
 
 static struct {
     uint64_t now_us;
@@ -76,7 +77,7 @@ void fake_shared_put(void *memory)
 
 static inline void fake_exchange_open(struct exchange *x)
 {
-    *x = (struct exchange){ 0 };
+    *x = (struct exchange){ .priority = PRIORITY_NORMAL };
     arena_open(&x->arena, &arena_heap, 1 << 20, NULL, 0);
 }
 

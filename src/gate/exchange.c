@@ -4,6 +4,7 @@
 
 #include "gate/filter.h"
 #include "gate/gate.h"
+#include "gate/priority.h"
 
 /* An exchange's own memory: fields, filters' words, trailers; beyond that it is answered with an error. */
 #define ARENA_BYTES_MAX (1024 * 1024)
@@ -18,6 +19,7 @@ void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first
     x->scheme = "http";
     x->replayable = true;
     x->weight = 1;
+    x->priority = PRIORITY_NORMAL;
     arena_open(&x->arena, &arena_worker, ARENA_BYTES_MAX, first, first_bytes);
 }
 

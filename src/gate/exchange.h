@@ -46,6 +46,7 @@ struct exchange {
     err failed;      /* why the answer is one of our own, or was cut */
     err request_failed; /* the request's body broke, grew too long or stopped coming: the client's fault */
     struct bytes answered_by; /* name of the filter that answered by itself; empty: a server did */
+    uint8_t priority;         /* enum priority (gate/priority.h) */
     bool replayable; /* the request's body (if any) has not been touched: another server may be asked */
 
     /* Passes a 1xx on to the client; NULL: nobody waits for one. */

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
 
@@ -209,6 +210,8 @@ void gate_serve(struct exchange *x)
     }
     x->route = &g->routes[index];
     x->service = x->route->service;
+    if (x->route->conf->priority)
+        x->priority = (uint8_t)priority_of(x->route->conf->priority, &x->request.fields);
     struct chain chain = { x->route->chain };
     err e = chain_next(&chain, x);
     if (!e)

@@ -1,6 +1,7 @@
 #include "gate/gate_conf.h"
 
 #include "gate/filter.h"
+#include "gate/priority.h"
 #include "gate/service.h"
 #include "net/tcp.h"
 
@@ -362,6 +363,11 @@ static const struct conf_struct route_struct = {
               .required = true,
               .ref = "services",
               .doc = "who answers" },
+            { .name = "priority",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, priority),
+              .sub = &priority_struct,
+              .doc = "how much its requests matter when not all can be served" },
             { .name = "filters",
               .type = CONF_MODULES,
               .offset = AT(route_conf, filters),

@@ -53,11 +53,14 @@ struct service_conf {
     struct conf_list modules; /* service modules: health_check ... */
 };
 
+struct priority_conf;
+
 struct route_conf {
     struct bytes match; /* [host]/path or [host]/prefix* */
     struct conf_mark mark;
     struct bytes service;
-    struct conf_list filters; /* struct conf_module, in the order of the registry */
+    struct priority_conf *priority; /* NULL: normal */
+    struct conf_list filters;       /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {

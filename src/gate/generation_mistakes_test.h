@@ -55,6 +55,13 @@
 {
         "listen: :1\n"
         "routes:\n"
+        "  - {match: /, service: a, priority: urgent}\n"
+        "services: {a: {servers: 10.0.0.1:80}}\n",
+        "weir.yaml:3:38: urgent is not one of low, normal, high"
+},
+{
+        "listen: :1\n"
+        "routes:\n"
         "  - {match: api, service: a}\n"
         "services: {a: {servers: 10.0.0.1:80}}\n",
         "weir.yaml:3:5: match: \"api\" has no path: expected host/path, /path, or either with a * at the end"
