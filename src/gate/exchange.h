@@ -54,8 +54,20 @@ struct exchange {
     void *carrier;     /* of interim and of the protocol that carries the exchange */
     struct io *tunnel; /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
+    struct bytes path;                     /* the request's, as its route was found: without dot segments */
+    struct bytes rest;                     /* of path: what the * of its match stands for */
+    const struct route_captures *captures; /* of its match; NULL: none */
+
     struct exchange_hook *hooks;
     struct arena arena;
+};
+
+/* What a match captured, in the exchange's arena. A value's ptr is NULL when that part of a regex took none.
+ */
+struct route_captures {
+    unsigned count;
+    const struct bytes *names;
+    struct bytes values[];
 };
 
 /* Empty, in generation g, which it holds; first: memory of the caller's for what is needed first, may be

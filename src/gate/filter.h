@@ -13,10 +13,29 @@
 #include "gate/exchange.h"
 
 struct gate;
+struct gate_conf;
+struct route_conf;
 struct chain; /* what is left of it: links of a route's array */
+
+/* Where it stands in a configuration. */
+struct filter_place {
+    const struct gate_conf *root;
+    const struct route_conf *route;
+    struct service *services; /* for explain: name and conf of each of root's; NULL otherwise */
+};
 
 struct filter {
     struct conf_struct conf; /* conf.name = file, configuration key, metric prefix, log tag, page, test */
+    /* It answers whatever comes, or chooses the service: a route with it needs none of its own. */
+    bool ends;
+    /* When the file is loaded, once for each route that names it: what conf alone cannot show to be wrong.
+     * May be NULL. */
+    err (*check)(const void *conf, const struct filter_place *place, struct diag *reterr);
+    /* What it would do to x's request, in words, a line each (weir explain); it may change the request and
+     * x->service as handle would. True: it answers by itself. x has no gate, no client and no opened service.
+     * May be NULL. */
+    bool (*explain)(const void *conf, const struct filter_place *place, struct exchange *x,
+                    const struct conf_writer *w);
     /* Once for each route that names it, generation and worker, on that worker, before the generation is
      * used. scope is the route's own text ("shop.example/api/"), the same over reloads: shared_get takes it
      * as part of its name. On failure the configuration is refused with reterr. May be NULL. */
