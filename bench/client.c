@@ -25,7 +25,8 @@
 struct client {
     struct serve_handle handle;
     struct clients *all;
-    int fd;
+    struct client *next;  /* of all in the closed loop */
+    int fd;               /* -1: rests without a connection */
     unsigned outstanding; /* requests sent and not answered */
     unsigned first;       /* of them in sent_ns */
     bool connecting, half_closed, last, checked;
@@ -39,6 +40,9 @@ struct clients {
     int epoll_fd;
     struct client_options options;
     struct client_results results;
+    struct client *loop; /* the closed loop */
+    unsigned opened;     /* in it */
+    bool resting;        /* no more requests go out */
     bool holding;
     unsigned hold_wanted, hold_opened, hold_answered;
     unsigned sources;
@@ -155,6 +159,15 @@ static void client_again(struct client *c, const char *failure)
     else if (!c->all->options.close)
         c->all->results.reconnects++;
     client_begin(c->all, c);
+}
+
+/* Between two windows: what is in flight comes in, no more goes out. */
+static void client_rest(struct client *c, bool close_it)
+{
+    if (!close_it)
+        return;
+    close(c->fd);
+    c->fd = -1;
 }
 
 /* ---- answers ---- */
@@ -352,11 +365,13 @@ static void client_ready(struct serve_handle *h, uint32_t events)
         return;
     }
     bool between = c->body_left == 0 && c->rest_bytes == 0;
-    if (c->last && between)
+    if (all->resting && between && c->outstanding == 0)
+        client_rest(c, c->last || end);
+    else if (c->last && between)
         client_again(c, NULL);
     else if (end)
         client_again(c, "closed in the middle of an answer");
-    else if (!c->connecting && between && c->outstanding < all->options.pipeline &&
+    else if (!all->resting && !c->connecting && between && c->outstanding < all->options.pipeline &&
              !client_send(c, all->options.pipeline - c->outstanding))
         client_again(c, "closed without an answer");
 }
@@ -380,8 +395,33 @@ struct clients *clients_open(int epoll_fd, const struct client_options *options)
 
 void clients_start(struct clients *all)
 {
-    for (unsigned i = 0; i < all->options.connections; i++)
-        client_begin(all, client_new(all));
+    all->resting = false;
+    for (struct client *c = all->loop; c; c = c->next) {
+        if (c->fd < 0)
+            client_begin(all, c);
+        else if (!client_send(c, all->options.pipeline))
+            client_again(c, "closed while it rested");
+    }
+    for (; all->opened < all->options.connections; all->opened++) {
+        struct client *c = client_new(all);
+        c->next = all->loop;
+        all->loop = c;
+        client_begin(all, c);
+    }
+}
+
+void clients_rest(struct clients *all)
+{
+    all->resting = true;
+}
+
+bool clients_are_resting(const struct clients *all)
+{
+    for (const struct client *c = all->loop; c; c = c->next) {
+        if (c->fd >= 0 && c->outstanding > 0)
+            return false;
+    }
+    return true;
 }
 
 void clients_hold(struct clients *all, unsigned count)

@@ -28,8 +28,11 @@ struct clients;
 
 /* epoll_fd is borrowed. Opens nothing yet. */
 struct clients *clients_open(int epoll_fd, const struct client_options *options);
-/* Starts the closed loop. */
+/* Starts the closed loop, or goes on with it. */
 void clients_start(struct clients *all);
+/* Sends no more; what is in flight still comes in. */
+void clients_rest(struct clients *all);
+bool clients_are_resting(const struct clients *all);
 /* Opens connections until so many are held idle, each after one answered request; clients_held says how far
  * it is. */
 void clients_hold(struct clients *all, unsigned count);

@@ -5,9 +5,12 @@
  *           [--congestion NAME]
  *
  * Prints "ready PORT..." when its servers listen on 127.0.0.1, then takes commands, one a line, and answers
- * each with one line of JSON: go ADDRESS PID...      drives load through ADDRESS for --seconds after
- * --warmup; the processes' CPU time is read at both ends of that window hold ADDRESS N         opens
- * connections until N are held idle, each after one answered request and ends with its input. */
+ * each with one line of JSON, and ends with its input:
+ *
+ *      go ADDRESS PID...   drives load through ADDRESS for --seconds after --warmup; the processes' CPU time
+ * is read at both ends of that window. Again: goes on with the same connections. hold ADDRESS N      opens
+ * connections until N are held idle, each after one answered request */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +26,7 @@
 #define PIDS_MAX 64
 #define TURN_MS_MAX 10
 #define HOLD_SECONDS_MAX 120.0
+#define REST_SECONDS_MAX 10.0
 
 struct load {
     int epoll_fd;
@@ -56,23 +60,29 @@ static double own_cpu_seconds(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-/* User and system time of all threads: fields 14 and 15 of /proc/PID/stat, behind the name in parentheses. */
+/* User and system time of all its threads, in nanoseconds: the first field of schedstat. Those that have
+ * ended are not in it. */
 static double process_cpu_seconds(const char *pid)
 {
-    char path[64], text[1024];
-    unsigned long user = 0, system = 0;
-    snprintf(path, sizeof path, "/proc/%s/stat", pid);
-    FILE *f = fopen(path, "r");
-    if (!f)
+    char path[300];
+    snprintf(path, sizeof path, "/proc/%s/task", pid);
+    DIR *threads = opendir(path);
+    if (!threads)
         fail("no process", pid);
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = 0;
-    const char *rest = strrchr(text, ')');
-    if (!rest ||
-        sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-        fail("cannot read", path);
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    double sum = 0;
+    for (struct dirent *d; (d = readdir(threads));) {
+        unsigned long long ns;
+        if (d->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "/proc/%s/task/%.32s/schedstat", pid, d->d_name);
+        FILE *f = fopen(path, "r");
+        if (!f || fscanf(f, "%llu", &ns) != 1)
+            fail("cannot read", path);
+        fclose(f);
+        sum += (double)ns / 1e9;
+    }
+    closedir(threads);
+    return sum;
 }
 
 static double all_cpu_seconds(char *const *pids, unsigned count)
@@ -99,20 +109,19 @@ static int turn(struct load *l, int wait_ms)
 }
 
 /* Never sleeps, or waking this core would be paid by the proxy at each of its sends. The CPU time of turns
- * that found nothing is kept apart, so that the load's own work can be told. */
+ * that found nothing is kept apart, so that the load's own work can be told (nobody else runs on its core, so
+ * the wall's clock will do): a run of them ends where the next one that finds something begins. */
 static void run_until(struct load *l, double end)
 {
-    bool idle = false;
     double idle_since = 0;
-    while (clock_seconds(CLOCK_MONOTONIC) < end) {
+    for (double now = clock_seconds(CLOCK_MONOTONIC); now < end;) {
         bool empty = turn(l, 0) == 0;
-        if (empty == idle)
-            continue;
-        double now = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
-        if (idle)
+        if (idle_since && !empty)
             l->idle_seconds += now - idle_since;
-        idle_since = now;
-        idle = empty;
+        idle_since = !empty ? 0 : idle_since ? idle_since : now;
+        now = clock_seconds(CLOCK_MONOTONIC);
+        if (now >= end && idle_since)
+            l->idle_seconds += now - idle_since;
     }
 }
 
@@ -123,7 +132,7 @@ static void print_results(const struct load *l, double seconds, double proxy_cpu
     serve_totals(l->serve, &served, &malformed, &accepted);
     printf("{\"answers\": %llu, \"failures\": %llu, \"failure\": \"%s\", \"reconnects\": %llu, \"seconds\": "
            "%.6f, "
-           "\"proxy_cpu_seconds\": %.2f, \"load_cpu_seconds\": %.6f, \"load_idle_seconds\": %.6f, "
+           "\"proxy_cpu_seconds\": %.6f, \"load_cpu_seconds\": %.6f, \"load_idle_seconds\": %.6f, "
            "\"p50_us\": %.1f, \"p99_us\": %.1f, "
            "\"p999_us\": %.1f, \"max_us\": %.1f, \"malformed\": %llu, \"upstream_connections\": %llu}\n",
            (unsigned long long)r->answers, (unsigned long long)r->failures, r->failure ? r->failure : "",
@@ -149,9 +158,15 @@ static void command_go(struct load *l, char *const *pids, unsigned pids_count)
            own = own_cpu_seconds();
     l->idle_seconds = 0;
     run_until(l, start + l->seconds);
-    double end = clock_seconds(CLOCK_MONOTONIC);
-    print_results(l, end - start, all_cpu_seconds(pids, pids_count) - proxy,
-                  own_cpu_seconds() - own - l->idle_seconds, l->idle_seconds);
+    double end = clock_seconds(CLOCK_MONOTONIC), proxy_used = all_cpu_seconds(pids, pids_count) - proxy;
+    double own_used = own_cpu_seconds() - own - l->idle_seconds;
+    clients_rest(l->clients);
+    for (double late = end + REST_SECONDS_MAX; !clients_are_resting(l->clients);) {
+        if (clock_seconds(CLOCK_MONOTONIC) > late)
+            fail("requests are not answered by", "the proxy");
+        turn(l, TURN_MS_MAX);
+    }
+    print_results(l, end - start, proxy_used, own_used, l->idle_seconds);
 }
 
 static void command_hold(struct load *l, unsigned count)

@@ -25,6 +25,7 @@ ROOT = BENCH.parent
 RESULTS = BENCH / "results"
 PEERS = ("nginx", "haproxy")
 START_SECONDS_MAX = 10
+IDLE_REPEAT_MAX = 3
 IDLE_FIRST = 100      # connections that warm a proxy up before its memory is read
 FILES_WANTED = 65536
 
@@ -89,6 +90,8 @@ def configure(proxy, case, port, ports, folder):
         elif case.fields:
             values["FRONTEND"] = HAPROXY_FIELDS
         file, command = "haproxy.cfg", ["haproxy", "-db", "-f"]
+    elif proxy == "bare":
+        return [OPTIONS.bare, "uring", str(port), *servers]
     elif proxy == "h2o":
         values["SERVERS"] = servers[0]
         file, command = "h2o.conf", ["h2o", "-c"]
@@ -289,13 +292,26 @@ def busy_seconds():
 
 # ---- measuring ----
 
-def measure_load(proxy, case, seconds, warmup):
-    with Load(case, seconds, warmup) as load, Proxy(proxy, case, load.ports) as p:
-        time.sleep(0.1)
-        busy, begun = busy_seconds(), time.monotonic()
-        r = load.command("go", p.address, *p.pids())
-        busy, whole = busy_seconds() - busy, time.monotonic() - begun
-        load.stop()
+class Pair:
+    """A proxy and a load generator of its own; they rest while the others' turn is measured."""
+
+    def __init__(self, proxy, case):
+        self.load = Load(case, OPTIONS.seconds, OPTIONS.warmup)
+        try:
+            self.proxy = Proxy(proxy, case, self.load.ports)
+        except BaseException:
+            self.load.stop()
+            raise
+
+    def stop(self):
+        self.load.stop()
+        self.proxy.stop()
+
+
+def measure_load(pair):
+    busy, begun = busy_seconds(), time.monotonic()
+    r = pair.load.command("go", pair.proxy.address, *pair.proxy.pids())
+    busy, whole = busy_seconds() - busy, time.monotonic() - begun
     n = max(r["answers"], 1)
     r["cpu_us"] = r["proxy_cpu_seconds"] / n * 1e6
     r["load_cpu_us"] = r["load_cpu_seconds"] / n * 1e6
@@ -333,26 +349,47 @@ def summary(runs):
     return s
 
 
-def run_case(case):
-    proxies = [p for p in case.proxies if p in OPTIONS.proxies]
-    if "h2o" in OPTIONS.proxies and len(case.proxies) > 1:
-        proxies.append("h2o")
-    runs = {p: [] for p in proxies}
-    errors = []
-    for repeat in range(OPTIONS.repeat):
+def say(case, repeat, proxy, r):
+    said = f"{r['idle_bytes']:.0f} bytes" if "idle_bytes" in r else \
+        f"{r['cpu_us']:.2f} us, proxy {r['proxy_busy']:.2f}, load {r['load_busy']:.2f} " \
+        f"({r['load_cpu_us']:.1f} us), others {r['others_busy']:.2f}, p99 {r['p99_us']:.0f} us"
+    print(f"  {case.name} {repeat + 1} {proxy}: {said}"
+          + (f", {r['failures']} FAILED ({r['failure']})" if r["failures"] else ""), file=sys.stderr)
+
+
+def run_idle(case, proxies, runs, errors):
+    for repeat in range(min(OPTIONS.repeat, IDLE_REPEAT_MAX)):
         for p in proxies:
             try:
-                r = measure_idle(p, case) if case.name == "idle" else \
-                    measure_load(p, case, OPTIONS.seconds, OPTIONS.warmup)
+                runs[p].append(measure_idle(p, case))
+                say(case, repeat, p, runs[p][-1])
             except Failed as e:
                 errors.append(f"{p}: {e}")
-                continue
-            runs[p].append(r)
-            said = f"{r['idle_bytes']:.0f} bytes" if "idle_bytes" in r else \
-                f"{r['cpu_us']:.2f} us, proxy {r['proxy_busy']:.2f}, load {r['load_busy']:.2f} " \
-                f"({r['load_cpu_us']:.1f} us), others {r['others_busy']:.2f}, p99 {r['p99_us']:.0f} us"
-            print(f"  {case.name} {repeat + 1}/{OPTIONS.repeat} {p}: {said}"
-                  + (f", {r['failures']} FAILED ({r['failure']})" if r["failures"] else ""), file=sys.stderr)
+
+
+def run_load(case, proxies, runs, errors):
+    pairs = {}
+    try:
+        for p in proxies:
+            pairs[p] = Pair(p, case)
+        for repeat in range(OPTIONS.repeat):
+            for p in proxies:
+                runs[p].append(measure_load(pairs[p]))
+                say(case, repeat, p, runs[p][-1])
+    except Failed as e:
+        errors.append(str(e))
+    finally:
+        for pair in pairs.values():
+            pair.stop()
+
+
+def run_case(case):
+    proxies = [p for p in case.proxies if p in OPTIONS.proxies]
+    if len(case.proxies) > 1:
+        proxies += [p for p in ("h2o", "bare") if p in OPTIONS.proxies]
+    runs = {p: [] for p in proxies}
+    errors = []
+    (run_idle if case.name == "idle" else run_load)(case, proxies, runs, errors)
     return {"title": case.title, "target": IDLE_BYTES_TARGET if case.name == "idle" else case.target,
             "errors": errors, "summary": {p: summary(r) for p, r in runs.items() if r}, "runs": runs}
 
@@ -360,9 +397,14 @@ def run_case(case):
 # ---- what comes out ----
 
 def ratio_of(result, key="cpu_us"):
-    s = result["summary"]
-    peers = [s[p][key] for p in PEERS if p in s]
-    return s["weir"][key] / min(peers) if "weir" in s and peers else None
+    """The median over the rounds of weir's figure by that of the better peer, both of the same round: the machine
+    changes its pace from one second to the next, and both see that."""
+    s, runs = result["summary"], result["runs"]
+    peers = [p for p in PEERS if p in s]
+    if "weir" not in s or not peers:
+        return None
+    better = min(peers, key=lambda p: s[p][key])
+    return statistics.median(w[key] / max(b[key], 1e-9) for w, b in zip(runs["weir"], runs[better]))
 
 
 def verdict(result):
@@ -381,7 +423,7 @@ def cell(s, key, digits):
 
 
 def table(results):
-    names = [p for p in ("weir", "nginx", "haproxy", "h2o") if any(p in r["summary"] for r in results.values())]
+    names = [p for p in ("weir", "nginx", "haproxy", "h2o", "bare") if any(p in r["summary"] for r in results.values())]
     word = {True: "met", False: "missed", None: ""}
     rows = [["case"] + [f"{p}, us" for p in names] + ["weir / better peer", "target", "", "weir p99 / better peer",
                                                        "proxy core busy"]]
@@ -435,7 +477,7 @@ def machine():
 def report(about, results):
     head = (f"{about['date']}, commit {about['commit']}; {about['cpu']}, {about['cores']} cores, Linux "
             f"{about['kernel']}, {about['congestion']}; {about['versions']['nginx']}; {about['versions']['haproxy']}; "
-            f"medians of {about['repeat']} runs of {about['seconds']:g} s. CPU time of the proxy per request.\n\n")
+            f"medians of {about['repeat']} rounds of {about['seconds']:g} s. CPU time of the proxy per request.\n\n")
     rest = remarks(results)
     return head + table(results) + ("\n" + rest if rest else "")
 
@@ -443,13 +485,14 @@ def report(about, results):
 def options():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--case", action="append", choices=[c.name for c in CASES], help="only this one (repeatable)")
-    p.add_argument("--proxy", action="append", choices=ALL + ("h2o",), help="only this one (repeatable)")
-    p.add_argument("--repeat", type=int, default=5)
-    p.add_argument("--seconds", type=float, default=3)
-    p.add_argument("--warmup", type=float, default=1)
+    p.add_argument("--proxy", action="append", choices=ALL + ("h2o", "bare"), help="only this one (repeatable)")
+    p.add_argument("--repeat", type=int, default=15, help="rounds")
+    p.add_argument("--seconds", type=float, default=0.8, help="of one proxy in a round")
+    p.add_argument("--warmup", type=float, default=0.2, help="before each of them")
     p.add_argument("--idle", type=int, default=15000, help="idle connections")
     p.add_argument("--weir", default=str(ROOT / "build" / "weir"))
-    p.add_argument("--load", default=str(ROOT / "build" / "load"))
+    p.add_argument("--load", default=str(ROOT / "build" / "bench_load"))
+    p.add_argument("--bare", default=str(ROOT / "build" / "bench_bare"))
     p.add_argument("--proxy-core", type=int, default=0)
     p.add_argument("--load-core", type=int, default=1)
     p.add_argument("--congestion", help="of the load's own sockets, instead of the case's; system: the system's")
@@ -468,7 +511,8 @@ def main():
     raise_files_limit()
     if os.cpu_count() < 2:
         sys.exit("the bench needs two cores")
-    missing = [p for p in OPTIONS.proxies if not shutil.which(OPTIONS.weir if p == "weir" else p)]
+    ours = {"weir": OPTIONS.weir, "bare": OPTIONS.bare}
+    missing = [p for p in OPTIONS.proxies if not shutil.which(ours.get(p, p))]
     if missing:
         print(f"left out, not there: {', '.join(missing)}", file=sys.stderr)
         OPTIONS.proxies = [p for p in OPTIONS.proxies if p not in missing]

@@ -2,7 +2,8 @@
 
 #include <stdio.h>
 
-#include "admin/text.h"
+#include "admin/state.h"
+#include "base/text.h"
 #include "core/conf.h"
 #include "core/metrics.h"
 #include "gate/process.h"
@@ -41,6 +42,18 @@ static void get_config(struct exchange *x, struct text *t)
     answer_text(x, t, BYTES("application/yaml"));
 }
 
+static void get_services(struct exchange *x, struct text *t)
+{
+    state_write_services(x->gate, t);
+    answer_text(x, t, BYTES("application/json"));
+}
+
+static void get_filters(struct exchange *x, struct text *t)
+{
+    state_write_filters(x->gate, t);
+    answer_text(x, t, BYTES("application/json"));
+}
+
 static void get_index(struct exchange *x, struct text *t)
 {
     text_add(
@@ -57,6 +70,8 @@ static const struct {
     { { "/", 1 }, get_index },
     { { "/metrics", 8 }, get_metrics },
     { { "/config", 7 }, get_config },
+    { { "/v1/services", 12 }, get_services },
+    { { "/v1/filters", 11 }, get_filters },
 };
 
 void admin_serve(struct exchange *x)

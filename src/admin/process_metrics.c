@@ -3,7 +3,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "admin/text.h"
+#include "base/text.h"
 #include "build_info.h"
 #include "gate/access_log.h"
 #include "gate/cpus.h"

@@ -3,7 +3,7 @@
 
 #include "base/must.h"
 #include "core/conf_part.h"
-#include "core/utf8.h"
+#include "base/utf8.h"
 
 void conf_put(const struct conf_writer *w, const char *text)
 {

@@ -95,8 +95,36 @@ void io_end(struct io *io);
  * fails. failed_side: 0 from, 1 to. */
 err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t deadline_us,
               uint64_t *ret_moved, int *ret_failed_side) CHECK_RESULT;
-/* Both directions at once until both have ended (each end is passed on), or one fails: tunnels. ERR_TIMEOUT:
- * nothing in either direction for idle_us. */
+/* ---- tunnels ---- */
+
+/* Two connections joined: what the one sends the other gets, both ways, and each end is passed on
+ * (half-close). While nothing moves it has no fiber and no buffer. Much at once is spliced. Lives in the
+ * caller's memory. */
+struct tunnel;
+struct tunnel_way {
+    struct tunnel *tunnel;
+    struct io *from, *to;
+    uint64_t moved;      /* bytes */
+    struct fiber *fiber; /* while it has more to do than fits a turn */
+    uint8_t state;
+};
+
+struct tunnel {
+    struct tunnel_way ways[2]; /* a to b, b to a */
+    uint64_t idle_us;
+    uint64_t active_us; /* when something last moved */
+    err failed;         /* what went wrong first */
+    void (*done)(struct tunnel *t, err why);
+};
+
+/* done is called once, later, on the loop's stack or a fiber: OK: both have ended; ERR_TIMEOUT: nothing moved
+ * either way, or one side took nothing, for idle_us; ERR_CANCELLED; or what failed. Then nothing of it runs
+ * any more: a and b are the caller's again, to be closed. */
+void tunnel_start(struct tunnel *t, struct io *a, struct io *b, uint64_t idle_us,
+                  void (*done)(struct tunnel *t, err why));
+/* done(ERR_CANCELLED) follows, or is called from here. */
+void tunnel_cancel(struct tunnel *t);
+/* The same, and waits for its end. From a fiber. */
 err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b,
               uint64_t *ret_b_to_a) CHECK_RESULT;
 
@@ -116,11 +144,17 @@ struct io_listener;
  * loop's stack, or on the caller's within io_listener_pause and io_listener_close. It must not block. */
 err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner,
               struct io_listener **ret_listener) CHECK_RESULT;
+/* The same, with room for so many connections: no more than that are ever accepted, not one, until
+ * io_listener_room says anew how many. What does not fit stays in the kernel's queue. (Only when room is taken
+ * back a few that were under way may still come, within that call.) */
+err io_listen_within(int fd, uint32_t room, void (*on_accept)(void *owner, struct io *io), void *owner,
+                     struct io_listener **ret_listener) CHECK_RESULT;
+void io_listener_room(struct io_listener *l, uint32_t room);
 /* Stops or goes on accepting: a worker that has reached its limit leaves connections in the kernel's queue.
  * What the kernel had accepted already is still handed over, within this call. */
 void io_listener_pause(struct io_listener *l, bool pause);
-/* Accepts what stands in the kernel's queue already, then closes (close_fd) or leaves the socket to its
- * owner. */
+/* Accepts what stands in the kernel's queue already (and there is room for), then closes (close_fd) or leaves
+ * the socket to its owner. */
 void io_listener_close(struct io_listener *l, bool close_fd);
 
 /* ---- anything else that can be polled ---- */

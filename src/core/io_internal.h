@@ -65,6 +65,9 @@ struct io_listener {
     bool accepting; /* the loop has it */
     bool stopping;  /* accept_stop is at work */
     bool paused;
+    bool within;    /* room counts */
+    uint32_t room;  /* so many more may be accepted */
+    uint32_t armed; /* io_uring, within: accepts under way, one connection each; never more than room */
     void (*on_accept)(void *owner, struct io *io);
     void *owner;
     struct timer retry; /* after EMFILE */
@@ -145,6 +148,10 @@ void io_ask_stop(struct io *io);
 err io_stop_input(struct io *io, uint64_t deadline_us) CHECK_RESULT;
 /* Large bodies were spliced from it: its next one shall not be received into buffers before it can be. */
 #define IO_BULK_RECEIVES 8
+/* As io_splice until `from` ends (ERR_CLOSED) or has said nothing for quiet_us (ERR_AGAIN: it can be parked
+ * again, nothing is under way). ERR_TIMEOUT: `to` has taken nothing for idle_us. */
+err io_splice_flow(struct io *from, struct io *to, uint64_t quiet_us, uint64_t idle_us,
+                   uint64_t *ret_moved) CHECK_RESULT;
 /* Waits until the socket itself is ready. */
 err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us) CHECK_RESULT;
 /* Closes now. */

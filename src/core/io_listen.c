@@ -16,14 +16,13 @@
 static void retry_accept(struct timer *t)
 {
     struct io_listener *l = container_of(t, struct io_listener, retry);
-    if (l->paused || l->accepting)
+    if (l->paused || l->accepting || (l->within && l->room == 0))
         return;
     if (worker_this->ops->accept_start(l))
         timer_set(t, worker_this->now_us + ACCEPT_RETRY_US);
 }
 
-err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner,
-              struct io_listener **ret_listener)
+static err listen_on(int fd, const struct io_listener *as, struct io_listener **ret_listener)
 {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
@@ -31,9 +30,10 @@ err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner
     struct io_listener *l = mem_get_aligned(sizeof *l, 64);
     if (!l)
         return ERR_MEMORY;
-    *l = (struct io_listener){ .fd = fd, .on_accept = on_accept, .owner = owner };
+    *l = *as;
+    l->fd = fd;
     timer_init(&l->retry, retry_accept);
-    err e = worker_this->ops->accept_start(l);
+    err e = l->within && l->room == 0 ? OK : worker_this->ops->accept_start(l);
     if (e) {
         mem_free(l);
         return e;
@@ -42,8 +42,36 @@ err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner
     return OK;
 }
 
+err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner,
+              struct io_listener **ret_listener)
+{
+    struct io_listener as = { .on_accept = on_accept, .owner = owner };
+    return listen_on(fd, &as, ret_listener);
+}
+
+err io_listen_within(int fd, uint32_t room, void (*on_accept)(void *owner, struct io *io), void *owner,
+                     struct io_listener **ret_listener)
+{
+    struct io_listener as = { .on_accept = on_accept, .owner = owner, .within = true, .room = room };
+    return listen_on(fd, &as, ret_listener);
+}
+
+/* What is under way may have been counted on: where that is more than there is room for now, it is called
+ * back. */
+void io_listener_room(struct io_listener *l, uint32_t room)
+{
+    must(l->within);
+    l->room = room;
+    if (l->armed > room || (room == 0 && l->accepting))
+        worker_this->ops->accept_stop(l);
+    if (!timer_is_set(&l->retry))
+        retry_accept(&l->retry);
+}
+
 void io_accepted(struct io_listener *l, int fd)
 {
+    if (l->within && l->room) /* 0: it was under way when room was taken back */
+        l->room--;
     l->on_accept(l->owner, io_open(fd));
 }
 
@@ -69,11 +97,13 @@ void io_listener_pause(struct io_listener *l, bool pause)
 void io_listener_close(struct io_listener *l, bool close_fd)
 {
     io_listener_pause(l, true);
-    int fd;
-    while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0 || errno == ECONNABORTED ||
-           errno == EINTR)
+    while (!l->within || l->room > 0) {
+        int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             io_accepted(l, fd);
+        else if (errno != ECONNABORTED && errno != EINTR)
+            break;
+    }
     if (close_fd)
         close(l->fd);
     mem_free(l);

@@ -281,6 +281,116 @@ static void pause_from_within(void)
 }
 TEST(pause_from_within)
 
+/* ---- a bound on what is accepted ---- */
+
+#define ROOM 7
+#define CROWD 600
+
+/* Connections that live for as long as their peer does; each end makes room for one. */
+static struct busy {
+    struct io_listener *listener;
+    unsigned open, open_max, served;
+    struct addr at;
+    unsigned clients;
+} busy;
+
+static void crowd_woke(void *owner, err why)
+{
+    struct io *io = owner;
+    if (why == OK) { /* "x": a word, then the end may come */
+        io_consume(io, io_peek(io).len);
+        io_park(io, crowd_woke, io, DEADLINE_NONE);
+        return;
+    }
+    must(why == ERR_CLOSED || why == ERR_RESET);
+    io_close(io, 0, false);
+    busy.served++;
+    busy.open--;
+    io_listener_room(busy.listener, ROOM - busy.open);
+}
+
+static void crowd_accept(void *owner, struct io *io)
+{
+    must(owner == &busy);
+    if (++busy.open > busy.open_max)
+        busy.open_max = busy.open;
+    io_park(io, crowd_woke, io, DEADLINE_NONE);
+}
+
+static void crowd_client(void *arg)
+{
+    unsigned number = (unsigned)(uintptr_t)arg;
+    struct io *io;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    must(io_connect(fd, &busy.at, deadline_in_ms(20000), &io) == OK);
+    if (number % 3)
+        send_text(io, "x");
+    for (unsigned i = 0; i < number % 5; i++)
+        fiber_yield();
+    if (number % 7 == 0)
+        io_abort(io, true);
+    else
+        io_close(io, 1000000, number % 2);
+    busy.clients--;
+}
+
+/* Many more than fit, coming and going all the time: never more than ROOM at once, and of each one the end is
+ * noticed. A connection that was reset while it waited is none, so not all need be served. */
+static void room_is_kept(void)
+{
+    busy = (struct busy){ 0 };
+    must(io_listen_within(listen_tcp(&busy.at), ROOM, crowd_accept, &busy, &busy.listener) == OK);
+    for (unsigned i = 0; i < CROWD; i++) {
+        busy.clients++;
+        fiber_spawn(crowd_client, (void *)(uintptr_t)i);
+        if (i % 50 == 49)
+            must(fiber_sleep_us(2000) == OK);
+    }
+    uint64_t end_us = deadline_in_ms(20000);
+    while ((busy.clients || busy.open || busy.served < CROWD - CROWD / 7 - 1) && worker_now_us() < end_us)
+        must(fiber_sleep_us(1000) == OK);
+    must(busy.clients == 0 && busy.open == 0 && busy.served >= CROWD - CROWD / 7 - 1);
+    must(busy.open_max <= ROOM);
+    io_listener_close(busy.listener, true);
+}
+TEST(room_is_kept)
+
+static void no_room(void)
+{
+    struct addr at;
+    struct io_listener *l;
+    accepted_count = 0;
+    accept_waiter = fiber_self();
+    must(io_listen_within(listen_tcp(&at), 0, on_accept, &accepted_count, &l) == OK);
+    int fd[9];
+    for (int i = 0; i < 5; i++)
+        fd[i] = connect_plainly(&at);
+    must(fiber_sleep_us(10000) == OK);
+    must(accepted_count == 0);
+    io_listener_room(l, 2);
+    wait_accepted(2);
+    must(fiber_sleep_us(10000) == OK);
+    must(accepted_count == 2);
+    io_listener_room(l, 60);
+    wait_accepted(5);
+    io_listener_room(l, 1); /* less than was under way */
+    for (int i = 5; i < 9; i++)
+        fd[i] = connect_plainly(&at);
+    wait_accepted(6);
+    must(fiber_sleep_us(10000) == OK);
+    must(accepted_count == 6);
+    io_listener_pause(l, true);
+    io_listener_room(l, 1);
+    must(fiber_sleep_us(10000) == OK);
+    must(accepted_count == 6);
+    io_listener_close(l, true); /* takes one more, as there is room for it */
+    must(accepted_count == 7);
+    close_accepted();
+    for (int i = 0; i < 9; i++)
+        close(fd[i]);
+}
+TEST(no_room)
+
 static void out_of_descriptors(void)
 {
     struct addr at;
@@ -376,6 +486,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_accept_burst),
     cmocka_unit_test(test_pause_and_close),
     cmocka_unit_test(test_pause_from_within),
+    cmocka_unit_test(test_room_is_kept),
+    cmocka_unit_test(test_no_room),
     cmocka_unit_test(test_out_of_descriptors),
     cmocka_unit_test(test_crowd),
 };

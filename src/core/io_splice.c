@@ -1,4 +1,4 @@
-/* io_splice: bodies that pass through the kernel only, and tunnels.
+/* io_splice: bytes that pass through the kernel only.
  *
  *      from ──splice──▶ [ pipe, 1 MiB where allowed ] ──splice──▶ to
  *
@@ -73,19 +73,25 @@ void pipes_close(struct ios *ios)
 struct transfer {
     struct io *from, *to;
     struct pipe_pair *pipe;
-    uint64_t left; /* to be taken from `from` */
-    size_t inside; /* the pipe */
-    uint64_t idle_us, deadline_us;
+    uint64_t left;              /* to be taken from `from` */
+    size_t inside;              /* the pipe */
+    uint64_t quiet_us, idle_us; /* `from` may say nothing, `to` may take nothing for so long */
+    uint64_t deadline_us;
     uint64_t moved;
     uint64_t rest_at; /* of moved: then others have their turn */
     int failed_side;
 };
 
-static uint64_t stall_deadline(const struct transfer *t)
+static uint64_t deadline_after(const struct transfer *t, uint64_t us)
 {
     uint64_t now_us = worker_this->now_us;
-    uint64_t stall_us = t->idle_us < DEADLINE_NONE - now_us ? now_us + t->idle_us : DEADLINE_NONE;
+    uint64_t stall_us = us < DEADLINE_NONE - now_us ? now_us + us : DEADLINE_NONE;
     return stall_us < t->deadline_us ? stall_us : t->deadline_us;
+}
+
+static uint64_t stall_deadline(const struct transfer *t)
+{
+    return deadline_after(t, t->idle_us);
 }
 
 static err splice_error(struct io *io, int number, bool writing)
@@ -124,7 +130,7 @@ static err take_in(struct transfer *t)
             continue;
         if (errno != EAGAIN)
             return splice_error(from, errno, false);
-        err e = io_wait_ready(from, false, stall_deadline(t));
+        err e = io_wait_ready(from, false, deadline_after(t, t->quiet_us));
         if (e)
             return e;
     }
@@ -221,6 +227,7 @@ err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint
     struct transfer t = { .from = from,
                           .to = to,
                           .left = n,
+                          .quiet_us = idle_us,
                           .idle_us = idle_us,
                           .deadline_us = deadline_us,
                           .rest_at = PIPE_BYTES };
@@ -234,89 +241,17 @@ err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint
     return e;
 }
 
-/* ---- tunnels ---- */
-
-/* Each direction on a fiber of its own. A silent one waits as long as the other is not silent too. */
-struct tunnel;
-struct direction {
-    struct tunnel *tunnel;
-    struct io *from, *to;
-    uint64_t moved;
-    struct fiber *fiber; /* NULL: it has ended */
-};
-
-struct tunnel {
-    uint64_t idle_us, active_us;
-    err failed; /* what went wrong first */
-    int running;
-    struct fiber *starter;
-    struct direction ways[2];
-};
-
-static uint64_t tunnel_deadline(const struct tunnel *t)
+err io_splice_flow(struct io *from, struct io *to, uint64_t quiet_us, uint64_t idle_us, uint64_t *ret_moved)
 {
-    return t->idle_us < DEADLINE_NONE - t->active_us ? t->active_us + t->idle_us : DEADLINE_NONE;
-}
-
-static err direction_step(struct direction *d)
-{
-    struct tunnel *t = d->tunnel;
-    struct bytes run;
-    err e = io_pull(d->from, tunnel_deadline(t), &run);
-    if (!e) {
-        t->active_us = worker_this->now_us;
-        e = io_lend(d->to, d->from, run.len, tunnel_deadline(t)); /* all of it or nothing: it is one run */
-        if (!e)
-            d->moved += run.len;
-    }
-    if (e == ERR_TIMEOUT && tunnel_deadline(t) > worker_this->now_us)
-        return OK; /* the other direction was busy meanwhile */
-    return e;
-}
-
-static void tunnel_cancel(struct tunnel *t)
-{
-    for (int i = 0; i < 2; i++)
-        if (t->ways[i].fiber)
-            fiber_cancel(t->ways[i].fiber);
-}
-
-static void direction_main(void *arg)
-{
-    struct direction *d = arg;
-    struct tunnel *t = d->tunnel;
-    err e;
-    do
-        e = direction_step(d);
-    while (!e);
-    d->fiber = NULL;
-    if (e == ERR_CLOSED) {
-        io_end(d->to);
-    } else if (!t->failed) {
-        t->failed = e;
-        tunnel_cancel(t);
-    }
-    if (--t->running == 0)
-        fiber_resume(t->starter, OK);
-}
-
-err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b, uint64_t *ret_b_to_a)
-{
-    struct tunnel t = {
-        .idle_us = idle_us, .active_us = worker_this->now_us, .running = 2, .starter = fiber_self()
-    };
-    t.ways[0] = (struct direction){ .tunnel = &t, .from = a, .to = b };
-    t.ways[1] = (struct direction){ .tunnel = &t, .from = b, .to = a };
-    for (int i = 0; i < 2; i++)
-        t.ways[i].fiber = fiber_spawn_get(direction_main, &t.ways[i]);
-    if (fiber_block() == ERR_CANCELLED) {
-        if (!t.failed)
-            t.failed = ERR_CANCELLED;
-        tunnel_cancel(&t);
-        while (t.running > 0)
-            fiber_hold(); /* they use what is on this stack */
-    }
-    *ret_a_to_b = t.ways[0].moved;
-    *ret_b_to_a = t.ways[1].moved;
-    return t.failed;
+    struct transfer t = { .from = from,
+                          .to = to,
+                          .left = UINT64_MAX,
+                          .quiet_us = quiet_us,
+                          .idle_us = idle_us,
+                          .deadline_us = DEADLINE_NONE,
+                          .rest_at = PIPE_BYTES };
+    err e = transfer_run(&t);
+    from->flags &= ~(uint32_t)IO_RAW;
+    *ret_moved = t.moved;
+    return e == ERR_TIMEOUT && t.failed_side == 0 ? ERR_AGAIN : e;
 }

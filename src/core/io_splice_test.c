@@ -1,4 +1,4 @@
-/* The contract of core/io.h: splicing and tunnels. Both loops. */
+/* The contract of core/io.h: splicing. Both loops. */
 #include "core/io_test.h"
 
 /* ---- splicing ---- */
@@ -223,88 +223,6 @@ static void splice_cancelled(void)
 }
 TEST(splice_cancelled)
 
-/* ---- tunnels ---- */
-
-struct tunnel_run {
-    struct io *a, *b;
-    uint64_t idle_us, there, back;
-    err result;
-    struct fiber *fiber;
-    bool done;
-};
-
-static void tunnel_main(void *arg)
-{
-    struct tunnel_run *t = arg;
-    t->fiber = fiber_self();
-    t->result = io_tunnel(t->a, t->b, t->idle_us, &t->there, &t->back);
-    t->done = true;
-}
-
-static void wait_done(const struct tunnel_run *t)
-{
-    while (!t->done)
-        must(fiber_sleep_us(1000) == OK);
-}
-
-static void tunnel(void)
-{
-    struct io *a[2], *b[2];
-    tcp_pair(a);
-    tcp_pair(b);
-    struct tunnel_run t = { .a = a[0], .b = b[0], .idle_us = 5000000 };
-    fiber_spawn(tunnel_main, &t);
-    for (int i = 0; i < 20; i++) {
-        send_text(a[1], "there");
-        expect_text(b[1], "there");
-        send_text(b[1], "and back");
-        expect_text(a[1], "and back");
-    }
-    io_end(a[1]);
-    expect_end(b[1]);
-    send_text(b[1], "after the end of the other side");
-    expect_text(a[1], "after the end of the other side");
-    must(!t.done);
-    io_end(b[1]);
-    wait_done(&t);
-    must(t.result == OK && t.there == 100 && t.back == 160 + 31);
-    for (int i = 0; i < 2; i++) {
-        io_close(a[i], 0, false);
-        io_close(b[i], 0, false);
-    }
-}
-TEST(tunnel)
-
-static void tunnel_ends(void)
-{
-    for (int way = 0; way < 3; way++) {
-        struct io *a[2], *b[2];
-        tcp_pair(a);
-        tcp_pair(b);
-        struct tunnel_run t = { .a = a[0], .b = b[0], .idle_us = way == 0 ? 20000 : DEADLINE_NONE };
-        fiber_spawn(tunnel_main, &t);
-        fiber_yield();
-        if (way == 0) /* one direction alone keeps it alive for longer than one idle time */
-            for (int i = 0; i < 8; i++) {
-                must(fiber_sleep_us(5000) == OK);
-                send_text(a[1], "x");
-                must(!t.done);
-            }
-        if (way == 1)
-            io_abort(a[1], true);
-        if (way == 2)
-            fiber_cancel(t.fiber);
-        wait_done(&t);
-        must(t.result == (way == 0 ? ERR_TIMEOUT : way == 1 ? ERR_RESET : ERR_CANCELLED));
-        io_abort(a[0], false);
-        if (way != 1)
-            io_abort(a[1], false);
-        io_abort(b[0], false);
-        io_abort(b[1], false);
-    }
-}
-TEST(tunnel_ends)
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_splice_fast),
     cmocka_unit_test(test_splice_slow_reader),
@@ -313,8 +231,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_splice_within_received),
     cmocka_unit_test(test_splice_failures),
     cmocka_unit_test(test_splice_cancelled),
-    cmocka_unit_test(test_tunnel),
-    cmocka_unit_test(test_tunnel_ends),
 };
 
 int main(void)

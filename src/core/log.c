@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
-#include "core/utf8.h"
+#include "base/utf8.h"
 
 const char *const log_level_words[] = {
 #define X(name, text) text,

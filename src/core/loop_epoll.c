@@ -225,6 +225,10 @@ static void loop_accept_stop(struct io_listener *l)
 static void accept_some(struct io_listener *l)
 {
     for (int n = 0; n < ACCEPTS_PER_TURN && l->accepting; n++) {
+        if (l->within && l->room == 0) {
+            loop_accept_stop(l);
+            return;
+        }
         worker_this->syscalls++;
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {

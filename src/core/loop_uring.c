@@ -29,7 +29,8 @@
 #define RING_ENTRIES (2 * RING_BUFFERS_MAX)
 #define RING_LOOK_TURNS 4096 /* after so many turns an oversized ring is halved */
 #define SEGMENTS_PER_SEND 16
-#define MESSAGES 64 /* sends of more than one segment between two submissions */
+#define ACCEPTS_ARMED 4 /* of a listener with a bound */
+#define MESSAGES 64     /* sends of more than one segment between two submissions */
 
 enum kind {
     KIND_NONE,
@@ -78,11 +79,12 @@ static struct io_uring_sqe *prepare(struct uring_loop *loop, uint8_t opcode, int
 }
 
 /* The cancelled operation tells its end itself; the cancelling one only if there was nothing to cancel. */
-static void cancel(struct uring_loop *loop, void *object, enum kind kind)
+static struct io_uring_sqe *cancel(struct uring_loop *loop, void *object, enum kind kind)
 {
     struct io_uring_sqe *sqe = prepare(loop, IORING_OP_ASYNC_CANCEL, -1, NULL, KIND_NONE);
     sqe->addr = (uint64_t)(uintptr_t)object | (uint64_t)kind;
     sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+    return sqe;
 }
 
 /* ---- provided buffers ---- */
@@ -317,24 +319,38 @@ static void loop_detach(struct io *io)
 
 /* ---- listening ---- */
 
-static err loop_accept_start(struct io_listener *l)
+static void arm_accept(struct io_listener *l, uint16_t how)
 {
     struct io_uring_sqe *sqe = prepare(loop_this(), IORING_OP_ACCEPT, l->fd, l, KIND_ACCEPT);
-    sqe->ioprio = IORING_ACCEPT_MULTISHOT;
+    sqe->ioprio = how;
     sqe->accept_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
     l->accepting = true;
+}
+
+/* A multishot accept takes all that waits before any of our code runs. Where there is a bound each accept
+ * takes one connection, and there are never more of them than there is room. */
+static err loop_accept_start(struct io_listener *l)
+{
+    if (!l->within)
+        arm_accept(l, IORING_ACCEPT_MULTISHOT);
+    while (l->within && l->armed < l->room && l->armed < ACCEPTS_ARMED) {
+        arm_accept(l, 0);
+        l->armed++;
+    }
     return OK;
 }
 
 static void accepted(struct io_listener *l, const struct io_uring_cqe *cqe)
 {
-    if (!(cqe->flags & IORING_CQE_F_MORE))
+    if (l->within)
+        l->accepting = --l->armed > 0;
+    else if (!(cqe->flags & IORING_CQE_F_MORE))
         l->accepting = false;
     if (cqe->res >= 0)
         io_accepted(l, cqe->res);
     else if (cqe->res != -ECANCELED)
         io_accept_failed(l, -cqe->res);
-    if (cqe->res >= 0 && !l->accepting && !l->paused)
+    if (cqe->res >= 0 && (l->within || !l->accepting) && !l->paused)
         (void)loop_accept_start(l);
 }
 
@@ -347,7 +363,7 @@ static void loop_accept_stop(struct io_listener *l)
     l->stopping = true;
     bool paused = l->paused;
     l->paused = true;
-    cancel(loop, l, KIND_ACCEPT);
+    cancel(loop, l, KIND_ACCEPT)->cancel_flags = IORING_ASYNC_CANCEL_ALL;
     while (l->accepting) {
         struct io_uring_cqe cqe;
         uring_enter(&loop->ring, 1, UINT64_MAX);

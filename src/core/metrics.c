@@ -8,7 +8,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "core/utf8.h"
+#include "base/utf8.h"
 
 #define CACHE_LINE_BYTES 64
 

@@ -54,7 +54,7 @@ static err check_shape(const struct rewrite_conf *c, struct diag *reterr)
     const char *wrong = NULL;
     if (ways > 1)
         wrong = "path, prefix and regex: expected one of them";
-    else if (!ways && !other)
+    else if (!ways && !other && !c->to.len)
         wrong = "expected path, or prefix and to, or regex and to";
     else if ((c->prefix.len || c->regex.len) != (c->to.len != 0))
         wrong = c->to.len ? "to: expected prefix or regex with it" : "expected to with prefix or regex";

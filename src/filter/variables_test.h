@@ -14,17 +14,38 @@ struct loaded {
 
 static const struct conf_struct *loaded_modules[2];
 
+/* The services that there are: a, b and c. */
+struct loaded_root {
+    struct route_conf route;
+    struct conf_list services;
+};
+
+struct loaded_service {
+    struct bytes name;
+};
+
+static const struct conf_struct loaded_service_struct = { .name = "service",
+                                                          .size = sizeof(struct loaded_service) };
+
 static const struct conf_struct loaded_struct = {
     .name = "route",
-    .size = sizeof(struct route_conf),
+    .size = sizeof(struct loaded_root),
     .fields = (const struct conf_field[]){ { .name = "match",
                                              .type = CONF_LIST,
                                              .sub = &match_conf_struct,
-                                             .offset = offsetof(struct route_conf, matches) },
+                                             .offset = offsetof(struct loaded_root, route.matches) },
+                                           { .name = "service",
+                                             .type = CONF_REF,
+                                             .ref = "services",
+                                             .offset = offsetof(struct loaded_root, route.service) },
+                                           { .name = "services",
+                                             .type = CONF_MAP,
+                                             .sub = &loaded_service_struct,
+                                             .offset = offsetof(struct loaded_root, services) },
                                            { .name = "filters",
                                              .type = CONF_MODULES,
                                              .modules = loaded_modules,
-                                             .offset = offsetof(struct route_conf, filters) },
+                                             .offset = offsetof(struct loaded_root, route.filters) },
                                            { 0 } },
 };
 
@@ -36,9 +57,10 @@ static inline void loaded_open(struct loaded *l, const struct filter *f, const c
     *l = (struct loaded){ 0 };
     loaded_modules[0] = &f->conf;
     arena_open(&l->arena, &arena_heap, 1 << 20, NULL, 0);
-    err e = conf_parse(bytes_from(text), "weir.yaml", &loaded_struct, &l->arena, NULL, &conf, &d);
+    struct bytes whole = arena_print(&l->arena, "%sservices: {a: {}, b: {}, c: {}}\n", text);
+    err e = conf_parse(whole, "weir.yaml", &loaded_struct, &l->arena, NULL, &conf, &d);
     if (!e) {
-        l->route = *(const struct route_conf *)conf;
+        l->route = ((const struct loaded_root *)conf)->route;
         assert_int_equal(l->route.filters.count, 1);
         l->conf = ((const struct conf_module *)l->route.filters.items)->conf;
         if (l->route.matches.count)

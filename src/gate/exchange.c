@@ -15,11 +15,11 @@ void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first
     x->gate = g;
     gate_hold(g);
     x->start_us = worker_now_us();
-    x->deadline_us = DEADLINE_NONE;
+    x->deadline_us = x->try_deadline_us = DEADLINE_NONE;
     x->scheme = "http";
     x->replayable = true;
-    x->weight = 1;
     x->priority = PRIORITY_NORMAL;
+    x->weight = 1;
     arena_open(&x->arena, &arena_worker, ARENA_BYTES_MAX, first, first_bytes);
 }
 

@@ -39,6 +39,7 @@ struct exchange {
 
     uint64_t start_us;                      /* first byte of the head, worker_now_us() */
     uint64_t deadline_us;                   /* of the whole exchange */
+    uint64_t try_deadline_us;               /* of the attempt at hand, up to its answer's head */
     uint64_t request_bytes, response_bytes; /* of bodies, as passed on */
     uint32_t attempts;                      /* servers tried */
     uint32_t weight; /* how many ordinary requests it counts as, for balancers and limits; stays as it is once

@@ -9,6 +9,7 @@
  *
  * An implementation is one file without a header: one `const struct filter` named in the registry. */
 #pragma once
+#include "base/json.h"
 #include "core/conf.h"
 #include "gate/exchange.h"
 
@@ -44,6 +45,11 @@ struct filter {
     err (*handle)(struct exchange *x, void *state, struct chain *next);
     /* The generation's last exchange on this worker is over. May be NULL. */
     void (*close)(void *state);
+    /* What operators are shown of it (GET /v1/filters): members of a JSON object that stands open already
+     * (base/json.h). On the control worker, with the state that open made there: it sees no requests, so what
+     * is worth telling is in memory from shared_get, in atomics, or summed by metric_value. Must not wait.
+     * May be NULL. */
+    void (*report)(void *state, struct text *json);
 };
 
 err chain_next(struct chain *next, struct exchange *x) CHECK_RESULT;
@@ -58,6 +64,8 @@ void exchange_prepare(struct exchange *x, struct gate *g);
 /* Closes its bodies, runs its hooks, lets go of its generation and memory. */
 void exchange_release(struct exchange *x);
 
+/* In open: the route that the filter is opened for. */
+const struct route_conf *gate_opening(const struct gate *g);
 /* A service by name in this generation; NULL: none (checked by CONF_REF when it was loaded). */
 struct service *gate_service(struct gate *g, struct bytes name);
 /* Without the control worker, which opens every generation too: its worker_index is this number, so an array

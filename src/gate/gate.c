@@ -167,6 +167,11 @@ struct service *gate_service(struct gate *g, struct bytes name)
     return find_service(g, name);
 }
 
+const struct route_conf *gate_opening(const struct gate *g)
+{
+    return g->routes[g->routes_count - 1].conf;
+}
+
 unsigned gate_workers(const struct gate *g)
 {
     return g->generation->workers;

@@ -1,10 +1,11 @@
 #include "gate/gate_conf.h"
 
 #include "gate/filter.h"
+#include "gate/listen_conf.h"
 #include "gate/priority.h"
+#include "gate/retry.h"
 #include "gate/route_match.h"
 #include "gate/service.h"
-#include "net/tcp.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
@@ -16,88 +17,6 @@ static const struct conf_struct *filter_modules[64];
 static const struct conf_struct *balancer_modules[64];
 static const struct conf_struct *service_modules[64];
 static const struct filter *const *filters;
-
-/* ---- tcp ---- */
-
-#define TCP_FIELDS(base)                                                                               \
-    { .name = "congestion",                                                                            \
-      .type = CONF_TEXT,                                                                               \
-      .offset = (base) + AT(tcp_conf, congestion),                                                     \
-      .doc = "TCP congestion control (`reno`, `cubic`, `bbr`); the system's when not said" },          \
-        { .name = "nodelay",                                                                           \
-          .type = CONF_BOOL,                                                                           \
-          .offset = (base) + AT(tcp_conf, nodelay),                                                    \
-          .preset = "true",                                                                            \
-          .doc = "send small segments at once (TCP_NODELAY)" },                                        \
-        { .name = "keepalive",                                                                         \
-          .type = CONF_BOOL,                                                                           \
-          .offset = (base) + AT(tcp_conf, keepalive),                                                  \
-          .preset = "true",                                                                            \
-          .doc = "probe silent connections (SO_KEEPALIVE)" },                                          \
-        { .name = "keepalive_idle",                                                                    \
-          .type = CONF_MS,                                                                             \
-          .offset = (base) + AT(tcp_conf, keepalive_idle_ms),                                          \
-          .preset = "60s",                                                                             \
-          .min = 1000,                                                                                 \
-          .max = 32767000,                                                                             \
-          .doc = "silence before the first probe" },                                                   \
-        { .name = "fast_open",                                                                         \
-          .type = CONF_BOOL,                                                                           \
-          .offset = (base) + AT(tcp_conf, fast_open),                                                  \
-          .preset = "false",                                                                           \
-          .doc = "TCP Fast Open (RFC 7413)" },                                                         \
-        { .name = "send_buffer",                                                                       \
-          .type = CONF_BYTES,                                                                          \
-          .offset = (base) + AT(tcp_conf, send_buffer_bytes),                                          \
-          .preset = "0",                                                                               \
-          .max = 1 << 30,                                                                              \
-          .doc = "SO_SNDBUF; 0: the kernel sizes it" },                                                \
-    {                                                                                                  \
-        .name = "recv_buffer", .type = CONF_BYTES, .offset = (base) + AT(tcp_conf, recv_buffer_bytes), \
-        .preset = "0", .max = 1 << 30, .doc = "SO_RCVBUF; 0: the kernel sizes it"                      \
-    }
-
-static err check_congestion(const struct tcp_conf *tcp, struct diag *reterr)
-{
-    if (tcp->congestion.len == 0 || tcp_congestion_known(tcp->congestion.ptr))
-        return OK;
-    diag_set(reterr,
-             "this kernel has no congestion control \"%s\" (see net.ipv4.tcp_available_congestion_control)",
-             tcp->congestion.ptr);
-    return ERR_CONF;
-}
-
-/* ---- listen ---- */
-
-static err listen_check(void *conf, struct diag *reterr)
-{
-    const struct listen_conf *l = conf;
-    return check_congestion(&l->tcp, reterr);
-}
-
-static const struct conf_struct listen_struct = {
-    .name = "listen",
-    .size = sizeof(struct listen_conf),
-    .phrases = (const char *const[]){ "{address}", NULL },
-    .fields =
-        (const struct conf_field[]){
-            { .name = "address",
-              .type = CONF_ADDR,
-              .offset = AT(listen_conf, address),
-              .required = true,
-              .doc = "where to listen: `10.0.0.1:80`, `[::1]:80`, `:8080` (all addresses), `unix:/path`" },
-            { .name = "backlog",
-              .type = CONF_INT,
-              .offset = AT(listen_conf, backlog),
-              .preset = "0",
-              .max = 65535,
-              .doc = "connections that may wait in the kernel to be accepted; 0: as many as it allows" },
-            TCP_FIELDS(AT(listen_conf, tcp)),
-            { 0 } },
-    .check = listen_check,
-    .mark_offset = AT(listen_conf, mark),
-    .doc = "An address that takes clients.",
-};
 
 /* ---- client ---- */
 
@@ -210,7 +129,7 @@ static err service_check(void *conf, struct diag *reterr)
         diag_set(reterr, "a service needs at least one server");
         return ERR_CONF;
     }
-    return check_congestion(&s->tcp, reterr);
+    return tcp_conf_check(&s->tcp, reterr);
 }
 
 static const struct conf_struct service_struct = {
@@ -304,12 +223,17 @@ static const struct conf_struct service_struct = {
               .max = 4,
               .doc =
                   "servers asked for one request: another one where nothing was sent, or where the method is "
-                  "idempotent and nothing was answered" },
+                  "idempotent and nothing was answered; `retry` says more, and this is then not asked" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, retry),
+              .sub = &retry_struct,
+              .doc = "when a request is tried again, how often and how soon" },
             { .name = "host",
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
               .doc = "the Host field that the servers get; the client's own when not said" },
-            TCP_FIELDS(AT(service_conf, tcp)),
+            TCP_CONF_FIELDS(AT(service_conf, tcp)),
             { .name = "modules",
               .type = CONF_MODULES,
               .offset = AT(service_conf, modules),
@@ -360,6 +284,11 @@ static const struct conf_struct route_struct = {
               .offset = AT(route_conf, service),
               .ref = "services",
               .doc = "who answers; may be missing where a filter answers instead" },
+            { .name = "retry",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, retry),
+              .sub = &retry_struct,
+              .doc = "goes before the service's; `0`: not at all" },
             { .name = "priority",
               .type = CONF_STRUCT,
               .offset = AT(route_conf, priority),
@@ -419,7 +348,7 @@ const struct conf_struct gate_conf_struct = {
               .type = CONF_LIST,
               .offset = AT(gate_conf, listen),
               .required = true,
-              .sub = &listen_struct,
+              .sub = &listen_conf_struct,
               .doc = "where clients connect" },
             { .name = "admin",
               .type = CONF_ADDR,

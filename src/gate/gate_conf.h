@@ -47,8 +47,9 @@ struct service_conf {
     int64_t idle_max;        /* kept for reuse, to one server, of one worker */
     int64_t waiting_max;     /* requests waiting for a connection, of one worker */
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
-    int64_t tries_max; /* servers asked for one request, where nothing was sent or it is safe */
-    struct bytes host; /* the Host field sent; empty: the client's own */
+    int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
+    struct retry_conf *retry; /* NULL: tries_max alone */
+    struct bytes host;        /* the Host field sent; empty: the client's own */
     struct tcp_conf tcp;
     struct conf_list modules; /* service modules: health_check ... */
 };
@@ -60,6 +61,7 @@ struct route_conf {
     struct conf_mark mark;
     struct conf_list matches;       /* struct match_conf */
     struct bytes service;           /* empty: a filter answers, or chooses one */
+    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
     struct priority_conf *priority; /* NULL: normal */
     struct conf_list filters;       /* struct conf_module, in the order of the registry */
 };

@@ -23,7 +23,8 @@ enum http_metric {
 #define UPSTREAM_METRIC_LIST(X)                                                                   \
     X(UPSTREAM_REQUESTS, "requests_total", METRIC_COUNTER, "Requests that this server was asked") \
     X(UPSTREAM_FAILURES, "failures_total", METRIC_COUNTER,                                        \
-      "Requests that it could not be asked or did not answer")
+      "Requests that it could not be asked or did not answer")                                    \
+    X(UPSTREAM_ERRORS, "errors_total", METRIC_COUNTER, "Answers with a status of 500 or above")
 
 enum upstream_metric {
 #define X(index, name, type, help) index,

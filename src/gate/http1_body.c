@@ -39,9 +39,10 @@ void http1_body_init(struct http1_body *b, struct io *io, enum http_framing fram
     b->arena = arena;
 }
 
+/* A reader that is cancelled says nothing about the body: another may go on. */
 static err fail(struct http1_body *b, err e)
 {
-    b->failed = e;
+    b->failed = e == ERR_CANCELLED ? OK : e;
     return e;
 }
 

@@ -208,7 +208,7 @@ static void stop_pump(struct upstream_conn *c)
 static uint64_t first_byte_deadline(const struct exchange *x)
 {
     uint64_t us = deadline_in_ms(x->service->conf->first_byte_timeout_ms);
-    return us < x->deadline_us ? us : x->deadline_us;
+    return us < x->try_deadline_us ? us : x->try_deadline_us;
 }
 
 /* The first-byte timeout runs from the end of the request. */
@@ -218,7 +218,7 @@ static err read_head(struct upstream_conn *c, bool *ret_answered)
     for (;;) {
         bool pumping = c->pump != NULL;
         err e = http1_client_read_head(c->io, x, first_byte_deadline(x), false, &c->head, ret_answered);
-        if (e == ERR_TIMEOUT && pumping && worker_now_us() < x->deadline_us)
+        if (e == ERR_TIMEOUT && pumping && worker_now_us() < x->try_deadline_us)
             continue;
         return e;
     }
@@ -229,8 +229,8 @@ static err wait_continue(struct upstream_conn *c, struct attempt *a, bool *ret_f
 {
     struct exchange *x = c->x;
     uint64_t us = deadline_in_ms(CONTINUE_WAIT_MS);
-    if (us > x->deadline_us)
-        us = x->deadline_us;
+    if (us > x->try_deadline_us)
+        us = x->try_deadline_us;
     err e = http1_client_read_head(c->io, x, us, true, &c->head, &a->answered);
     *ret_final = !e && x->response.status >= 200;
     if (!e && x->response.status == 100)
@@ -242,7 +242,7 @@ static err send_and_read(struct upstream_conn *c, struct attempt *a)
 {
     struct exchange *x = c->x;
     bool final = false;
-    err e = http1_client_write_head(c->io, x, x->deadline_us);
+    err e = http1_client_write_head(c->io, x, x->try_deadline_us);
     if (e)
         return e;
     a->sent = true;

@@ -31,6 +31,7 @@
 #define DRAIN_LOOK_MS 20
 
 struct module_run {
+    struct bytes service;
     const struct service_module *module;
     void *state;
 };
@@ -191,7 +192,7 @@ static void start_module(const struct service *s, const struct conf_module *m)
         log_error(module->conf.name, "cannot start for service %.*s: %s %s", BYTES_ARG(s->name), err_text(e),
                   d.text);
     else
-        self.modules[self.modules_count++] = (struct module_run){ module, state };
+        self.modules[self.modules_count++] = (struct module_run){ s->name, module, state };
     mem_free(shared);
     mem_free(addrs);
 }
@@ -207,6 +208,19 @@ static void start_modules(void)
         const struct conf_list *list = &g->services[i].conf->modules;
         for (size_t j = 0; j < list->count; j++)
             start_module(&g->services[i], (const struct conf_module *)list->items + j);
+    }
+}
+
+void process_report_modules(struct bytes service, struct text *json)
+{
+    for (size_t i = 0; i < self.modules_count; i++) {
+        const struct module_run *m = &self.modules[i];
+        if (!bytes_eq(m->service, service))
+            continue;
+        json_begin(json, m->module->conf.name, '{');
+        if (m->module->report)
+            m->module->report(m->state, json);
+        json_end(json, '}');
     }
 }
 

@@ -29,6 +29,9 @@ unsigned process_workers(
     struct worker *const **ret_workers); /* the control worker is the last, counted too */
 const struct generation *process_generation(void);
 uint64_t process_reloads(bool failed);
+/* A member for each module that watches over that service. */
+struct text;
+void process_report_modules(struct bytes service, struct text *json);
 
 /* What the arena of process_read_file may have to hold: all the sizes that its buffer had. */
 #define FILE_ARENA_BYTES_MAX ((size_t)5 * CONF_FILE_BYTES_MAX)

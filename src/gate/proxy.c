@@ -1,11 +1,17 @@
 /* proxy: the last link of every chain: asks a server, and another one where that is safe.
  *
  *   pick ─▶ connection ─▶ head (and body) ─▶ answer's head
- *     ▲                                         │ failed
- *     └── another server, if nothing was sent, or the method is idempotent and nothing was answered ◀┘ */
+ *     ▲                                         │ failed, or an answer that is to be tried again
+ *     └── another server, if nothing was sent, or the method is idempotent and nothing was answered ◀┘
+ *
+ * Without `retry` only failures go to another server, and at once (tries_max); with it gate/retry.h decides.
+ */
+#include "base/hash.h"
+#include "gate/budget.h"
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
 #include "gate/http1_client.h"
+#include "gate/replay.h"
 #include "gate/service_open.h"
 #include "gate/upstream_shared.h"
 
@@ -145,7 +151,7 @@ static err on_connection(struct exchange *x, struct server *server, bool fresh, 
 {
     struct upstream_conn *c;
     *ret_reused = false;
-    err e = upstream_take(server->upstream, x->service->conf, fresh, x->deadline_us, &c, ret_connecting);
+    err e = upstream_take(server->upstream, x->service->conf, fresh, x->try_deadline_us, &c, ret_connecting);
     if (e)
         return e;
     *ret_connecting = false;
@@ -189,7 +195,7 @@ static err on_server(struct exchange *x, struct server *server, struct attempt *
     return on_connection(x, server, true, a, &reused, ret_connecting);
 }
 
-/* ---- one request ---- */
+/* ---- one server ---- */
 
 /* Did the server fail, or was it us or the client? */
 static bool is_servers_fault(err e, const struct exchange *x, bool connecting)
@@ -199,45 +205,161 @@ static bool is_servers_fault(err e, const struct exchange *x, bool connecting)
     return connecting || e != ERR_LIMIT;
 }
 
-err proxy_handle(struct exchange *x)
+static err ask_server(struct exchange *x, struct server *server, uint64_t deadline_us, struct attempt *a)
 {
-    const struct service_conf *conf = x->service->conf;
-    struct pick p = pick_begin(x);
-    err e = OK;
+    bool connecting;
+    x->server = server;
+    x->attempts++;
+    x->try_deadline_us = deadline_us < x->deadline_us ? deadline_us : x->deadline_us;
+    server_begin(server, x);
+    const uint64_t began_us = worker_now_us();
+    metric_inc(server->cells, UPSTREAM_REQUESTS);
+    err e = on_server(x, server, a, &connecting);
+    if (!e) {
+        server_result(server, x->response.status < 500 ? SERVER_ANSWERED : SERVER_ERRED);
+        server_tell(server, x, began_us, false);
+        return OK;
+    }
+    server_end(server, x);
+    if (is_servers_fault(e, x, connecting)) {
+        server_result(server, SERVER_FAILED);
+        server_tell(server, x, began_us, true);
+    }
+    return e;
+}
+
+/* ---- one request ---- */
+
+/* On its way from server to server. */
+struct request {
+    struct exchange *x;
+    struct pick pick;
+    uint32_t attempts;
+    const struct retry_conf *retry; /* NULL: tries_max alone says how many servers are asked */
+    struct replay *replay;          /* of the request's body; NULL: it is sent once */
+};
+
+static err begin(struct request *r)
+{
+    struct exchange *x = r->x;
     if (x->attempts == 0) {
-        uint64_t us = deadline_in_ms(conf->timeout_ms);
+        uint64_t us = deadline_in_ms(x->service->conf->timeout_ms);
         x->deadline_us = us < x->deadline_us ? us : x->deadline_us;
-        e = add_fields(x);
+        err e = add_fields(x);
         if (e)
             return e;
     }
+    r->retry = retry_of(x);
+    if (!r->retry)
+        return OK;
+    budget_count(x->service->retry.budget, x->service->retry.worker, worker_now_us() / 1000);
+    if (x->request_body && x->replayable && r->retry->attempts &&
+        http_method_is_idempotent(x->request.method))
+        r->replay = replay_new(&x->arena, x->request_body, r->retry->body_bytes_max);
+    if (r->replay)
+        x->request_body = &r->replay->body;
+    return OK;
+}
+
+static struct server *choose(struct request *r)
+{
+    r->pick.now_us = worker_now_us();
+    struct server *server = service_pick(r->x->service, &r->pick);
+    if (!server && r->retry && r->pick.tried_count) { /* all were asked: one of them once more */
+        r->pick.tried_count = 0;
+        server = service_pick(r->x->service, &r->pick);
+    }
+    return server;
+}
+
+static void note_tried(struct pick *p, uint32_t index)
+{
+    if (p->tried_count == PICK_TRIED_MAX) {
+        memmove(p->tried, p->tried + 1, sizeof p->tried - sizeof *p->tried);
+        p->tried_count--;
+    }
+    p->tried[p->tried_count++] = index;
+}
+
+/* Is there to be another attempt after this one, which ended in e or in an answer? After *ret_pause_us. */
+static bool goes_on(struct request *r, const struct attempt *a, err e, uint64_t *ret_pause_us)
+{
+    struct exchange *x = r->x;
+    *ret_pause_us = 0;
+    if (!r->retry)
+        return e && r->attempts < (uint64_t)x->service->conf->tries_max && may_repeat(x, a) &&
+               worker_now_us() < x->deadline_us;
+    const bool fresh = x->replayable || (r->replay && !r->replay->lost);
+    const struct retry_outcome o = { .failed = e,
+                                     .sent = a->sent,
+                                     .answered = a->answered,
+                                     .status = x->response.status,
+                                     .idempotent = http_method_is_idempotent(x->request.method),
+                                     .replayable = fresh && !x->request_failed,
+                                     .attempts = r->attempts };
+    if (!retry_wanted(r->retry, &o))
+        return false;
+    const uint64_t after_ms = e ? 0 : retry_after_ms(&x->response, worker_wall_us() / 1000000);
+    const bool other_left = r->pick.tried_count + 1 < x->service->servers_count;
+    *ret_pause_us = retry_pause_us(r->retry, &o, other_left, after_ms, random_u64());
+    const uint64_t now_us = worker_now_us();
+    if (*ret_pause_us == UINT64_MAX || now_us + *ret_pause_us >= x->deadline_us)
+        return false;
+    struct retry *s = &x->service->retry;
+    const bool allowed =
+        budget_take(s->budget, s->workers, r->retry->budget, (uint64_t)r->retry->budget_per_s, now_us / 1000);
+    metric_inc(s->cells, allowed ? RETRY_TAKEN : RETRY_REFUSED);
+    return allowed;
+}
+
+/* Nothing of the attempt before is left, and the body begins anew. */
+static err begin_again(struct request *r, uint64_t pause_us)
+{
+    struct exchange *x = r->x;
+    body_close(x->response_body);
+    x->response_body = NULL;
+    x->response.status = 0;
+    if (r->replay)
+        x->replayable = replay_rewind(r->replay);
+    return pause_us ? fiber_sleep_us(pause_us) : OK;
+}
+
+static uint64_t try_deadline(const struct request *r)
+{
+    if (!r->retry || r->retry->per_try_timeout_ms == CONF_MS_OFF)
+        return DEADLINE_NONE;
+    return deadline_in_ms(r->retry->per_try_timeout_ms);
+}
+
+static void count_rescue(const struct request *r)
+{
+    if (r->attempts > 1 && r->retry && r->x->response.status < 500)
+        metric_inc(r->x->service->retry.cells, RETRY_RESCUED);
+}
+
+err proxy_handle(struct exchange *x)
+{
+    struct request r = { .x = x, .pick = pick_begin(x) };
+    err e = begin(&r);
+    if (e)
+        return e;
     e = ERR_UNAVAILABLE;
-    for (int64_t tries = 0; tries < conf->tries_max; tries++) {
+    for (;;) {
         struct attempt a = { 0 };
-        bool connecting;
-        struct server *server = service_pick(x->service, &p);
+        uint64_t pause_us;
+        struct server *server = choose(&r);
         if (!server)
             return e;
-        x->server = server;
-        x->attempts++;
-        server_begin(server, x);
-        const uint64_t began_us = worker_now_us();
-        metric_inc(server->cells, UPSTREAM_REQUESTS);
-        e = on_server(x, server, &a, &connecting);
-        if (!e) {
-            server_succeeded(server);
-            server_tell(server, x, began_us, false);
-            return OK;
-        }
-        server_end(server, x);
-        if (is_servers_fault(e, x, connecting)) {
-            server_failed(server);
-            server_tell(server, x, began_us, true);
-        }
-        if (!may_repeat(x, &a) || worker_now_us() >= x->deadline_us)
-            return e;
-        p.tried[p.tried_count++] = server->index;
-        p.now_us = worker_now_us();
+        r.attempts++;
+        e = ask_server(x, server, try_deadline(&r), &a);
+        if (!goes_on(&r, &a, e, &pause_us))
+            break;
+        note_tried(&r.pick, server->index);
+        err slept = begin_again(&r, pause_us);
+        if (slept)
+            return slept;
     }
+    if (!e)
+        count_rescue(&r);
     return e;
 }

@@ -24,6 +24,8 @@ static int dots_of(struct bytes segment)
 
 static bool has_dot_segment(struct bytes path)
 {
+    if (!memchr(path.ptr, '.', path.len) && !memchr(path.ptr, '%', path.len))
+        return false; /* most have neither */
     for (size_t i = 0; i + 1 < path.len; i++) {
         if (path.ptr[i] == '/' && dot_at(bytes_skip(path, i + 1)))
             return true;

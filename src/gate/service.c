@@ -31,6 +31,23 @@ static err open_server(struct service *s, uint32_t i, const struct server_conf *
     return server_metrics_open(s->name, server->shared->text, &server->metrics, &server->cells);
 }
 
+/* The first of its modules that wants to see results. */
+static err open_watcher(struct service *s, struct diag *reterr)
+{
+    const struct conf_list *list = &s->conf->modules;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct conf_module *m = (const struct conf_module *)list->items + i;
+        const struct service_module *module = service_module_registry[m->index];
+        if (!module->watch)
+            continue;
+        err e = module->watch(m->conf, s, &s->watcher_state, reterr);
+        if (!e)
+            s->watcher = module;
+        return e;
+    }
+    return OK;
+}
+
 err service_open(struct service *s, struct gate *g, const struct service_conf *conf, const struct addr *addrs,
                  struct diag *reterr)
 {
@@ -49,6 +66,11 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
         if (e)
             return e;
     }
+    e = retry_open(&s->retry, s->name, gate_workers(g));
+    if (!e)
+        e = open_watcher(s, reterr);
+    if (e)
+        return e;
     const struct balancer *b = balancer_registry[conf->balance.index];
     if (b->open) {
         e = b->open(conf->balance.conf, s->servers, s->servers_count, &s->balancer_state, reterr);
@@ -69,6 +91,9 @@ void service_close(struct service *s)
         metric_instance_free(s->servers[i].metrics);
         server_shared_drop(s->servers[i].shared);
     }
+    if (s->watcher)
+        s->watcher->unwatch(s->watcher_state);
+    retry_close(&s->retry);
     if (s->metrics)
         service_metrics_close(s->metrics);
     mem_free(s->metrics);
@@ -147,4 +172,19 @@ void server_failed(struct server *s)
     if (ms > EJECT_MS_MAX)
         ms = EJECT_MS_MAX;
     atomic_store_explicit(&shared->ejected_until_us, now_us + ms * 1000, memory_order_relaxed);
+}
+
+void server_result(struct server *s, enum server_result r)
+{
+    const struct service *service = s->service;
+    if (r == SERVER_ERRED)
+        metric_inc(s->cells, UPSTREAM_ERRORS);
+    if (service->watcher) {
+        metric_add(s->cells, UPSTREAM_FAILURES, r == SERVER_FAILED);
+        service->watcher->result(service->watcher_state, s, r, worker_now_us());
+    } else if (r == SERVER_FAILED) {
+        server_failed(s);
+    } else {
+        server_succeeded(s);
+    }
 }

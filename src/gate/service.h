@@ -11,8 +11,10 @@
 #include <stdatomic.h>
 
 #include "base/addr.h"
+#include "base/json.h"
 #include "core/conf.h"
 #include "core/worker.h"
+#include "gate/retry.h"
 
 struct gate;
 struct balancer;
@@ -56,6 +58,9 @@ struct service {
     const struct balancer *balancer;
     void *balancer_state;
     struct service_metrics *metrics;
+    struct retry retry;
+    const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
+    void *watcher_state;
 };
 
 /* Neither found down by a health check nor ejected. */
@@ -111,6 +116,16 @@ struct balancer {
      * be NULL. */
     void (*done)(void *state, const struct server *servers, uint32_t i, const struct outcome *o);
     void (*close)(void *state);
+    /* What this worker's state is, for GET /v1/services: members of a JSON object that stands open already.
+     * Called on each worker in turn, with that worker's state. Must not wait. May be NULL. */
+    void (*report)(void *state, const struct server *servers, uint32_t count, struct text *json);
+};
+
+/* How an attempt at a server ended. */
+enum server_result {
+    SERVER_ANSWERED, /* with anything below 500 */
+    SERVER_ERRED,    /* with a status of 500 or above */
+    SERVER_FAILED    /* no connection, no answer, no answer in time, or a broken one */
 };
 
 /* Something that runs once a process beside a service (not per worker): active health checks now, outlier
@@ -123,6 +138,16 @@ struct service_module {
     /* Its fibers end by themselves soon; state is theirs to free. The server_shared stay valid until then:
      * they are held by server_shared_hold / _drop. */
     void (*stop)(void *state);
+
+    /* What of it runs on the request path of each worker, if anything does: opened with the generation,
+     * before it is used; result is called with the end of each attempt at a server. All three or none (NULL).
+     */
+    err (*watch)(const void *conf, struct service *s, void **ret_state, struct diag *reterr);
+    void (*result)(void *state, struct server *s, enum server_result r, uint64_t now_us);
+    void (*unwatch)(void *state);
+    /* For GET /v1/services: members of a JSON object that stands open already. On the control worker. Must
+     * not wait. May be NULL. */
+    void (*report)(void *state, struct text *json);
 };
 
 /* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */

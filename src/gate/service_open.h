@@ -22,3 +22,5 @@ void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool f
 /* It answered / could not be reached or did not answer: what server_is_well goes by besides health checks. */
 void server_succeeded(struct server *s);
 void server_failed(struct server *s);
+/* The end of an attempt: goes to the service's watcher, else to one of the two above. */
+void server_result(struct server *s, enum server_result r);

@@ -171,7 +171,7 @@ static struct shared_conn *new_conn(struct upstream *u)
 
 static void write_turn(struct shared_conn *c, struct shared_turn *t)
 {
-    t->failed = http1_client_write_head(c->io, t->x, t->x->deadline_us);
+    t->failed = http1_client_write_head(c->io, t->x, t->x->try_deadline_us);
     t->written = !t->failed;
     if (t->failed && t->fiber != fiber_self())
         fiber_wake(t->fiber);
@@ -182,8 +182,8 @@ static err connect_conn(struct shared_conn *c, struct shared_turn *mine)
 {
     const struct exchange *x = mine->x;
     uint64_t us = deadline_in_ms(x->service->conf->connect_timeout_ms);
-    err e =
-        tcp_connect(&c->upstream->addr, &c->upstream->tcp, us < x->deadline_us ? us : x->deadline_us, &c->io);
+    err e = tcp_connect(&c->upstream->addr, &c->upstream->tcp,
+                        us < x->try_deadline_us ? us : x->try_deadline_us, &c->io);
     if (e) {
         c->io = NULL;
         fail_turn(c, mine);
@@ -267,8 +267,8 @@ err upstream_shared_exchange(struct upstream *u, struct exchange *x, struct serv
         return ERR_LIMIT;
     const struct service_conf *conf = x->service->conf;
     uint64_t deadline_us = deadline_in_ms(conf->first_byte_timeout_ms);
-    if (deadline_us > x->deadline_us)
-        deadline_us = x->deadline_us;
+    if (deadline_us > x->try_deadline_us)
+        deadline_us = x->try_deadline_us;
     t->fiber = fiber_self();
     t->x = x;
     struct shared_conn *c = find_conn(u, conf);

@@ -120,6 +120,21 @@ def test_config_round_trips(weir, weir_command, scripted, tmp_path):
     assert gate.get("/").text == "ok"
 
 
+def test_services_and_filters_are_told(weir, scripted):
+    server = scripted(answer())
+    gate = weir(one_service(server, route="rate_limit: 50/s per ip, circuit_breaker: 5% over 10s",
+                            service="health_check: GET / every 1s"))
+    for _ in range(3):
+        gate.get()
+    (shop,) = gate.admin("/v1/services").json["services"]
+    (told,) = shop["servers"]
+    assert shop["name"] == "shop" and "health_check" in shop["modules"]
+    assert told["address"] == server.address and told["state"] == "up" and told["requests_total"] == 3
+    filters = gate.admin("/v1/filters").json["filters"]
+    assert [(f["route"], f["filter"]) for f in filters] == [("/*", "rate_limit"), ("/*", "circuit_breaker")]
+    assert all(isinstance(f["state"], dict) for f in filters)
+
+
 def test_other_pages(weir, scripted):
     gate = weir(one_service(scripted(answer())))
     with Client(gate.admin_port) as client:

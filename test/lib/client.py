@@ -1,4 +1,5 @@
 """An HTTP/1.1 client that sends exactly what it is told and reads exactly one strict answer at a time."""
+import json
 import re
 import socket
 import struct
@@ -39,6 +40,10 @@ class Response:
     @property
     def text(self):
         return self.body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
 
     @property
     def keep_alive(self):

@@ -1,0 +1,87 @@
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "base/utf8.h"
+
+/* A comma unless something has just been opened, then the name. */
+static void begin_member(struct text *t, const char *key)
+{
+    char last = t->len ? t->at[t->len - 1] : '{';
+    if (last != '{' && last != '[' && last != '\n')
+        text_add(t, BYTES(","));
+    if (key)
+        text_print(t, "\"%s\":", key);
+}
+
+void json_begin(struct text *t, const char *key, char bracket)
+{
+    begin_member(t, key);
+    text_add(t, (struct bytes){ &bracket, 1 });
+}
+
+void json_end(struct text *t, char bracket)
+{
+    text_add(t, (struct bytes){ &bracket, 1 });
+}
+
+void json_text(struct text *t, const char *key, struct bytes value)
+{
+    begin_member(t, key);
+    text_add(t, BYTES("\""));
+    while (value.len) {
+        char c = value.ptr[0];
+        uint32_t code;
+        size_t len = utf8_take(value, &code);
+        if (len == 0)
+            text_add(t, BYTES("\xef\xbf\xbd"));
+        else if (c == '"' || c == '\\')
+            text_print(t, "\\%c", c);
+        else if (c == '\n')
+            text_add(t, BYTES("\\n"));
+        else if ((unsigned char)c < 0x20 || c == 0x7f)
+            text_print(t, "\\u%04x", c);
+        else
+            text_add(t, (struct bytes){ value.ptr, len });
+        value = bytes_skip(value, len ? len : 1);
+    }
+    text_add(t, BYTES("\""));
+}
+
+void json_u64(struct text *t, const char *key, uint64_t value)
+{
+    begin_member(t, key);
+    text_print(t, "%" PRIu64, value);
+}
+
+void json_i64(struct text *t, const char *key, int64_t value)
+{
+    begin_member(t, key);
+    text_print(t, "%" PRId64, value);
+}
+
+void json_number(struct text *t, const char *key, double value)
+{
+    begin_member(t, key);
+    if (isfinite(value))
+        text_print(t, "%.12g", value);
+    else
+        text_add(t, BYTES("null"));
+}
+
+void json_bool(struct text *t, const char *key, bool value)
+{
+    json_raw(t, key, value ? BYTES("true") : BYTES("false"));
+}
+
+void json_null(struct text *t, const char *key)
+{
+    json_raw(t, key, BYTES("null"));
+}
+
+void json_raw(struct text *t, const char *key, struct bytes value)
+{
+    begin_member(t, key);
+    text_add(t, value);
+}
