@@ -106,7 +106,7 @@ def test_conditions_captures_and_wildcards(weir, scripted):
           - {match: "*.shop.example/*", service: sub}
           - {match: [/a/x, {host: b.example, query: {v: "2*"}}], service: both}
         services:
-    """ + "".join(f'          {n}: {{servers: ["{s.address}"]}}\n' for n, s in servers.items()))
+""" + "".join(f'          {n}: {{servers: ["{s.address}"]}}\n' for n, s in servers.items()))
     wanted = [
         ("GET", "/users/17", {}, "user"),
         ("HEAD", "/users/17", {}, ""),

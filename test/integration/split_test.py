@@ -38,7 +38,7 @@ def test_conditions_and_cookies(weir, scripted):
               services: [{service: c, header: {X-Canary: present}}, 50% to a, 50% to b]
               sticky: cookie
         services:
-    """ + "".join(f'          {n}: {{servers: ["{s.address}"]}}\n' for n, s in servers.items()))
+""" + "".join(f'          {n}: {{servers: ["{s.address}"]}}\n' for n, s in servers.items()))
     assert {r.text for r in served(gate, 10, {"X-Canary": "1"})} == {"c"}
     first, second = served(gate, 2)
     assert {first.text, second.text} == {"a", "b"}
