@@ -13,6 +13,7 @@ import pytest
 from lib import load as load_module
 from lib import weir as weir_module
 from lib.servers import Nginx, Origin, Scripted
+from lib.streams import TcpServer, UdpServer
 
 
 def pytest_report_header():
@@ -98,6 +99,30 @@ def scripted():
     for server in ours:
         server.stop()
     assert not [e for s in ours for e in s.errors], f"scripts failed: {[e for s in ours for e in s.errors]}"
+
+
+@pytest.fixture
+def tcp_server():
+    """tcp_server(serve=echo, name=b"a", port=None) -> lib.streams.TcpServer"""
+    yield from _streams(TcpServer)
+
+
+@pytest.fixture
+def udp_server():
+    """udp_server(answer=..., name=b"a", port=None) -> lib.streams.UdpServer"""
+    yield from _streams(UdpServer)
+
+
+def _streams(kind):
+    ours = []
+
+    def start(*args, **options):
+        ours.append(kind(*args, **options))
+        return ours[-1]
+
+    yield start
+    for server in ours:
+        server.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
-#include "gate/service.h"
+#include "gate/gate.h"
+#include "gate/proxied.h"
 #include "net/tcp.h"
 #include "proto/http1.h"
 
@@ -163,7 +164,8 @@ struct checker {
     struct arena arena;
     struct bytes service;
     bool stopping;
-    bool waiting; /* the scheduler, for a check to end */
+    bool waiting;                               /* the scheduler, for a check to end */
+    enum proxy_protocol_version proxy_protocol; /* of the service: checks say that they are nobody's */
     struct fiber *scheduler;
     uint32_t checks; /* under way */
     uint32_t fibers; /* that live or are about to */
@@ -266,6 +268,8 @@ static err ask(const struct checked *s, unsigned *ret_status)
     err e = tcp_connect(&s->addr, NULL, deadline_us, &io);
     if (e)
         return e;
+    if (s->checker->proxy_protocol)
+        proxied_write(io, s->checker->proxy_protocol, NULL, NULL, -1);
     if (s->checker->conf.method != CHECK_TCP)
         e = ask_http(s, io, deadline_us, ret_status);
     io_abort(io, false);
@@ -411,6 +415,10 @@ static err health_check_start(const void *conf, struct bytes service, struct ser
     err e = c->conf.path.ptr && c->conf.host.ptr && c->service.ptr ? OK : ERR_MEMORY;
     for (uint32_t i = 0; !e && i < count; i++)
         e = checked_open(c, servers[i], &addrs[i]);
+    struct gate *g = gate_current();
+    const struct service *of = g ? gate_service(g, service) : NULL;
+    if (of)
+        c->proxy_protocol = (enum proxy_protocol_version)of->conf->proxy_protocol;
     c->next = checkers;
     checkers = c;
     if (e) {

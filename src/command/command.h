@@ -2,6 +2,7 @@
  *
  * Main thread, before anything else runs. */
 #pragma once
+#include <stdio.h>
 
 struct command {
     const char *name;
@@ -14,5 +15,7 @@ struct command {
 
 extern const struct command *const command_registry[];
 
+/* What `weir help` prints. Returns 0. */
+int command_usage(FILE *to);
 /* "weir: <what><word>" and the usage on stderr. Returns 2. */
 int command_misused(const char *what, const char *word);

@@ -137,6 +137,12 @@ void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uin
 /* Takes it back before that: wake will not be called. */
 void io_unpark(struct io *io);
 
+/* Not at rest, and perhaps read by a fiber: ended(owner, why) is called once, on the loop's stack or before
+ * this returns, when the peer has ended its side (ERR_CLOSED) or the connection broke. What has arrived
+ * before stays. Ends with io_unwatch or io_close; never with a call. */
+void io_watch(struct io *io, void (*ended)(void *owner, err why), void *owner);
+void io_unwatch(struct io *io);
+
 /* ---- listening ---- */
 
 struct io_listener;

@@ -57,7 +57,7 @@ void io_close_step(struct io *io)
 static void leave_owner(struct io *io)
 {
     must(io->phase == IO_OPEN && !io->reader && !io->writer);
-    io->flags &= ~(uint32_t)(IO_PARKED | IO_RAW);
+    io->flags &= ~(uint32_t)(IO_PARKED | IO_WATCHED | IO_RAW);
     io->read_deadline_us = io->write_deadline_us = DEADLINE_NONE;
     io_drop_input(io);
 }
@@ -162,6 +162,14 @@ static err news(const struct io *io)
     return io->in_failed ? (err)io->in_failed : ERR_CLOSED;
 }
 
+static void tell_watcher(struct io *io)
+{
+    if (!io->in_failed && !(io->flags & (IO_ENDED | IO_HUNG_UP)))
+        return;
+    io->flags &= ~(uint32_t)IO_WATCHED;
+    io->wake(io->owner, io->in_failed ? (err)io->in_failed : ERR_CLOSED);
+}
+
 void io_input_changed(struct io *io)
 {
     if (io->phase != IO_OPEN) {
@@ -174,6 +182,24 @@ void io_input_changed(struct io *io)
         io_wake_parked(io, news(io));
     else if (io->reader)
         fiber_resume(io->reader, OK);
+    if (io->flags & IO_WATCHED)
+        tell_watcher(io);
+}
+
+void io_watch(struct io *io, void (*ended)(void *owner, err why), void *owner)
+{
+    must(io->phase == IO_OPEN && !(io->flags & IO_PARKED));
+    io->flags |= IO_WATCHED;
+    io->wake = ended;
+    io->owner = owner;
+    if (io_wants_input(io))
+        worker_this->ops->recv(io);
+    tell_watcher(io);
+}
+
+void io_unwatch(struct io *io)
+{
+    io->flags &= ~(uint32_t)IO_WATCHED;
 }
 
 void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uint64_t deadline_us)

@@ -33,6 +33,7 @@ enum io_flag {
     IO_KERNEL_HAS = IO_RECV_ARMED | IO_SEND_ARMED | IO_POLL_IN_ARMED | IO_POLL_OUT_ARMED,
     IO_RECV_CANCELLED = 1 << 15,
     IO_PAUSED = 1 << 16, /* too much is unconsumed: io_consume asks for input again */
+    IO_WATCHED = 1 << 17, /* io_watch: wake is told of the end */
     IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
 

@@ -289,6 +289,8 @@ static void io_event(struct io *io, uint32_t events)
         loop_recv(io);
         if (io->in_bytes != before || io->in_failed || io->flags & IO_ENDED)
             io_input_changed(io);
+    } else if (io->flags & IO_WATCHED && io->flags & IO_HUNG_UP) {
+        io_input_changed(io);
     }
 }
 

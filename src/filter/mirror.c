@@ -19,12 +19,14 @@
 #include "core/fiber.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
+#include "gate/request_match.h"
 
 #define MARK BYTES("X-Weir-Mirror")
 
 struct mirror_conf {
     double percent; /* 0 to 1 */
     struct bytes service;
+    const struct request_match *only; /* NULL: all */
     uint64_t body_bytes_max;
     uint64_t answer_bytes_max;
     uint64_t timeout_ms;
@@ -366,7 +368,7 @@ static void mirror_request(struct mirror *m, struct exchange *x)
 static err mirror_handle(struct exchange *x, void *state, struct chain *next)
 {
     struct mirror *m = state;
-    if (is_drawn(m->conf) && is_fit(x))
+    if (request_matches(m->conf->only, x) && is_drawn(m->conf) && is_fit(x))
         mirror_request(m, x);
     return chain_next(next, x);
 }
@@ -422,6 +424,11 @@ const struct filter mirror_filter = {
                         .required = true,
                         .ref = "services",
                         .doc = "who gets the copies" },
+                      { .name = "only",
+                        .type = CONF_STRUCT,
+                        .offset = offsetof(struct mirror_conf, only),
+                        .sub = &request_match_struct,
+                        .doc = "which requests are drawn from; all when not said" },
                       { .name = "body_bytes_max",
                         .type = CONF_BYTES,
                         .offset = offsetof(struct mirror_conf, body_bytes_max),

@@ -43,6 +43,7 @@ static void shares_are_exact_and_spread_out(void **state)
     } cases[] = {
         { { 1000, 9000 }, 2, 10 },          { { 5000, 5000 }, 2, 2 }, { { 1, 9999 }, 2, 10000 },
         { { 3333, 3333, 3334 }, 3, 10000 }, { { 0, 10000 }, 2, 1 },   { { 2500, 0, 2500, 5000 }, 4, 4 },
+        { { 1000, 2700, 6300 }, 3, 100 },
     };
     static uint8_t out[UNITS];
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -23,6 +23,9 @@ struct body_ops {
      * result: not possible. After moving n of them the caller says body_moved. */
     struct io *(*raw)(struct body *b, uint64_t *ret_left);
     void (*moved)(struct body *b, uint64_t n);
+    /* Would a pull return at once? Takes framing off the connection, never waits. NULL: nobody knows. For a
+     * wrapper that gathers and must not hold back what has come while it waits for more. */
+    bool (*ready)(struct body *b);
     /* The exchange is over: whatever was not pulled is not wanted. May be NULL. */
     void (*close)(struct body *b);
 };
@@ -53,6 +56,11 @@ static inline struct io *body_raw(struct body *b, uint64_t *ret_left)
 static inline void body_moved(struct body *b, uint64_t n)
 {
     b->ops->moved(b, n);
+}
+
+static inline bool body_ready(struct body *b)
+{
+    return b->ops->ready && b->ops->ready(b);
 }
 
 static inline void body_close(struct body *b)

@@ -115,7 +115,17 @@ static void memory_give(struct body *b, size_t n)
     m->left = bytes_skip(m->left, n);
 }
 
-static const struct body_ops memory_ops = { .pull = memory_pull, .give = memory_give };
+static bool memory_ready(struct body *b)
+{
+    (void)b;
+    return true;
+}
+
+static const struct body_ops memory_ops = {
+    .pull = memory_pull,
+    .give = memory_give,
+    .ready = memory_ready,
+};
 
 struct body *body_memory_init(struct body_memory *m, struct bytes content)
 {

@@ -48,12 +48,14 @@ struct exchange {
     err request_failed; /* the request's body broke, grew too long or stopped coming: the client's fault */
     struct bytes answered_by; /* name of the filter that answered by itself; empty: a server did */
     uint8_t priority;         /* enum priority (gate/priority.h) */
-    bool replayable; /* the request's body (if any) has not been touched: another server may be asked */
+    bool client_gone; /* it left while its answer was waited for: nobody is answered (499 in the log) */
+    bool replayable;  /* the request's body (if any) has not been touched: another server may be asked */
 
     /* Passes a 1xx on to the client; NULL: nobody waits for one. */
     err (*interim)(struct exchange *x, const struct http_response *r);
-    void *carrier;     /* of interim and of the protocol that carries the exchange */
-    struct io *tunnel; /* after a 101: the server's side of the connection, taken over; NULL otherwise */
+    struct io *client_io; /* the client's connection; NULL: there is none */
+    void *carrier;        /* of interim and of the protocol that carries the exchange */
+    struct io *tunnel;    /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
     struct bytes path;                     /* the request's, as its route was found: without dot segments */
     struct bytes rest;                     /* of path: what the * of its match stands for */

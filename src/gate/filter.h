@@ -66,6 +66,10 @@ void exchange_release(struct exchange *x);
 
 /* In open: the route that the filter is opened for. */
 const struct route_conf *gate_opening(const struct gate *g);
+/* Answers instead of the gate after chain_next failed with e (504, 503, 502, or what the request's body did
+ * wrong): for a filter that edits such answers too. The filter then returns OK. */
+void gate_answer_failure(struct exchange *x, err e);
+
 /* A service by name in this generation; NULL: none (checked by CONF_REF when it was loaded). */
 struct service *gate_service(struct gate *g, struct bytes name);
 /* Without the control worker, which opens every generation too: its worker_index is this number, so an array

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/regex.h"
 #include "gate/registry.h"
@@ -101,6 +102,7 @@ static void gate_close(struct gate *g)
         }
         mem_free(r->chain);
     }
+    listening_close(g);
     for (unsigned i = 0; i < g->services_count; i++)
         service_close(&g->services[i]);
     if (g->unrouted)
@@ -128,6 +130,8 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         e = open_services(g, reterr);
     if (!e)
         e = open_routes(g, reterr);
+    if (!e)
+        e = listening_open(g, reterr);
     if (e) {
         gate_close(g);
         return e;
@@ -192,8 +196,7 @@ err chain_next(struct chain *next, struct exchange *x)
     return l->filter->handle(x, l->state, &rest);
 }
 
-/* The gate's own answer when nobody gave one. */
-static void answer_failure(struct exchange *x, err e)
+static void answer_server_failure(struct exchange *x, err e)
 {
     unsigned status = 502;
     x->failed = e;
@@ -201,6 +204,8 @@ static void answer_failure(struct exchange *x, err e)
         status = 504;
     else if (e == ERR_LIMIT || e == ERR_UNAVAILABLE)
         status = 503;
+    if (x->client_gone)
+        status = 499; /* nginx's number for it: nobody reads it but the log */
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
 }
 
@@ -209,6 +214,15 @@ static void answer_request_body_failure(struct exchange *x, err e)
     x->failed = e;
     unsigned status = e == ERR_LIMIT ? 413 : e == ERR_TIMEOUT ? 408 : 400;
     exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+}
+
+/* The gate's own answer when nobody gave one. */
+void gate_answer_failure(struct exchange *x, err e)
+{
+    if (x->request_failed)
+        answer_request_body_failure(x, x->request_failed);
+    else
+        answer_server_failure(x, e);
 }
 
 /* No route: nobody has such a path, or somebody does and takes other methods (RFC 9110 15.5.6). */
@@ -271,12 +285,8 @@ void gate_serve(struct exchange *x)
         return;
     struct chain chain = { x->route->chain };
     err e = chain_next(&chain, x);
-    if (!e)
-        return;
-    if (x->request_failed)
-        answer_request_body_failure(x, x->request_failed);
-    else
-        answer_failure(x, e);
+    if (e)
+        gate_answer_failure(x, e);
 }
 
 void gate_done(struct exchange *x)

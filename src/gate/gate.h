@@ -57,8 +57,10 @@ struct gate {
     struct generation *generation;
     uint32_t holds; /* exchanges, and being the current one */
     unsigned routes_count, services_count;
-    struct route *routes;     /* in the order of the file */
-    struct service *services; /* in the order of the file */
+    struct route *routes;        /* in the order of the file */
+    struct service *services;    /* in the order of the file */
+    struct listening *listening; /* in the order of the file */
+    unsigned listening_count;
     struct service_metrics *unrouted;
 };
 

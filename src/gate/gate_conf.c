@@ -20,6 +20,8 @@ static const struct filter *const *filters;
 
 /* ---- client ---- */
 
+static const char *const gone_words[] = { "probe", "ended", "off", NULL };
+
 static const struct conf_struct client_struct = {
     .name = "client",
     .size = sizeof(struct client_conf),
@@ -89,6 +91,17 @@ static const struct conf_struct client_struct = {
               .preset = "0",
               .max = 1e15,
               .doc = "requests on one connection before it is closed; 0: no bound" },
+            { .name = "cancel_when_gone",
+              .type = CONF_WORD,
+              .offset = AT(client_conf, cancel_when_gone),
+              .preset = "probe",
+              .words = gone_words,
+              .doc =
+                  "when a client that leaves before its answer begins is given up: `probe`: when it reset "
+                  "the "
+                  "connection, or ended its side and a 100 (Continue) shows that nobody listens; `ended`: as "
+                  "soon as "
+                  "it ended its side, half-closed or not; `off`: never, the server's answer is waited for" },
             { 0 } },
     .doc = "What one client may cost.",
 };
@@ -117,6 +130,8 @@ static const struct conf_struct server_struct = {
 };
 
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
+
+static const char *const proxy_protocol_words[] = { "off", "v1", "v2", NULL };
 
 static err service_check(void *conf, struct diag *reterr)
 {
@@ -233,6 +248,14 @@ static const struct conf_struct service_struct = {
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
               .doc = "the Host field that the servers get; the client's own when not said" },
+            { .name = "proxy_protocol",
+              .type = CONF_WORD,
+              .offset = AT(service_conf, proxy_protocol),
+              .preset = "off",
+              .words = proxy_protocol_words,
+              .doc =
+                  "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
+                  "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
             { .name = "modules",
               .type = CONF_MODULES,
@@ -334,6 +357,13 @@ static err root_check(void *conf, struct diag *reterr)
         diag_set(reterr, "listen: at least one address is needed");
         return ERR_CONF;
     }
+    const struct listen_conf *listen = g->listen.items;
+    for (size_t i = 0; i < g->listen.count && g->routes.count == 0; i++) {
+        if (listen_kind(&listen[i]) == LISTEN_HTTP) {
+            diag_set(reterr, "routes: at least one is needed, as there is a listener that takes HTTP");
+            return ERR_CONF;
+        }
+    }
     return OK;
 }
 
@@ -403,7 +433,6 @@ const struct conf_struct gate_conf_struct = {
             { .name = "routes",
               .type = CONF_LIST,
               .offset = AT(gate_conf, routes),
-              .required = true,
               .sub = &route_struct,
               .doc = "which requests go where" },
             { .name = "services",

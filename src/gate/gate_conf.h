@@ -13,12 +13,37 @@ struct tcp_conf {
     uint64_t send_buffer_bytes, recv_buffer_bytes; /* 0: the kernel decides */
 };
 
+/* What to do with peers that are not trusted to say who the client is. */
+enum proxy_others { PROXY_OTHERS_REFUSE, PROXY_OTHERS_IGNORE };
+
+struct proxy_protocol_conf {
+    struct conf_list from; /* struct bytes, for base/cidr.h */
+    int others;            /* enum proxy_others */
+};
+
+#define LISTEN_IDLE_AUTO CONF_UINT_WORD(0)
+
 struct listen_conf {
     struct addr address;
     struct conf_mark mark;
     int64_t backlog;
     struct tcp_conf tcp;
+    struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
+    struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
+    int64_t connections_max;                    /* of tcp, of one worker */
+    int64_t sessions_max;                       /* of udp, of one worker */
+    int64_t responses;                          /* of udp: datagrams that answer one; 0: not known */
+    uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
+
+enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP };
+static inline enum listen_kind listen_kind(const struct listen_conf *l)
+{
+    return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
+}
+
+/* What counts as a client that left while its answer is waited for. */
+enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
 
 /* What one client may cost. */
 struct client_conf {
@@ -27,6 +52,7 @@ struct client_conf {
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
     int64_t connections_max; /* of one worker */
     int64_t requests_max;    /* of one connection; 0: no bound */
+    int cancel_when_gone;    /* enum gone_mode */
 };
 
 struct server_conf {
@@ -50,6 +76,7 @@ struct service_conf {
     int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
     struct retry_conf *retry; /* NULL: tries_max alone */
     struct bytes host;        /* the Host field sent; empty: the client's own */
+    int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
     struct conf_list modules; /* service modules: health_check ... */
 };

@@ -59,6 +59,8 @@ void service_metrics_count(struct service_metrics *m, const struct exchange *x)
     metric_add(m->cells, HTTP_RESPONSE_BYTES, x->response_bytes);
     if (x->attempts > 1)
         metric_add(m->cells, HTTP_RETRIES, x->attempts - 1);
+    if (x->client_gone)
+        metric_inc(m->cells, HTTP_CLIENT_GONE);
     if (x->failed)
         metric_inc(m->cells, HTTP_FAILURES);
 }

@@ -12,6 +12,7 @@ struct server;
     X(HTTP_REQUEST_BYTES, "request_bytes_total", METRIC_COUNTER, "Bytes of request bodies passed on")        \
     X(HTTP_RESPONSE_BYTES, "response_bytes_total", METRIC_COUNTER, "Bytes of response bodies passed on")     \
     X(HTTP_RETRIES, "retries_total", METRIC_COUNTER, "Further servers asked for a request")                  \
+    X(HTTP_CLIENT_GONE, "client_gone_total", METRIC_COUNTER, "Clients that left before their answer began")  \
     X(HTTP_FAILURES, "failures_total", METRIC_COUNTER, "Exchanges that weir had to answer itself, or cut")
 
 enum http_metric {

@@ -68,26 +68,33 @@ static err end_chunked(struct http1_body *b)
     return OK;
 }
 
+/* Data, if any, is the last of what was used: the framing before it goes, it stays until it is given. */
+static err read_chunk(struct http1_body *b, struct bytes in)
+{
+    struct bytes data;
+    size_t used;
+    err e = http1_chunked_decode(&b->chunked, in, b->limits, &b->trailer_text, &data, &used);
+    if (e)
+        return fail(b, e);
+    io_consume(b->io, used - data.len);
+    b->lent = data.len;
+    return OK;
+}
+
 static err pull_chunked(struct http1_body *b, uint64_t deadline_us, struct bytes *ret_bytes)
 {
-    while (!b->lent) {
+    while (!b->lent && !b->chunked.done) {
         struct bytes in;
-        struct bytes data;
-        size_t used;
         err e = wait_for_bytes(b, deadline_us, &in);
         if (e)
             return fail(b, e);
-        e = http1_chunked_decode(&b->chunked, in, b->limits, &b->trailer_text, &data, &used);
+        e = read_chunk(b, in);
         if (e)
-            return fail(b, e);
-        /* Data, if any, is the last of what was used: the framing before it goes, it stays until it is given.
-         */
-        io_consume(b->io, used - data.len);
-        b->lent = data.len;
-        if (b->chunked.done && !data.len) {
-            *ret_bytes = BYTES_NONE;
-            return end_chunked(b);
-        }
+            return e;
+    }
+    if (!b->lent) {
+        *ret_bytes = BYTES_NONE;
+        return end_chunked(b);
     }
     if (b->bytes + b->lent > b->bytes_max)
         return fail(b, ERR_LIMIT);
@@ -159,11 +166,27 @@ void http1_body_moved(struct body *body, uint64_t n)
     }
 }
 
+/* Between two chunks framing may be there and no data behind it: it is taken off to know. */
+bool http1_body_ready(struct body *body)
+{
+    struct http1_body *b = container_of(body, struct http1_body, body);
+    const bool chunked = b->framing == HTTP_BODY_CHUNKED;
+    while (!b->failed && !b->ended && !b->lent && !(chunked && b->chunked.done)) {
+        struct bytes in = io_peek(b->io);
+        if (in.len == 0)
+            return io_peer_ended(b->io) || io_failed(b->io);
+        if (!chunked || read_chunk(b, in) != OK)
+            return true;
+    }
+    return true;
+}
+
 const struct body_ops http1_body_ops = {
     .pull = http1_body_pull,
     .give = http1_body_give,
     .raw = http1_body_raw,
     .moved = http1_body_moved,
+    .ready = http1_body_ready,
 };
 
 bool http1_body_finish(struct http1_body *b, size_t discard_bytes_max)

@@ -36,6 +36,7 @@ err http1_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_byte
 void http1_body_give(struct body *b, size_t n);
 struct io *http1_body_raw(struct body *b, uint64_t *ret_left);
 void http1_body_moved(struct body *b, uint64_t n);
+bool http1_body_ready(struct body *b);
 /* Has all of it been taken off the connection, so that the next message can follow? With a part left that has
  * arrived already and is short, takes it off. */
 bool http1_body_finish(struct http1_body *b, size_t discard_bytes_max);

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "base/must.h"
+#include "gate/proxied.h"
 #include "gate/service.h"
 
 /* Servers are ours, but a broken one must not take all memory. */
@@ -270,6 +271,10 @@ err http1_client_exchange(struct upstream_conn *c, struct exchange *x, struct at
     c->keep_alive = false;
     c->head = NULL;
     http1_body_init(&c->body, c->io, HTTP_BODY_NONE, 0, 0, 0, NULL, NULL);
+    int version = x->service->conf->proxy_protocol;
+    if (version)
+        proxied_write(c->io, (enum proxy_protocol_version)version, x->client, NULL,
+                      x->client_io ? io_fd(x->client_io) : -1);
     err e = send_and_read(c, &a);
     *ret_attempt = a;
     if (!e && x->response.status == 101 && !x->request.upgrade) /* nobody asked for it (RFC 9110 15.2.2) */

@@ -6,6 +6,8 @@
 #include "base/pool.h"
 #include "gate/gate.h"
 #include "gate/http1_body.h"
+#include "gate/http1_gone.h"
+#include "gate/proxied.h"
 #include "net/tcp.h"
 
 /* What an exchange needs first stands on its fiber's stack. */
@@ -22,7 +24,10 @@ struct http1_conn {
     uint64_t requests;
     struct peer peer;
     bool parked;
+    bool proxied; /* a PROXY header is still to come */
 };
+
+_Static_assert(sizeof(struct http1_conn) <= 64, "an idle connection is one line here");
 
 static _Thread_local struct pool conns;
 static _Thread_local struct turn_hook conns_end;
@@ -44,6 +49,7 @@ struct request {
     bool close;     /* after this one */
     bool started;   /* some of the answer is queued */
     bool continued; /* 100 was sent, or is not wanted */
+    struct http1_gone gone;
     char first[FIRST_BYTES] __attribute__((aligned(8)));
 };
 
@@ -89,9 +95,10 @@ static void conn_woke(void *owner, err why)
 
 static void conn_park(struct http1_conn *c)
 {
+    const struct client_conf *conf = gate_current()->generation->conf->client;
     c->parked = true;
     c->server->parked_count++;
-    io_park(c->io, conn_woke, c, deadline_in_ms(gate_current()->generation->conf->client->idle_timeout_ms));
+    io_park(c->io, conn_woke, c, deadline_in_ms(c->proxied ? conf->head_timeout_ms : conf->idle_timeout_ms));
 }
 
 void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x),
@@ -101,7 +108,7 @@ void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x)
     list_init(&s->conns);
 }
 
-void http1_server_accept(struct http1_server *s, struct io *io)
+static void accept_conn(struct http1_server *s, struct io *io, bool proxied)
 {
     if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct http1_conn));
@@ -109,11 +116,21 @@ void http1_server_accept(struct http1_server *s, struct io *io)
         worker_on_end(&conns_end);
     }
     struct http1_conn *c = pool_take(&conns);
-    *c = (struct http1_conn){ .io = io, .server = s };
+    *c = (struct http1_conn){ .io = io, .server = s, .proxied = proxied };
     list_push_back(&s->conns, &c->link);
     s->conns_count++;
     look_at_room(s);
     conn_park(c);
+}
+
+void http1_server_accept(struct http1_server *s, struct io *io)
+{
+    accept_conn(s, io, false);
+}
+
+void http1_server_accept_proxied(struct http1_server *s, struct io *io)
+{
+    accept_conn(s, io, true);
 }
 
 void http1_server_drain(struct http1_server *s)
@@ -196,6 +213,7 @@ static const struct body_ops request_body_ops = {
     .give = http1_body_give,
     .raw = http1_body_raw,
     .moved = http1_body_moved,
+    .ready = http1_body_ready,
 };
 
 static void open_body(struct request *r)
@@ -402,9 +420,14 @@ static void serve(struct request *r, size_t used)
         x->failed = x->request_failed = ERR_LIMIT;
         exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http1"));
     } else {
+        http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r));
         r->conn->server->serve(x);
+        http1_gone_unwatch(&r->gone);
     }
-    send_answer(r);
+    if (x->client_gone)
+        r->close = true;
+    else
+        send_answer(r);
 }
 
 static void request_open(struct request *r, struct http1_conn *c)
@@ -420,6 +443,7 @@ static void request_open(struct request *r, struct http1_conn *c)
     r->client = peer_addr(&c->peer);
     x->client = &r->client;
     x->scheme = c->server->scheme;
+    x->client_io = c->io;
     x->interim = send_interim;
     x->carrier = r;
     uint32_t fields_max = x->gate->generation->client_limits.fields_max;
@@ -468,10 +492,24 @@ static enum next serve_one(struct http1_conn *c)
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
 }
 
+/* Who the client is, before its first request. */
+static enum next read_proxied(struct http1_conn *c)
+{
+    struct proxy_protocol said;
+    uint64_t deadline_us = deadline_in_ms(gate_current()->generation->conf->client->head_timeout_ms);
+    c->peer = peer_of(io_fd(c->io));
+    if (proxied_read(c->io, &c->peer, deadline_us, &said))
+        return NEXT_CLOSE;
+    c->proxied = false;
+    if (!said.local)
+        c->peer = peer_from(&said.source);
+    return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
+}
+
 static void conn_run(void *arg)
 {
     struct http1_conn *c = arg;
-    enum next next = NEXT_MORE;
+    enum next next = c->proxied ? read_proxied(c) : NEXT_MORE;
     while (next == NEXT_MORE)
         next = serve_one(c);
     if (next == NEXT_PARK) {

@@ -30,6 +30,9 @@ void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x)
                        void (*done)(struct exchange *x));
 /* Takes over an accepted connection. */
 void http1_server_accept(struct http1_server *s, struct io *io);
+/* The same, of a trusted proxy: the connection begins with a PROXY header, which has client.head_timeout to
+ * come. */
+void http1_server_accept_proxied(struct http1_server *s, struct io *io);
 /* From now on every answer closes its connection. */
 void http1_server_drain(struct http1_server *s);
 /* Closes the connections that rest. */

@@ -1,5 +1,6 @@
 #include "gate/listen_conf.h"
 
+#include "base/cidr.h"
 #include "net/tcp.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -17,8 +18,60 @@ err tcp_conf_check(const struct tcp_conf *tcp, struct diag *reterr)
 static err listen_check(void *conf, struct diag *reterr)
 {
     const struct listen_conf *l = conf;
+    enum listen_kind kind = listen_kind(l);
+    const char *wrong = NULL;
+    if (l->tcp_service.len && l->udp_service.len)
+        wrong = "tcp and udp: a listener is for one of them; name the address twice";
+    else if (kind == LISTEN_UDP && l->address.sock.any.sa_family == AF_UNIX)
+        wrong = "udp: a unix socket takes no datagrams here";
+    else if (kind == LISTEN_UDP && l->proxy_protocol)
+        wrong = "proxy_protocol: it is for connections, not for datagrams";
+    if (wrong) {
+        diag_set(reterr, "%s", wrong);
+        return ERR_CONF;
+    }
     return tcp_conf_check(&l->tcp, reterr);
 }
+
+/* Read once here, so that a mistake is said where it stands. */
+static err proxy_protocol_check(void *conf, struct diag *reterr)
+{
+    const struct proxy_protocol_conf *p = conf;
+    struct cidr_list list = CIDR_LIST_EMPTY;
+    err e = OK;
+    for (size_t i = 0; !e && i < p->from.count; i++)
+        e = cidr_list_add(&list, ((const struct bytes *)p->from.items)[i], 0, reterr);
+    cidr_list_close(&list);
+    return e;
+}
+
+static const char *const others_words[] = { "refuse", "ignore", NULL };
+
+static const struct conf_struct proxy_protocol_struct = {
+    .name = "proxy_protocol",
+    .size = sizeof(struct proxy_protocol_conf),
+    .fields =
+        (const struct conf_field[]){
+            { .name = "from",
+              .type = CONF_LIST,
+              .offset = AT(proxy_protocol_conf, from),
+              .item = CONF_TEXT,
+              .required = true,
+              .doc = "whose header is believed: addresses and ranges (`10.0.0.0/8`), `private`, `loopback`, "
+                     "`all`, `file:/path`; on a unix socket everybody's is" },
+            { .name = "others",
+              .type = CONF_WORD,
+              .offset = AT(proxy_protocol_conf, others),
+              .preset = "refuse",
+              .words = others_words,
+              .doc = "connections of anybody else: `refuse` closes them, `ignore` takes them as they are, "
+                     "without a header" },
+            { 0 } },
+    .check = proxy_protocol_check,
+    .doc = "Connections begin with a PROXY header (version 1 or 2) that says who the client is.",
+};
+
+static const char *const idle_words[] = { "auto", NULL };
 
 const struct conf_struct listen_conf_struct = {
     .name = "listen",
@@ -37,6 +90,53 @@ const struct conf_struct listen_conf_struct = {
               .preset = "0",
               .max = 65535,
               .doc = "connections that may wait in the kernel to be accepted; 0: as many as it allows" },
+            { .name = "tcp",
+              .type = CONF_REF,
+              .offset = AT(listen_conf, tcp_service),
+              .ref = "services",
+              .doc =
+                  "a service that gets the connections as they are, whatever they carry, instead of HTTP" },
+            { .name = "udp",
+              .type = CONF_REF,
+              .offset = AT(listen_conf, udp_service),
+              .ref = "services",
+              .doc = "a service that gets datagrams, instead of HTTP" },
+            { .name = "proxy_protocol",
+              .type = CONF_STRUCT,
+              .offset = AT(listen_conf, proxy_protocol),
+              .sub = &proxy_protocol_struct,
+              .doc = "the PROXY protocol of a proxy in front" },
+            { .name = "connections_max",
+              .type = CONF_INT,
+              .offset = AT(listen_conf, connections_max),
+              .preset = "100000",
+              .min = 1,
+              .max = 10000000,
+              .doc = "of `tcp`: open connections of one worker; more wait in the kernel's queue" },
+            { .name = "sessions_max",
+              .type = CONF_INT,
+              .offset = AT(listen_conf, sessions_max),
+              .preset = "16384",
+              .min = 1,
+              .max = 1000000,
+              .doc = "of `udp`: clients of one worker at a time; datagrams of more are dropped" },
+            { .name = "responses",
+              .type = CONF_INT,
+              .offset = AT(listen_conf, responses),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "of `udp`: datagrams that answer one of a client's (DNS: 1); after the last one the "
+                     "session is "
+                     "over. 0: not known, it ends when it is idle" },
+            { .name = "idle_timeout",
+              .type = CONF_MS,
+              .offset = AT(listen_conf, idle_timeout_ms),
+              .preset = "auto",
+              .min = 1,
+              .words = idle_words,
+              .doc =
+                  "of `tcp` and `udp`: a connection or session in which nothing moves is closed after that; "
+                  "`auto`: 10m and 30s" },
             TCP_CONF_FIELDS(AT(listen_conf, tcp)),
             { 0 } },
     .check = listen_check,

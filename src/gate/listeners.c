@@ -7,19 +7,27 @@
 #include "core/io.h"
 #include "core/log.h"
 #include "gate/call.h"
+#include "gate/gate.h"
 #include "gate/http1_server.h"
+#include "gate/l4.h"
+#include "gate/listening.h"
 #include "gate/process.h"
 #include "net/tcp.h"
+#include "net/udp.h"
 
-/* One socket that one worker accepts on. */
+/* One socket that one worker accepts on; by the listener's kind. */
 struct accepting {
     struct accepting *next;
     struct io_listener *io;
+    struct l4_tcp *tcp;
+    struct l4_udp *udp;
 };
 
 struct listener {
     struct link link;
     struct addr addr;
+    enum listen_kind kind;
+    bool proxied;
     char name[512]; /* address and options: what makes it the same over a reload */
     bool wanted, used;
     unsigned count;
@@ -34,10 +42,11 @@ static void make_name(const struct listen_conf *l, char *out, size_t size)
     char text[ADDR_TEXT_BYTES_MAX];
     const struct tcp_conf *t = &l->tcp;
     addr_print(&l->address, text);
-    snprintf(out, size, "%s %lld %d%d%d %llu %llu %llu %s", text, (long long)l->backlog, t->nodelay,
-             t->keepalive, t->fast_open, (unsigned long long)t->keepalive_idle_ms,
-             (unsigned long long)t->send_buffer_bytes, (unsigned long long)t->recv_buffer_bytes,
-             t->congestion.len ? t->congestion.ptr : "");
+    static const char *const kinds[] = { "http", "tcp", "udp" };
+    snprintf(out, size, "%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[listen_kind(l)],
+             l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog, t->nodelay, t->keepalive,
+             t->fast_open, (unsigned long long)t->keepalive_idle_ms, (unsigned long long)t->send_buffer_bytes,
+             (unsigned long long)t->recv_buffer_bytes, t->congestion.len ? t->congestion.ptr : "");
 }
 
 static struct listener *find_name(const char *name)
@@ -50,11 +59,12 @@ static struct listener *find_name(const char *name)
     return NULL;
 }
 
-static struct listener *find_addr(const struct addr *a)
+/* Sockets of one protocol and address share a port; TCP and UDP have ports of their own. */
+static struct listener *find_addr(const struct addr *a, bool udp)
 {
     LIST_EACH (at, &all) {
         struct listener *l = container_of(at, struct listener, link);
-        if (addr_eq(&l->addr, a))
+        if (addr_eq(&l->addr, a) && (l->kind == LISTEN_UDP) == udp)
             return l;
     }
     return NULL;
@@ -68,6 +78,17 @@ static void listener_free(struct listener *l, bool close_fds)
     mem_free(l->fds);
     mem_free(l->accepting);
     mem_free(l);
+}
+
+static err open_fd(const struct listen_conf *conf, const struct tcp_options *opts, int first, int *ret_fd,
+                   struct diag *reterr)
+{
+    if (listen_kind(conf) != LISTEN_UDP)
+        return first >= 0 ? tcp_listen_again(&conf->address, opts, first, ret_fd, reterr)
+                          : tcp_listen(&conf->address, opts, true, ret_fd, reterr);
+    return first >= 0
+               ? udp_listen_again(first, opts->send_buffer_bytes, opts->recv_buffer_bytes, ret_fd, reterr)
+               : udp_listen(&conf->address, opts->send_buffer_bytes, opts->recv_buffer_bytes, ret_fd, reterr);
 }
 
 static err open_fds(struct listener *l, const struct listen_conf *conf, const struct listener *same_addr,
@@ -86,8 +107,7 @@ static err open_fds(struct listener *l, const struct listen_conf *conf, const st
     };
     for (unsigned i = 0; i < workers; i++) {
         int first = i ? l->fds[0] : same_addr ? same_addr->fds[0] : -1;
-        err e = first >= 0 ? tcp_listen_again(&conf->address, &opts, first, &l->fds[i], reterr)
-                           : tcp_listen(&conf->address, &opts, true, &l->fds[i], reterr);
+        err e = open_fd(conf, &opts, first, &l->fds[i], reterr);
         if (e)
             return e;
         l->count = i + 1;
@@ -102,10 +122,12 @@ static err open_one(const struct listen_conf *conf, const char *name, unsigned w
         return ERR_MEMORY;
     snprintf(l->name, sizeof l->name, "%s", name);
     l->addr = conf->address;
+    l->kind = listen_kind(conf);
+    l->proxied = conf->proxy_protocol != NULL;
     l->wanted = true;
     l->fds = mem_get(workers * sizeof *l->fds);
     l->accepting = mem_get(workers * sizeof *l->accepting);
-    const struct listener *same = find_addr(&conf->address);
+    const struct listener *same = find_addr(&conf->address, l->kind == LISTEN_UDP);
     err e = l->fds && l->accepting ? open_fds(l, conf, same, workers, reterr) : ERR_MEMORY;
     list_push_back(&all, &l->link);
     if (e)
@@ -174,12 +196,44 @@ static void on_accept(void *owner, struct io *io)
     http1_server_accept(process_http1_server(), io);
 }
 
+/* A client that comes while its listener is being taken away is taken as it would be without. */
+static void on_accept_proxied(void *owner, struct io *io)
+{
+    static struct log_limit limit = LOG_LIMIT(1);
+    struct listener *l = owner;
+    struct listening *here = listening_find(gate_current(), &l->addr, LISTEN_HTTP);
+    struct peer p = peer_of(io_fd(io));
+    struct addr peer = peer_addr(&p);
+    char text[ADDR_TEXT_BYTES_MAX];
+    switch (here ? listening_judge(here, &peer) : LISTENING_PLAIN) {
+    case LISTENING_REFUSED:
+        addr_print(&peer, text);
+        log_limited(&limit, LOG_WARN, "proxy_protocol",
+                    "refused a peer that is not trusted peer=%s listen=%s", text, here->text);
+        io_abort(io, true);
+        break;
+    case LISTENING_PROXIED:
+        http1_server_accept_proxied(process_http1_server(), io);
+        break;
+    case LISTENING_PLAIN:
+        http1_server_accept(process_http1_server(), io);
+        break;
+    }
+}
+
 static void start_accepting(void *arg)
 {
     struct per_worker *p = arg;
-    struct accepting *a = &p->listener->accepting[p->index];
-    p->failed = io_listen(p->listener->fds[p->index], on_accept, p->listener, &a->io);
-    if (p->failed)
+    struct listener *l = p->listener;
+    struct accepting *a = &l->accepting[p->index];
+    int fd = l->fds[p->index];
+    if (l->kind == LISTEN_TCP)
+        p->failed = l4_tcp_start(fd, &l->addr, &a->tcp);
+    else if (l->kind == LISTEN_UDP)
+        p->failed = l4_udp_start(fd, &l->addr, &a->udp);
+    else
+        p->failed = io_listen(fd, l->proxied ? on_accept_proxied : on_accept, l, &a->io);
+    if (p->failed || l->kind != LISTEN_HTTP)
         return;
     a->next = accepting_here;
     accepting_here = a;
@@ -191,6 +245,14 @@ static void stop_accepting(void *arg)
 {
     struct per_worker *p = arg;
     struct accepting *mine = &p->listener->accepting[p->index];
+    if (mine->tcp) {
+        l4_tcp_stop(mine->tcp);
+        return;
+    }
+    if (mine->udp) {
+        l4_udp_stop(mine->udp);
+        return;
+    }
     if (!mine->io) {
         close(p->listener->fds[p->index]);
         return;
@@ -200,6 +262,15 @@ static void stop_accepting(void *arg)
         at = &(*at)->next;
     *at = mine->next;
     io_listener_close(mine->io, true);
+}
+
+/* The configuration has changed around a listener that stays. */
+static void look_again(void *arg)
+{
+    struct per_worker *p = arg;
+    struct accepting *mine = &p->listener->accepting[p->index];
+    if (mine->tcp)
+        l4_tcp_look(mine->tcp);
 }
 
 static void use_one(struct listener *l, struct worker *const *workers, unsigned count)
@@ -239,8 +310,14 @@ void listeners_use(struct worker *const *workers, unsigned count)
     struct link *at;
     for (at = all.next; at != &all; at = at->next) {
         struct listener *l = container_of(at, struct listener, link);
-        if (!l->used)
+        if (!l->used) {
             use_one(l, workers, count);
+            continue;
+        }
+        for (unsigned i = 0; i < count && l->kind == LISTEN_TCP; i++) {
+            struct per_worker p = { .listener = l, .index = i };
+            call_worker(workers[i], look_again, &p);
+        }
     }
     at = all.next;
     while (at != &all) {

@@ -20,6 +20,7 @@
 #include "gate/cpus.h"
 #include "gate/gate_metrics.h"
 #include "gate/http1_server.h"
+#include "gate/l4.h"
 #include "gate/listeners.h"
 #include "gate/registry.h"
 #include "gate/upstream.h"
@@ -340,17 +341,20 @@ static void abort_here(void *arg)
 {
     (void)arg;
     http1_server_abort(&http1);
+    l4_tcp_abort();
+    l4_udp_abort();
     fiber_cancel_all(); /* those that wait for a server do not look at their client */
 }
 
 static void count_here(void *arg)
 {
-    *(uint64_t *)arg += http1.conns_count;
+    *(uint64_t *)arg += http1.conns_count + l4_tcp_count() + l4_udp_count();
 }
 
 static void end_here(void *arg)
 {
     (void)arg;
+    l4_udp_abort();
     fiber_cancel_all(); /* copies of requests that nobody waits for, and the like */
     gate_use(NULL);
     upstream_close_idle();

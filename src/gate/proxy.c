@@ -135,6 +135,7 @@ static const struct body_ops proxied_ops = {
     .give = http1_body_give,
     .raw = http1_body_raw,
     .moved = http1_body_moved,
+    .ready = http1_body_ready,
     .close = proxied_close,
 };
 

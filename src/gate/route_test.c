@@ -344,6 +344,9 @@ static void captures_are_told(void **state)
     assert_int_equal(hit.count, 1);
     assert_bytes_equal(hit.names[0], BYTES("who"));
     assert_bytes_equal(hit.rest, BYTES("cart/x"));
+    assert_int_equal(find(r, "", "/users/17/orders/9/x"), 3); /* {order} was tried and given up */
+    assert_int_equal(hit.count, 1);
+    assert_bytes_equal(hit.rest, BYTES("orders/9/x"));
     assert_int_equal(find(r, "", "/users/"), NOBODY); /* a capture takes one byte at least */
     assert_int_equal(find(r, "", "/users//x"), NOBODY);
     assert_int_equal(find(r, "", "/1/2/3/4/5/6/7/8"), 4);

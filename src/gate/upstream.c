@@ -234,6 +234,7 @@ err upstream_take(struct upstream *u, const struct service_conf *conf, bool fres
                   struct upstream_conn **ret_conn, bool *ret_connecting)
 {
     uint64_t wait_us = 0;
+    fresh |= conf->proxy_protocol != 0; /* its header is one client's */
     *ret_connecting = false;
     for (;;) {
         err e = take_now(u, conf, fresh, deadline_us, ret_conn, ret_connecting);
@@ -252,8 +253,9 @@ void upstream_give(struct upstream_conn *c, const struct service_conf *conf, boo
     struct upstream *u = c->upstream;
     c->x = NULL;
     c->server = NULL;
-    if (!reusable || conf->upstream == UPSTREAM_CLOSE || !u->generations || io_peer_ended(c->io) ||
-        io_failed(c->io) || io_peek(c->io).len || u->idle_count >= (uint64_t)conf->idle_max) {
+    if (!reusable || conf->upstream == UPSTREAM_CLOSE || conf->proxy_protocol || !u->generations ||
+        io_peer_ended(c->io) || io_failed(c->io) || io_peek(c->io).len ||
+        u->idle_count >= (uint64_t)conf->idle_max) {
         conn_end(c);
         return;
     }
@@ -261,4 +263,20 @@ void upstream_give(struct upstream_conn *c, const struct service_conf *conf, boo
     u->idle_count++;
     io_park(c->io, idle_woke, c, deadline_in_ms(conf->idle_timeout_ms));
     upstream_wake_one(u);
+}
+
+bool upstream_enter(struct upstream *u, const struct service_conf *conf)
+{
+    if (!has_room(u, conf))
+        return false;
+    u->holds++;
+    u->connections++;
+    return true;
+}
+
+void upstream_leave(struct upstream *u)
+{
+    u->connections--;
+    upstream_wake_one(u);
+    drop_hold(u);
 }

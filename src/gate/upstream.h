@@ -62,6 +62,11 @@ err upstream_take(struct upstream *u, const struct service_conf *conf, bool fres
 /* reusable: the response was read whole and both sides keep it open. */
 void upstream_give(struct upstream_conn *c, const struct service_conf *conf, bool reusable);
 
+/* A connection that is opened and closed elsewhere (L4) takes a place among them; false: connections_max is
+ * reached. */
+bool upstream_enter(struct upstream *u, const struct service_conf *conf);
+void upstream_leave(struct upstream *u);
+
 /* There may be room for one of those who wait. */
 void upstream_wake_one(struct upstream *u);
 

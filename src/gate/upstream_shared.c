@@ -50,7 +50,7 @@ static const struct body_ops shared_body_ops;
 bool upstream_shared_suits(const struct exchange *x)
 {
     const struct http_request *r = &x->request;
-    return x->service->conf->upstream == UPSTREAM_PIPELINED && r->framing == HTTP_BODY_NONE && !r->upgrade &&
+    return x->service->conf->upstream == UPSTREAM_PIPELINED && !x->service->conf->proxy_protocol && r->framing == HTTP_BODY_NONE && !r->upgrade &&
            http_method_is_idempotent(r->method) && http1_request_size(r) <= HEAD_BYTES_MAX;
 }
 
@@ -333,6 +333,7 @@ static const struct body_ops shared_body_ops = {
     .give = http1_body_give,
     .raw = shared_raw,
     .moved = http1_body_moved,
+    .ready = http1_body_ready,
     .close = shared_close,
 };
 

@@ -184,28 +184,33 @@ err tcp_connect(const struct addr *to, const struct tcp_options *opts, uint64_t 
     return io_connect(fd, to, deadline_us, ret_io);
 }
 
-struct peer peer_of(int fd)
+struct peer peer_from(const struct addr *a)
 {
-    struct addr a = { .len = sizeof a.sock };
     struct peer p = { 0 };
-    if (getpeername(fd, &a.sock.any, &a.len) < 0)
-        return p;
-    if (a.sock.any.sa_family == AF_INET) {
+    if (a->sock.any.sa_family == AF_INET) {
         p.family = 4;
-        p.port = a.sock.v4.sin_port;
-        memcpy(p.ip, &a.sock.v4.sin_addr, 4);
-    } else if (a.sock.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.sock.v6.sin6_addr)) {
+        p.port = a->sock.v4.sin_port;
+        memcpy(p.ip, &a->sock.v4.sin_addr, 4);
+    } else if (a->sock.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->sock.v6.sin6_addr)) {
         p.family = 4;
-        p.port = a.sock.v6.sin6_port;
-        memcpy(p.ip, &a.sock.v6.sin6_addr.s6_addr[12], 4);
-    } else if (a.sock.any.sa_family == AF_INET6) {
+        p.port = a->sock.v6.sin6_port;
+        memcpy(p.ip, &a->sock.v6.sin6_addr.s6_addr[12], 4);
+    } else if (a->sock.any.sa_family == AF_INET6) {
         p.family = 6;
-        p.port = a.sock.v6.sin6_port;
-        memcpy(p.ip, &a.sock.v6.sin6_addr, 16);
+        p.port = a->sock.v6.sin6_port;
+        memcpy(p.ip, &a->sock.v6.sin6_addr, 16);
     } else {
         p.family = 1;
     }
     return p;
+}
+
+struct peer peer_of(int fd)
+{
+    struct addr a = { .len = sizeof a.sock };
+    if (getpeername(fd, &a.sock.any, &a.len) < 0)
+        return (struct peer){ 0 };
+    return peer_from(&a);
 }
 
 struct addr peer_addr(const struct peer *p)

@@ -41,4 +41,5 @@ struct peer {
 };
 /* getpeername of a socket, once; ::ffff:a.b.c.d becomes IPv4. */
 struct peer peer_of(int fd);
+struct peer peer_from(const struct addr *a);
 struct addr peer_addr(const struct peer *p);

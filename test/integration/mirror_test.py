@@ -112,3 +112,16 @@ def test_a_reload_while_copies_are_under_way(weir, scripted):
         gate.reload(conf)
     assert gate.get().text == "shop"
     hanging.stop()
+
+
+def test_only_some_requests_are_drawn_from(weir, scripted):
+    shop, shadow = scripted(answer("shop")), scripted(answer("shadow"))
+    only = 'methods: [POST, PUT], path: [/a/*, /b], headers: {X-Beta: "*"}'
+    gate = weir(CONF.format(mirror="{service: shadow, only: {%s}}" % only, shop=shop.address, shadow=shadow.address))
+    beta = {"X-Beta": "1"}
+    for method, path, headers in (("GET", "/a/1", beta), ("POST", "/c", beta), ("POST", "/a/2", {}),
+                                  ("POST", "/a/3", beta), ("PUT", "/x/../b", beta)):
+        assert gate.request(method, path, headers).text == "shop"
+    wait_until(lambda: mirrored(gate)["sent"] == 2, 20)
+    assert sorted(r.split()[1] for r in shadow.requests) == [b"/a/3", b"/x/../b"]
+    assert len(shop.requests) == 5

@@ -1,0 +1,99 @@
+#include "gate/listening.h"
+
+#include "base/cidr.h"
+#include "base/mem.h"
+#include "gate/gate.h"
+
+#define TCP_IDLE_MS (10 * 60 * 1000)
+#define UDP_IDLE_MS (30 * 1000)
+
+static const struct metric_def tcp_defs[] = {
+#define X(index, name, type, help) { name, type, help },
+    TCP_METRIC_LIST(X)
+#undef X
+};
+static const struct metric_def udp_defs[] = {
+#define X(index, name, type, help) { name, type, help },
+    UDP_METRIC_LIST(X)
+#undef X
+};
+static const char *const labels[] = { "listen", "service", NULL };
+static const struct metric_group tcp_group = { "tcp", tcp_defs, TCP_METRICS, labels };
+static const struct metric_group udp_group = { "udp", udp_defs, UDP_METRICS, labels };
+
+static err trust(struct listening *l, const struct conf_list *from, struct diag *reterr)
+{
+    struct cidr_list list = CIDR_LIST_EMPTY;
+    err e = OK;
+    for (size_t i = 0; !e && i < from->count; i++)
+        e = cidr_list_add(&list, ((const struct bytes *)from->items)[i], 0, reterr);
+    if (!e)
+        e = cidr_set_build(&list, &l->proxies);
+    cidr_list_close(&list);
+    return e;
+}
+
+static err open_one(struct listening *l, struct gate *g, const struct listen_conf *conf, struct diag *reterr)
+{
+    l->conf = conf;
+    l->kind = listen_kind(conf);
+    addr_print(&conf->address, l->text);
+    err e = conf->proxy_protocol ? trust(l, &conf->proxy_protocol->from, reterr) : OK;
+    if (e || l->kind == LISTEN_HTTP)
+        return e;
+    bool tcp = l->kind == LISTEN_TCP;
+    l->service = gate_service(g, tcp ? conf->tcp_service : conf->udp_service);
+    uint64_t idle_ms = tcp ? TCP_IDLE_MS : UDP_IDLE_MS;
+    if (conf->idle_timeout_ms != LISTEN_IDLE_AUTO)
+        idle_ms = conf->idle_timeout_ms;
+    l->idle_us = idle_ms * 1000;
+    const struct bytes values[] = { bytes_from(l->text), l->service->name };
+    e = metric_instance_open(tcp ? &tcp_group : &udp_group, values, &l->metrics);
+    if (!e)
+        l->cells = metric_cells(l->metrics, worker_index(worker_self()));
+    return e;
+}
+
+err listening_open(struct gate *g, struct diag *reterr)
+{
+    const struct conf_list *list = &g->generation->conf->listen;
+    g->listening = mem_get((list->count + 1) * sizeof *g->listening);
+    if (!g->listening)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < list->count; i++) {
+        g->listening_count = (unsigned)i + 1;
+        err e = open_one(&g->listening[i], g, (const struct listen_conf *)list->items + i, reterr);
+        if (e)
+            return e;
+    }
+    return OK;
+}
+
+void listening_close(struct gate *g)
+{
+    for (unsigned i = 0; i < g->listening_count; i++) {
+        cidr_set_free(g->listening[i].proxies);
+        metric_instance_free(g->listening[i].metrics);
+    }
+    mem_free(g->listening);
+}
+
+struct listening *listening_find(const struct gate *g, const struct addr *at, enum listen_kind kind)
+{
+    for (unsigned i = 0; g && i < g->listening_count; i++) {
+        struct listening *l = &g->listening[i];
+        if (l->kind == kind && addr_eq(&l->conf->address, at))
+            return l;
+    }
+    return NULL;
+}
+
+/* Who may connect to a unix socket is said by its file's mode. */
+enum listening_peer listening_judge(const struct listening *l, const struct addr *peer)
+{
+    if (!l->proxies)
+        return LISTENING_PLAIN;
+    if (l->conf->address.sock.any.sa_family == AF_UNIX || cidr_set_find(l->proxies, peer) != CIDR_NONE)
+        return LISTENING_PROXIED;
+    return l->conf->proxy_protocol->others == PROXY_OTHERS_REFUSE ? LISTENING_REFUSED : LISTENING_PLAIN;
+}
