@@ -78,7 +78,7 @@ static void mistakes(void **state)
         { "to www.example.com", "expected /path" },
         { "to ftp://a", "expected /path" },
         { "{path: a}", "expected a / in front" },
-        { "to '/a b'", "no URL has" },
+        { "to /a b", "no URL has" },
         { "to /$arg", "expected $arg.NAME" },
         { "to /$capture.x", "captures nothing" },
         { "{query: a, drop_query: true}", "contradict" },
