@@ -75,42 +75,52 @@ static double load_ms(unsigned routes)
 
 struct question {
     char host[HOST_BYTES], path[48];
-    struct http_request request;
 };
 
 static void ask_for(struct question *q, unsigned i)
 {
     put_host(q->host, i);
     snprintf(q->path, sizeof q->path, "/shop%u/v%u/items/%s", i, i % 3, i % 3 ? "4711" : "all");
-    q->request = (struct http_request){ .method = HTTP_GET,
-                                        .authority = bytes_from(q->host),
-                                        .path = bytes_from(q->path) };
+}
+
+/* In a gate the request has just been read, so it is in the nearest cache: it is copied there first, and what
+ * that takes is taken off. */
+static double round_ns(const struct generation *g, const struct question *questions, unsigned routes,
+                       struct arena *a)
+{
+    static struct question q;
+    double start = now_ns();
+    for (unsigned i = 0, at = 0; i < FINDS; i++, at = (at + 7919) % routes) {
+        struct route_hit hit = { .route = at };
+        memcpy(&q, &questions[at], sizeof q);
+        const struct http_request request = { .method = HTTP_GET,
+                                              .authority = bytes_from(q.host),
+                                              .path = bytes_from(q.path) };
+        if ((g && router_find(g->router, &request, request.path, a, &hit) != OK) || hit.route != at) {
+            fprintf(stderr, "%s%s is not found\n", q.host, q.path);
+            exit(1);
+        }
+    }
+    return (now_ns() - start) / FINDS;
 }
 
 static double find_ns(const struct generation *g, unsigned routes)
 {
     struct question *q = calloc(routes, sizeof *q);
     struct arena a;
-    double best = 1e18;
+    double best = 1e18, best_without = 1e18;
     arena_open(&a, &arena_heap, 1 << 20, NULL, 0);
     for (unsigned i = 0; i < routes; i++)
         ask_for(&q[i], i);
     for (unsigned round = 0; round < FIND_ROUNDS; round++) {
-        double start = now_ns();
-        for (unsigned i = 0, at = 0; i < FINDS; i++, at = (at + 7919) % routes) {
-            struct route_hit hit;
-            if (router_find(g->router, &q[at].request, q[at].request.path, &a, &hit) != OK ||
-                hit.route != at) {
-                fprintf(stderr, "%s%s is not found\n", q[at].host, q[at].path);
-                exit(1);
-            }
-        }
-        double ns = (now_ns() - start) / FINDS;
-        best = ns < best ? ns : best;
+        double with = round_ns(g, q, routes, &a);
+        double without = round_ns(NULL, q, routes, &a);
+        best = with < best ? with : best;
+        best_without = without < best_without ? without : best_without;
     }
     arena_close(&a);
     free(q);
-    return best;
+    return best - best_without;
 }
 
 int main(void)

@@ -30,9 +30,12 @@ static void gather_here(void *arg)
         gathering->active[i] += s->servers[i].active;
     if (!s->balancer->report)
         return;
-    json_begin(gathering->text, NULL, '{');
-    s->balancer->report(s->balancer_state, s->servers, s->servers_count, gathering->text);
-    json_end(gathering->text, '}');
+    for (uint32_t i = 0; i < s->groups_count; i++) { /* one for each priority */
+        const struct service_group *group = &s->groups[i];
+        json_begin(gathering->text, NULL, '{');
+        s->balancer->report(group->balancer_state, s->servers + group->first, group->count, gathering->text);
+        json_end(gathering->text, '}');
+    }
 }
 
 static const char *server_state(const struct server_shared *s, uint64_t now_us)

@@ -297,7 +297,7 @@ static void note(struct checked *s, err e, unsigned status)
         health_step(&s->health, well, (uint32_t)c->healthy, (uint32_t)c->unhealthy);
     if (change == HEALTH_SAME)
         return;
-    atomic_store_explicit(&s->shared->down, s->health.down, memory_order_relaxed);
+    server_shared_set_down(s->shared, s->health.down, worker_now_us());
     metric_set(s->cells, METRIC_UP, !s->health.down);
     log_change(s, change, e, status);
 }

@@ -1,24 +1,7 @@
-/* The same numbers in every run: */
-#include <stdint.h>
-static uint64_t seed;
-static uint64_t seeded_u64(void)
-{
-    /* splitmix64 (Steele, Lea, Flood 2014) */
-    uint64_t z = (seed += 0x9e3779b97f4a7c15ULL);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-}
-static uint32_t seeded_below(uint32_t bound)
-{
-    return (uint32_t)(((seeded_u64() >> 32) * bound) >> 32);
-}
-#include "base/hash.h"
-#define random_u64 seeded_u64
-#define random_below seeded_below
 #include "balance/least_request.c"
 
 #include "balance/servers_test.h"
+#include "base/hash.h"
 #include "base/test.h"
 
 extern const struct balancer round_robin_balancer;
@@ -28,7 +11,7 @@ static const struct pick any_time = { .now_us = 1 };
 
 static void *opened(const struct balancer *b, uint32_t count, const uint32_t *weights)
 {
-    seed = 1;
+    random_seed(1);
     test_servers_init(&servers, count, weights);
     void *state = NULL;
     assert_int_equal(b->open(NULL, servers.at, count, &state, NULL), OK);
@@ -49,13 +32,13 @@ static void idle_servers_are_chosen_by_weight(void **state)
     pick_many(l, 200000);
     for (uint32_t i = 0; i < 5; i++)
         assert_in_range(servers.picked[i], weights[i] * 9800, weights[i] * 10200);
-    mem_free(l);
+    least_request_close(l);
 
     l = opened(&least_request_balancer, 1000, NULL);
     pick_many(l, 1000000);
     for (uint32_t i = 0; i < 1000; i++)
         assert_in_range(servers.picked[i], 850, 1150);
-    mem_free(l);
+    least_request_close(l);
 }
 
 static void of_two_the_less_busy_for_its_weight_is_taken(void **state)
@@ -71,7 +54,7 @@ static void of_two_the_less_busy_for_its_weight_is_taken(void **state)
     memset(servers.picked, 0, sizeof servers.picked);
     pick_many(l, 1000);
     assert_in_range(servers.picked[1], 0, 20);
-    mem_free(l);
+    least_request_close(l);
 }
 
 static void the_refused_are_never_taken(void **state)
@@ -85,14 +68,14 @@ static void the_refused_are_never_taken(void **state)
     for (int i = 0; i < 100; i++)
         assert_int_equal(least_request_pick(l, servers.at, servers.count, &p), 617);
     servers.shared[617].ejected_until_us = 2;
-    assert_int_equal(least_request_pick(l, servers.at, servers.count, &p), NONE);
+    assert_int_equal(least_request_pick(l, servers.at, servers.count, &p), PICK_NONE);
     const struct pick panic = { .now_us = 1, .any = true };
     assert_true(least_request_pick(l, servers.at, servers.count, &panic) < 1000);
-    mem_free(l);
+    least_request_close(l);
 
     l = opened(&least_request_balancer, 0, NULL);
-    assert_int_equal(least_request_pick(l, servers.at, 0, &any_time), NONE);
-    mem_free(l);
+    assert_int_equal(least_request_pick(l, servers.at, 0, &any_time), PICK_NONE);
+    least_request_close(l);
 }
 
 /* A service in steps of 1 ms: a request comes each step; each server works on one at a time, those that come
@@ -129,7 +112,7 @@ static void no_memory_is_said(void **state)
 {
     (void)state;
     test_servers_init(&servers, 3, NULL);
-    for (uint64_t n = 1; n <= 3; n++) {
+    for (uint64_t n = 1; n <= 5; n++) {
         void *l = NULL;
         mem_fail_at(n);
         assert_int_equal(least_request_open(NULL, servers.at, 3, &l, NULL), ERR_MEMORY);

@@ -69,17 +69,25 @@ uint64_t hash_bytes(struct bytes text)
     return hash_sip13(process_key, text);
 }
 
+static _Thread_local uint64_t random_state[2];
+
 uint64_t random_u64(void)
 {
-    static _Thread_local uint64_t state[2];
+    uint64_t *state = random_state;
     while (!(state[0] | state[1]))
-        random_fill(state, sizeof state);
+        random_fill(state, sizeof random_state);
     uint64_t a = state[0];
     const uint64_t b = state[1];
     state[0] = b;
     a ^= a << 23;
     state[1] = a ^ b ^ (a >> 18) ^ (b >> 5);
     return state[1] + b;
+}
+
+void random_seed(uint64_t seed)
+{
+    random_state[0] = hash_u64(seed + 1);
+    random_state[1] = hash_u64(~seed) | 1;
 }
 
 uint32_t random_below(uint32_t bound)

@@ -23,5 +23,7 @@ static inline uint64_t hash_u64(uint64_t x)
 
 /* xorshift128+, one state a thread, seeded from the kernel: for choices, ids and jitter; not for secrets. */
 uint64_t random_u64(void);
+/* The same numbers from here on in every run: tests and simulations. This thread. */
+void random_seed(uint64_t seed);
 /* Even over 0 to bound - 1 (bound > 0). */
 uint32_t random_below(uint32_t bound);

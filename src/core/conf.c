@@ -391,6 +391,18 @@ static err fill_check(struct conf_parse *p, const struct conf_struct *s, struct 
     return conf_fail(p, at, "%s", d.set ? d.text : err_text(e));
 }
 
+/* Whether n is, for a struct that stands for a list, what belongs into the list. */
+static bool is_items(const struct conf_struct *s, const struct conf_node *n)
+{
+    if (!s->is_list)
+        return false;
+    for (const struct conf_node *c = n->kind == CONF_NODE_MAPPING ? n->first : NULL; c; c = c->next) {
+        if (bytes_eq(c->key, bytes_from(s->fields[0].name)))
+            return false;
+    }
+    return true;
+}
+
 /* conf is zeroed; a name that a map gave it is kept. */
 err conf_fill(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n, void *conf)
 {
@@ -398,7 +410,10 @@ err conf_fill(struct conf_parse *p, const struct conf_struct *s, const struct co
     err failed, e;
     if (s->mark_offset)
         memcpy((char *)conf + s->mark_offset, &n->mark, sizeof n->mark);
-    if (n->kind == CONF_NODE_MAPPING)
+    if (is_items(s, n)) {
+        conf_seen_add(&seen, 0);
+        failed = conf_list(p, &s->fields[0], n, (char *)conf + s->fields[0].offset);
+    } else if (n->kind == CONF_NODE_MAPPING)
         failed = fill_mapping(p, s, n, conf, &seen);
     else if (n->kind == CONF_NODE_SCALAR)
         failed = conf_phrase(p, s, n, conf, &seen);

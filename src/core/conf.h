@@ -115,6 +115,9 @@ struct conf_struct {
      * CONF_MODULES may also be `off` (absent, whatever the preset) and, when nothing in it is required, `on`
      * (all defaults). */
     const char *const *phrases;
+    /* It stands for a list: its only field is a CONF_LIST with sub, and a sequence, a phrase of the items or
+     * a mapping that does not name that field is the field's value. It has no phrases of its own. */
+    bool is_list;
     /* Checks what no single field can; NULL: nothing to check. Called when the struct is filled and nothing
      * in it is wrong. Without a line of its own in reterr the mistake is said to be where the struct began.
      */

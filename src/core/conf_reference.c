@@ -149,6 +149,9 @@ static void put_section(const struct conf_writer *w, const struct conf_struct *s
         put_words(w, s->phrases, "");
         conf_put(w, ".\n\n");
     }
+    if (s->is_list)
+        conf_putf(w, "Short form: one [%s](#%s), or a list of them.\n\n", s->fields[0].sub->name,
+                  s->fields[0].sub->name);
     if (!s->fields || !s->fields[0].name) {
         conf_put(w, "It takes no settings.\n\n");
         return;

@@ -280,6 +280,12 @@ static void members_struct(const struct conf_writer *w, const struct conf_struct
         put_phrase_pattern(w, s, s->phrases[i]);
         conf_put(w, "$\"}");
     }
+    if (s->is_list) {
+        conf_put(w, ",{");
+        members_of(w, s->fields[0].doc);
+        members_list(w, &s->fields[0]);
+        conf_put(w, "}");
+    }
     if (switchable)
         conf_putf(w, ",{\"enum\":[\"off\",false%s]}", conf_has_required(s) ? "" : ",\"on\",true");
     conf_put(w, "]");

@@ -15,13 +15,19 @@
 #include "gate/filter.h"
 #include "gate/priority.h"
 
+#define FAKE_SHARED_MAX 16
+
 static struct {
     uint64_t now_us;
     unsigned chained; /* calls of chain_next */
     err chain_result;
     void (*on_chain)(struct exchange *x);
-    unsigned shared_held;
-    void *shared;
+    unsigned shared_held; /* holds of all of them */
+    struct fake_shared {
+        char name[512];
+        unsigned holds;
+        void *memory;
+    } shared[FAKE_SHARED_MAX];
 } fake = { .now_us = 1000000 };
 
 uint64_t fake_worker_now_us(void)
@@ -58,26 +64,44 @@ void fake_exchange_answer(struct exchange *x, unsigned status, struct bytes cont
     x->answered_by = by;
 }
 
-/* One name is enough here. */
 void *fake_shared_get(struct bytes name, size_t size)
 {
-    (void)name;
-    if (!fake.shared_held && !(fake.shared = mem_get(size)))
+    struct fake_shared *free_one = NULL;
+    for (unsigned i = 0; i < FAKE_SHARED_MAX; i++) {
+        struct fake_shared *s = &fake.shared[i];
+        if (s->holds && bytes_eq(bytes_from(s->name), name)) {
+            s->holds++;
+            fake.shared_held++;
+            return s->memory;
+        }
+        if (!s->holds && !free_one)
+            free_one = s;
+    }
+    must(free_one != NULL && name.len < sizeof free_one->name);
+    free_one->memory = mem_get_aligned(size, 64);
+    if (!free_one->memory)
         return NULL;
+    memcpy(free_one->name, name.ptr, name.len);
+    free_one->name[name.len] = 0;
+    free_one->holds = 1;
     fake.shared_held++;
-    return fake.shared;
+    return free_one->memory;
 }
 
 void fake_shared_put(void *memory)
 {
-    must(memory == fake.shared);
-    if (--fake.shared_held == 0)
+    unsigned i = 0;
+    while (i < FAKE_SHARED_MAX && (!fake.shared[i].holds || fake.shared[i].memory != memory))
+        i++;
+    must(i < FAKE_SHARED_MAX);
+    fake.shared_held--;
+    if (--fake.shared[i].holds == 0)
         mem_free(memory);
 }
 
 static inline void fake_exchange_open(struct exchange *x)
 {
-    *x = (struct exchange){ .priority = PRIORITY_NORMAL };
+    *x = (struct exchange){ .priority = PRIORITY_NORMAL, .weight = 1 };
     arena_open(&x->arena, &arena_heap, 1 << 20, NULL, 0);
 }
 

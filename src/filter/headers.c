@@ -113,7 +113,7 @@ static err check_captures(const struct edits *edits, const struct filter_place *
     return OK;
 }
 
-static err headers_check(const void *conf, const struct filter_place *place, struct diag *reterr)
+static err headers_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     const struct headers_conf *c = conf;
     err e = c->request ? check_captures(c->request, place, reterr) : OK;
@@ -261,7 +261,7 @@ const struct filter headers_filter = {
                                                        .doc = "before the client is answered" },
                                                      { 0 } },
               .doc = "Adds, sets and removes fields of requests and answers." },
-    .check = headers_check,
+    .check_route = headers_check_route,
     .open = headers_open,
     .handle = headers_handle,
     .close = headers_close,

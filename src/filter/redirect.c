@@ -120,7 +120,7 @@ static err redirect_conf_check(void *conf, struct diag *reterr)
     return e ? e : check_texts(conf, NULL, reterr);
 }
 
-static err redirect_check(const void *conf, const struct filter_place *place, struct diag *reterr)
+static err redirect_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     return check_texts(conf, place->route, reterr);
 }
@@ -325,7 +325,7 @@ const struct filter redirect_filter = {
               .check = redirect_conf_check,
               .doc = "Sends the client elsewhere." },
     .ends = true,
-    .check = redirect_check,
+    .check_route = redirect_check_route,
     .explain = redirect_explain,
     .open = redirect_open,
     .handle = redirect_handle,

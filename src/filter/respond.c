@@ -133,7 +133,7 @@ static err respond_conf_check(void *conf, struct diag *reterr)
     return variable_check(c->text, &any, reterr);
 }
 
-static err respond_check(const void *conf, const struct filter_place *place, struct diag *reterr)
+static err respond_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     const struct variable_scope scope = { .route = place->route };
     const struct respond_conf *c = conf;
@@ -274,7 +274,7 @@ const struct filter respond_filter = {
               .check = respond_conf_check,
               .doc = "A fixed answer, without a server." },
     .ends = true,
-    .check = respond_check,
+    .check_route = respond_check_route,
     .explain = respond_explain,
     .open = respond_open,
     .handle = respond_handle,

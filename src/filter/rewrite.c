@@ -120,7 +120,7 @@ static err rewrite_conf_check(void *conf, struct diag *reterr)
     return e ? e : check_all(conf, NULL, reterr);
 }
 
-static err rewrite_check(const void *conf, const struct filter_place *place, struct diag *reterr)
+static err rewrite_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     return check_all(conf, place->route, reterr);
 }
@@ -396,7 +396,7 @@ const struct filter rewrite_filter = {
                       { 0 } },
               .check = rewrite_conf_check,
               .doc = "Another path, query or host for the server than the client asked for." },
-    .check = rewrite_check,
+    .check_route = rewrite_check_route,
     .explain = rewrite_explain,
     .open = rewrite_open,
     .handle = rewrite_handle,

@@ -185,7 +185,7 @@ static err split_conf_check(void *conf, struct diag *reterr)
     return is_cookie(c) || is_off(c) ? OK : request_key_parse(c->sticky, &c->key, reterr);
 }
 
-static err split_check(const void *conf, const struct filter_place *place, struct diag *reterr)
+static err split_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     const struct split_conf *c = conf;
     const struct side_conf *sides = c->services.items;
@@ -535,7 +535,7 @@ const struct filter split_filter = {
               .check = split_conf_check,
               .doc = "Divides the requests of a route among services, in exact shares." },
     .ends = true,
-    .check = split_check,
+    .check_route = split_check_route,
     .explain = split_explain,
     .open = split_open,
     .handle = split_handle,

@@ -66,7 +66,7 @@ static inline void loaded_open(struct loaded *l, const struct filter *f, const c
         if (l->route.matches.count)
             l->route.match = match_text(&l->route.matches, &l->arena);
         const struct filter_place place = { .route = &l->route };
-        e = f->check ? f->check(l->conf, &place, &d) : OK;
+        e = f->check_route ? f->check_route(l->conf, &place, &d) : OK;
     }
     if (e)
         memcpy(l->words, d.text, sizeof l->words);

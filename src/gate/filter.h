@@ -31,7 +31,7 @@ struct filter {
     bool ends;
     /* When the file is loaded, once for each route that names it: what conf alone cannot show to be wrong.
      * May be NULL. */
-    err (*check)(const void *conf, const struct filter_place *place, struct diag *reterr);
+    err (*check_route)(const void *conf, const struct filter_place *place, struct diag *reterr);
     /* What it would do to x's request, in words, a line each (weir explain); it may change the request and
      * x->service as handle would. True: it answers by itself. x has no gate, no client and no opened service.
      * May be NULL. */
@@ -43,8 +43,16 @@ struct filter {
     err (*open)(const void *conf, struct gate *g, struct bytes scope, void **ret_state, struct diag *reterr);
     /* OK, or why there is no answer: the gate then answers 502, 503 or 504 by itself. */
     err (*handle)(struct exchange *x, void *state, struct chain *next);
+    /* Before the head of a request is read, when its client is known and no more: for asking the processor to
+     * fetch memory that handle will want if the request takes this route. x NULL: whether to call it at all;
+     * it is not when too many routes wish it. May be NULL. */
+    bool (*early)(struct exchange *x, void *state);
     /* The generation's last exchange on this worker is over. May be NULL. */
     void (*close)(void *state);
+    /* Checks what no single route can, once, when all of a file is parsed. index: of the filter, as in the
+     * struct conf_module of a route's filters. ERR_CONF with words, and with the line and column. May be
+     * NULL. */
+    err (*check)(const struct gate_conf *conf, unsigned index, struct diag *reterr);
     /* What operators are shown of it (GET /v1/filters): members of a JSON object that stands open already
      * (base/json.h). On the control worker, with the state that open made there: it sees no requests, so what
      * is worth telling is in memory from shared_get, in atomics, or summed by metric_value. Must not wait.
@@ -75,6 +83,8 @@ struct service *gate_service(struct gate *g, struct bytes name);
 /* Without the control worker, which opens every generation too: its worker_index is this number, so an array
  * of one place for each worker needs one more. */
 unsigned gate_workers(const struct gate *g);
+/* How many ordinary requests one of that class counts as; 0: there is no such class. */
+uint32_t gate_weight_of(const struct gate *g, struct bytes class);
 
 /* Memory of a filter that all workers share and that outlives reloads: the same name and size give the same
  * zeroed memory as long as some generation holds it. The caller uses atomics in it. Start-up and reload only;

@@ -53,6 +53,9 @@ struct route {
     unsigned links; /* without the end */
 };
 
+/* With more of them nothing is guessed. */
+#define GATE_EARLY_MAX 2
+
 struct gate {
     struct generation *generation;
     uint32_t holds; /* exchanges, and being the current one */
@@ -62,6 +65,9 @@ struct gate {
     struct listening *listening; /* in the order of the file */
     unsigned listening_count;
     struct service_metrics *unrouted;
+    struct chain_link
+        early[GATE_EARLY_MAX]; /* filters that wish to know of a request before its head is read */
+    unsigned early_count;
 };
 
 /* Opens services, balancers and filters on this worker. */
@@ -71,6 +77,14 @@ void gate_use(struct gate *g);
 struct gate *gate_current(void);
 void gate_hold(struct gate *g);
 void gate_drop(struct gate *g);
+
+/* x's client is known, its head is not. */
+static inline void gate_early(struct exchange *x)
+{
+    const struct gate *g = x->gate;
+    for (unsigned i = 0; i < g->early_count; i++)
+        g->early[i].filter->early(x, g->early[i].state);
+}
 
 /* Counts and logs an exchange that has ended. */
 void gate_done(struct exchange *x);

@@ -10,6 +10,9 @@
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
 
+/* Classes are looked through one by one. */
+#define CLASSES_MAX 64
+
 #define AT(type, member) offsetof(struct type, member)
 
 /* The registry's modules as the parser wants them; set once at start by gate_conf_modules. */
@@ -112,21 +115,55 @@ static const struct conf_struct server_struct = {
     .name = "server",
     .size = sizeof(struct server_conf),
     .phrases = (const char *const[]){ "{address}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "address",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(server_conf, address),
-                                             .required = true,
-                                             .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
-                                                    "(looked up when the file is loaded)" },
-                                           { .name = "weight",
-                                             .type = CONF_INT,
-                                             .offset = AT(server_conf, weight),
-                                             .preset = "1",
-                                             .min = 1,
-                                             .max = 1000,
-                                             .doc = "share of the requests, against the other servers" },
-                                           { 0 } },
+    .fields =
+        (const struct conf_field[]){
+            { .name = "address",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, address),
+              .required = true,
+              .doc = "`10.0.0.1:80`, `[::1]:80`, `unix:/path`, or `name:80` "
+                     "(looked up when the file is loaded)" },
+            { .name = "weight",
+              .type = CONF_INT,
+              .offset = AT(server_conf, weight),
+              .preset = "1",
+              .min = 1,
+              .max = 1000,
+              .doc = "share of the requests, against the other servers" },
+            { .name = "priority",
+              .type = CONF_INT,
+              .offset = AT(server_conf, priority),
+              .preset = "0",
+              .max = PRIORITIES_MAX - 1,
+              .doc = "0: asked first; higher ones when too few of the lower are well" },
+            { .name = "zone",
+              .type = CONF_TEXT,
+              .offset = AT(server_conf, zone),
+              .doc = "where it stands, for `balance: zone`" },
+            { 0 } },
     .doc = "One server of a service.",
+};
+
+static const struct conf_struct slow_start_struct = {
+    .name = "slow_start",
+    .size = sizeof(struct slow_start_conf),
+    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "over",
+                                             .type = CONF_MS,
+                                             .offset = AT(slow_start_conf, over_ms),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 3600000,
+                                             .doc = "until it gets its whole share" },
+                                           { .name = "from",
+                                             .type = CONF_PERCENT,
+                                             .offset = AT(slow_start_conf, from),
+                                             .preset = "10%",
+                                             .min = 0.001,
+                                             .max = 1,
+                                             .doc = "of its share in the beginning" },
+                                           { 0 } },
+    .doc = "A server that came back (or is new) gets a share that grows evenly.",
 };
 
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
@@ -164,6 +201,23 @@ static const struct conf_struct service_struct = {
               .preset = "round_robin",
               .modules = balancer_modules,
               .doc = "how to choose among them" },
+            { .name = "slow_start",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, slow_start),
+              .sub = &slow_start_struct,
+              .doc = "what a server gets that came back, in any way of balancing; off when not said" },
+            { .name = "spill_below",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, spill_below),
+              .preset = "70%",
+              .min = 0.01,
+              .max = 1,
+              .doc = "with a smaller share of its servers well, a priority gives requests to the next" },
+            { .name = "panic",
+              .type = CONF_PERCENT,
+              .offset = AT(service_conf, panic),
+              .preset = "0%",
+              .doc = "with a smaller share of the servers well, all are used; 0%: only when none is" },
             { .name = "upstream",
               .type = CONF_WORD,
               .offset = AT(service_conf, upstream),
@@ -367,6 +421,21 @@ static err root_check(void *conf, struct diag *reterr)
     return OK;
 }
 
+static const struct conf_struct weight_of_struct = {
+    .name = "weight_of",
+    .size = sizeof(struct weight_of_conf),
+    .phrases = (const char *const[]){ "{weight}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "weight",
+                                             .type = CONF_INT,
+                                             .offset = AT(weight_of_conf, weight),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 10000,
+                                             .doc = "how many ordinary requests it counts as" },
+                                           { 0 } },
+    .doc = "A class of requests.",
+};
+
 static const char *const workers_words[] = { "auto", NULL };
 
 const struct conf_struct gate_conf_struct = {
@@ -440,6 +509,13 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, services),
               .sub = &service_struct,
               .doc = "the servers, by name" },
+            { .name = "weight_of",
+              .type = CONF_MAP,
+              .offset = AT(gate_conf, weight_of),
+              .sub = &weight_of_struct,
+              .max = CLASSES_MAX,
+              .doc =
+                  "classes of requests, by name: how many ordinary ones each counts as (see request_class)" },
             { 0 } },
     .check = root_check,
     .doc = "The whole file.",

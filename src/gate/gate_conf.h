@@ -55,9 +55,19 @@ struct client_conf {
     int cancel_when_gone;    /* enum gone_mode */
 };
 
+#define PRIORITIES_MAX 16
+
 struct server_conf {
     struct bytes address; /* an address, or a name with a port */
     int64_t weight;
+    int64_t priority;  /* 0: asked first */
+    struct bytes zone; /* empty: none */
+};
+
+/* What a server gets that came back. */
+struct slow_start_conf {
+    uint64_t over_ms;
+    double from; /* share of its weight in the beginning */
 };
 
 enum upstream_mode { UPSTREAM_KEEPALIVE, UPSTREAM_PIPELINED, UPSTREAM_CLOSE };
@@ -67,11 +77,14 @@ struct service_conf {
     struct conf_mark mark;
     struct conf_list servers; /* struct server_conf */
     struct conf_module balance;
-    int upstream;            /* enum upstream_mode */
-    int64_t pipeline_max;    /* requests in flight on one shared connection */
-    int64_t connections_max; /* to one server, of one worker */
-    int64_t idle_max;        /* kept for reuse, to one server, of one worker */
-    int64_t waiting_max;     /* requests waiting for a connection, of one worker */
+    struct slow_start_conf *slow_start; /* NULL: off */
+    double spill_below;                 /* share of a priority's servers that have to be well */
+    double panic;                       /* with fewer well than that all are used; 0: when none is */
+    int upstream;                       /* enum upstream_mode */
+    int64_t pipeline_max;               /* requests in flight on one shared connection */
+    int64_t connections_max;            /* to one server, of one worker */
+    int64_t idle_max;                   /* kept for reuse, to one server, of one worker */
+    int64_t waiting_max;                /* requests waiting for a connection, of one worker */
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
     int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
     struct retry_conf *retry; /* NULL: tries_max alone */
@@ -100,6 +113,11 @@ struct access_log_conf {
 
 #define WORKERS_AUTO CONF_INT_WORD(0)
 
+struct weight_of_conf {
+    struct bytes name; /* of a request class */
+    int64_t weight;
+};
+
 struct gate_conf {
     struct conf_list listen;            /* struct listen_conf */
     struct addr admin;                  /* len 0: none */
@@ -108,8 +126,9 @@ struct gate_conf {
     struct client_conf *client;
     uint64_t drain_timeout_ms;
     bool via, x_forwarded, forwarded, request_id;
-    struct conf_list routes;   /* struct route_conf */
-    struct conf_list services; /* struct service_conf */
+    struct conf_list routes;    /* struct route_conf */
+    struct conf_list services;  /* struct service_conf */
+    struct conf_list weight_of; /* struct weight_of_conf */
 };
 
 extern const struct conf_struct gate_conf_struct;

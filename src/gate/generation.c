@@ -82,6 +82,9 @@ static err resolve_all(struct generation *g, const char *file, struct diag *rete
     for (size_t i = 0; i < count; i++) {
         const struct service_conf *s = (const struct service_conf *)g->conf->services.items + i;
         err e = resolve_service(g, s, &g->service_addrs[i], reterr);
+        const struct balancer *b = balancer_registry[s->balance.index];
+        if (!e && b->check)
+            e = b->check(s->balance.conf, s, reterr);
         if (e) {
             diag_at(reterr, s->mark, file);
             return e;
@@ -97,7 +100,7 @@ static err check_filters(const struct gate_conf *conf, const struct route_conf *
     const struct conf_module *m = route->filters.items;
     for (size_t i = 0; i < route->filters.count; i++) {
         const struct filter *f = filter_registry[m[i].index];
-        err e = f->check ? f->check(m[i].conf, &place, reterr) : OK;
+        err e = f->check_route ? f->check_route(m[i].conf, &place, reterr) : OK;
         if (e) {
             diag_at(reterr, m[i].mark, file);
             return e;
@@ -146,6 +149,10 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
         e = map_set(&g->services_by_name, services[i].name, (void *)(uintptr_t)(i + 1));
     if (!e)
         e = prepare_routes(g, conf, file, reterr);
+    for (unsigned i = 0; filter_registry[i] && !e; i++)
+        e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
+    if (e == ERR_CONF && reterr && reterr->line)
+        reterr->file = file;
     return e ? e : resolve_all(g, file, reterr);
 }
 

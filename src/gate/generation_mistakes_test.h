@@ -168,7 +168,7 @@
         "routes: [{match: /, service: a}]\n"
         "services:\n"
         "  a: {servers: 10.0.0.1:80, balance: robin}\n",
-        "weir.yaml:4:38: \"robin\" is no balance; there are: round_robin, least_request"
+        "weir.yaml:4:38: \"robin\" is no balance; there are: round_robin, random, least_request, peak_ewma, hash, maglev, reported_load, zone"
 },
 {
         "listen: :1\n"

@@ -449,6 +449,7 @@ static void request_open(struct request *r, struct http1_conn *c)
     uint32_t fields_max = x->gate->generation->client_limits.fields_max;
     x->request.fields.at = arena_get(&x->arena, fields_max * sizeof *x->request.fields.at);
     x->request.fields.count_max = x->request.fields.at ? fields_max : 0;
+    gate_early(x);
 }
 
 static void request_close(struct request *r)

@@ -125,7 +125,7 @@ err choices_seal(struct choices *c, struct arena *a)
     for (const struct choice *one = c->first; one; one = one->next)
         c->at[n++] = one;
     qsort(c->at, c->count, sizeof *c->at, compare);
-    c->plain = c->count == 1 && !c->at[0]->asks && !c->at[0]->regex;
+    c->only = c->count == 1 && !c->at[0]->asks && !c->at[0]->regex ? c->at[0] : NULL;
     for (uint32_t i = 0; c->count >= TABLES_FROM && i < c->count; i++) {
         err e = tables_add(c, i, a);
         if (e)

@@ -30,7 +30,7 @@ struct choices {
     struct choice *first; /* while building */
     const struct choice **at;
     uint32_t count;
-    bool plain; /* the only one, and it asks nothing */
+    const struct choice *only; /* that asks nothing; NULL: there are more, or it does */
     struct choice_table *tables;
 };
 
@@ -54,5 +54,5 @@ const struct choice *choices_find_slow(const struct choices *c, struct choice_se
 /* The first that fits; NULL: none. */
 static inline const struct choice *choices_find(const struct choices *c, struct choice_search *s)
 {
-    return c->plain ? c->at[0] : c->count ? choices_find_slow(c, s) : NULL;
+    return c->only ? c->only : c->count ? choices_find_slow(c, s) : NULL;
 }

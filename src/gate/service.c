@@ -18,6 +18,7 @@ static err open_server(struct service *s, uint32_t i, const struct server_conf *
 {
     struct server *server = &s->servers[i];
     server->addr = *addr;
+    server->conf = conf;
     server->weight = (uint32_t)conf->weight;
     server->index = i;
     server->service = s;
@@ -29,6 +30,84 @@ static err open_server(struct service *s, uint32_t i, const struct server_conf *
     if (!server->upstream)
         return ERR_MEMORY;
     return server_metrics_open(s->name, server->shared->text, &server->metrics, &server->cells);
+}
+
+/* Servers of one priority and zone stand together, otherwise in the order of the file. */
+static void order_fill(const struct service_conf *conf, uint32_t *order, uint32_t *ranks)
+{
+    const struct server_conf *servers = conf->servers.items;
+    const uint32_t count = (uint32_t)conf->servers.count;
+    uint32_t zones = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t same = 0;
+        while (same < i && !bytes_eq(servers[same].zone, servers[i].zone))
+            same++;
+        ranks[i] = same < i ? ranks[same] : zones++;
+    }
+    uint32_t filled = 0;
+    for (int64_t priority = 0; filled < count; priority++) {
+        for (uint32_t zone = 0; zone < zones; zone++) {
+            for (uint32_t i = 0; i < count; i++) {
+                if (servers[i].priority == priority && ranks[i] == zone)
+                    order[filled++] = i;
+            }
+        }
+    }
+}
+
+static err open_servers(struct service *s, const struct addr *addrs)
+{
+    const uint32_t count = (uint32_t)s->conf->servers.count;
+    uint32_t *order = mem_get(count * sizeof *order);
+    uint32_t *ranks = mem_get(count * sizeof *ranks);
+    err e = order && ranks ? OK : ERR_MEMORY;
+    if (!e)
+        order_fill(s->conf, order, ranks);
+    for (uint32_t i = 0; !e && i < count; i++) {
+        const struct server_conf *conf = (const struct server_conf *)s->conf->servers.items + order[i];
+        e = open_server(s, i, conf, &addrs[order[i]]);
+    }
+    mem_free(order);
+    mem_free(ranks);
+    return e;
+}
+
+/* A server that a reload brought to servers that were there before starts slowly too. The control worker
+ * alone looks: it opens every generation. */
+static void greet_new_servers(struct service *s)
+{
+    if (worker_index(worker_self()) < gate_workers(s->gate))
+        return;
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < s->servers_count; i++)
+        known += atomic_load_explicit(&s->servers[i].shared->known, memory_order_relaxed);
+    for (uint32_t i = 0; i < s->servers_count; i++) {
+        struct server_shared *shared = s->servers[i].shared;
+        if (atomic_exchange_explicit(&shared->known, 1, memory_order_relaxed) == 0 && known)
+            atomic_store_explicit(&shared->up_since_us, worker_now_us(), memory_order_relaxed);
+    }
+}
+
+static err open_groups(struct service *s, struct diag *reterr)
+{
+    const struct balancer *b = balancer_registry[s->conf->balance.index];
+    s->groups = mem_get(PRIORITIES_MAX * sizeof *s->groups);
+    if (!s->groups)
+        return ERR_MEMORY;
+    s->balancer = b;
+    for (uint32_t first = 0; first < s->servers_count;) {
+        struct service_group *g = &s->groups[s->groups_count++];
+        g->first = first;
+        do {
+            s->servers[first++].group = g;
+        } while (first < s->servers_count &&
+                 s->servers[first].conf->priority == s->servers[g->first].conf->priority);
+        g->count = first - g->first;
+        err e = b->open(s->conf->balance.conf, s->servers + g->first, g->count, &g->balancer_state, reterr);
+        if (e)
+            return e;
+    }
+    return OK;
 }
 
 /* The first of its modules that wants to see results. */
@@ -61,30 +140,24 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     err e = service_metrics_open(s->metrics, s->name);
     if (e)
         return e;
-    for (uint32_t i = 0; i < conf->servers.count; i++) {
-        e = open_server(s, i, (const struct server_conf *)conf->servers.items + i, &addrs[i]);
-        if (e)
-            return e;
-    }
-    e = retry_open(&s->retry, s->name, gate_workers(g));
+    e = open_servers(s, addrs);
+    if (!e)
+        e = retry_open(&s->retry, s->name, gate_workers(g));
     if (!e)
         e = open_watcher(s, reterr);
     if (e)
         return e;
-    const struct balancer *b = balancer_registry[conf->balance.index];
-    if (b->open) {
-        e = b->open(conf->balance.conf, s->servers, s->servers_count, &s->balancer_state, reterr);
-        if (e)
-            return e;
-    }
-    s->balancer = b;
-    return OK;
+    greet_new_servers(s);
+    return open_groups(s, reterr);
 }
 
 void service_close(struct service *s)
 {
-    if (s->balancer && s->balancer->close)
-        s->balancer->close(s->balancer_state);
+    for (uint32_t i = 0; i < s->groups_count; i++) {
+        if (s->groups[i].balancer_state)
+            s->balancer->close(s->groups[i].balancer_state);
+    }
+    mem_free(s->groups);
     for (uint32_t i = 0; i < s->servers_count; i++) {
         if (s->servers[i].upstream)
             upstream_put(s->servers[i].upstream);
@@ -100,35 +173,22 @@ void service_close(struct service *s)
     mem_free(s->servers);
 }
 
-struct pick pick_begin(struct exchange *x)
-{
-    struct pick p = { .now_us = worker_now_us(), .x = x, .weight = x->weight };
-    const struct service *s = x->service;
-    if (s->balancer->prepare)
-        s->balancer->prepare(s->balancer_state, &p);
-    return p;
-}
-
-struct server *service_pick(struct service *s, struct pick *p)
-{
-    uint32_t i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
-    if (i == UINT32_MAX && !p->any) {
-        p->any = true;
-        i = s->balancer->pick(s->balancer_state, s->servers, s->servers_count, p);
-    }
-    return i == UINT32_MAX ? NULL : &s->servers[i];
-}
-
 void server_begin(struct server *s, const struct exchange *x)
 {
+    const struct balancer *b = s->service->balancer;
     s->active++;
     s->load += x->weight;
+    if (b->load)
+        b->load(s->group->balancer_state, s->index - s->group->first, (int32_t)x->weight);
 }
 
 void server_end(struct server *s, const struct exchange *x)
 {
+    const struct balancer *b = s->service->balancer;
     s->active--;
     s->load -= x->weight;
+    if (b->load)
+        b->load(s->group->balancer_state, s->index - s->group->first, -(int32_t)x->weight);
 }
 
 void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool failed)
@@ -145,7 +205,8 @@ void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool f
         o.status = x->response.status;
         o.failed = o.status >= 500;
     }
-    service->balancer->done(service->balancer_state, service->servers, s->index, &o);
+    const struct service_group *g = s->group;
+    service->balancer->done(g->balancer_state, service->servers + g->first, s->index - g->first, &o);
 }
 
 void server_succeeded(struct server *s)

@@ -21,18 +21,30 @@ struct balancer;
 struct upstream;
 struct exchange;
 struct http_response;
+struct server_conf;
+struct service_conf;
+struct service_group;
+struct slow_start_conf;
 struct service_metrics;
 struct metric_instance;
 struct metric_cells;
 
 /* Of one server of one service, over all workers and reloads (found again by service and address). Whoever
  * learns something writes it; everybody reads it, relaxed: a request or two may still go the old way. */
-struct server_shared {
+struct server_shared {                 /* layout 2 */
     _Atomic uint32_t down;             /* active health checks say so */
     _Atomic uint32_t failures;         /* consecutive failed attempts to reach it */
     _Atomic uint64_t ejected_until_us; /* worker_now_us() clock (CLOCK_MONOTONIC); after too many of those */
     _Atomic uint32_t ejections;        /* in a row: the time out grows with them */
+    _Atomic uint32_t known;            /* an earlier generation has used it */
+    _Atomic uint64_t up_since_us;      /* the same clock; 0: as long as weir knows it. For slow start */
     char text[ADDR_TEXT_BYTES_MAX];    /* "10.0.0.1:80", as configured */
+};
+
+/* How many of several servers were well when that was last counted. */
+struct well_count {
+    uint64_t at_us; /* 0: never */
+    uint32_t well;
 };
 
 /* What a choice reads stands first. */
@@ -42,21 +54,32 @@ struct server {
     uint32_t index;  /* in service->servers */
     uint32_t active; /* exchanges of this worker that it is answering */
     uint32_t load;   /* the same, each counted by its weight (struct exchange): what balancers go by */
+    struct service_group *group;
     struct upstream *upstream;
     struct service *service;
     struct metric_cells *cells; /* of this worker */
     struct metric_instance *metrics;
+    const struct server_conf *conf;
     struct addr addr;
 };
 
+/* Servers of the same priority: neighbours in service->servers, with a balancer state of their own. */
+struct service_group {
+    uint32_t first, count;
+    void *balancer_state;
+    struct well_count well;
+};
+
+/* The order of the servers is that of the file, but for priorities and zones: those of one stand together. */
 struct service {
     struct bytes name;
     const struct service_conf *conf;
     struct gate *gate;
     struct server *servers;
     uint32_t servers_count;
+    uint32_t groups_count; /* by priority, the first choice first; 1: nothing was said about it */
+    struct service_group *groups;
     const struct balancer *balancer;
-    void *balancer_state;
     struct service_metrics *metrics;
     struct retry retry;
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
@@ -74,13 +97,19 @@ static inline bool server_is_well(const struct server *s, uint64_t now_us)
 #define PICK_TRIED_MAX 4
 struct pick {
     uint64_t now_us;
-    struct exchange *x;             /* NULL in simulations: what prepare would read is filled in already */
-    uint64_t hash;                  /* of the exchange's key, for balancers that prepare it */
+    struct exchange *x; /* NULL in simulations: what prepare would read is filled in already */
+    uint64_t hash;      /* of the exchange's key, for balancers that prepare it */
+    float place[3];     /* of the client, on the unit sphere; all 0: not known */
+    const struct slow_start_conf *slow_start; /* NULL: servers that came back get their whole share at once */
+    uint64_t seed;                  /* which of them are passed over; of the key, where there is one */
     uint32_t weight;                /* of the exchange; 0 counts as 1 */
     uint32_t tried[PICK_TRIED_MAX]; /* indexes */
     uint32_t tried_count;
     bool any; /* nobody is well: choose among all of them (panic) */
 };
+
+/* A server that came back a moment ago takes a share of what it is given (gate/pick.h). */
+bool pick_is_warm(const struct pick *p, const struct server *s);
 
 static inline bool pick_allows(const struct pick *p, const struct server *s)
 {
@@ -88,7 +117,7 @@ static inline bool pick_allows(const struct pick *p, const struct server *s)
         if (p->tried[i] == s->index)
             return false;
     }
-    return p->any || server_is_well(s, p->now_us);
+    return p->any || (server_is_well(s, p->now_us) && (!p->slow_start || pick_is_warm(p, s)));
 }
 
 /* How a server did with one attempt, as far as its answer's head. */
@@ -105,6 +134,8 @@ struct outcome {
  * registry. */
 struct balancer {
     struct conf_struct conf; /* name = configuration key */
+    /* When the file is loaded: what cannot work with these servers. May be NULL. ERR_CONF with words. */
+    err (*check)(const void *conf, const struct service_conf *service, struct diag *reterr);
     err (*open)(const void *conf, const struct server *servers, uint32_t count, void **ret_state,
                 struct diag *reterr);
     /* Reads what pick needs of p->x into p; once an exchange, before its first pick. May be NULL. */
@@ -112,6 +143,8 @@ struct balancer {
     /* Index of a server that pick_allows; UINT32_MAX: there is none. In time that does not grow with their
      * number as long as most of them are well. */
     uint32_t (*pick)(void *state, const struct server *servers, uint32_t count, const struct pick *p);
+    /* The load of servers[i] changes by so much. May be NULL. */
+    void (*load)(void *state, uint32_t i, int32_t change);
     /* What came of servers[i]. Attempts that were given up by the client or by weir itself are not told. May
      * be NULL. */
     void (*done)(void *state, const struct server *servers, uint32_t i, const struct outcome *o);
@@ -149,6 +182,14 @@ struct service_module {
      * not wait. May be NULL. */
     void (*report)(void *state, struct text *json);
 };
+
+/* A health check's (or a person's) word. */
+static inline void server_shared_set_down(struct server_shared *s, bool down, uint64_t now_us)
+{
+    if (!down)
+        atomic_store_explicit(&s->up_since_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&s->down, down, memory_order_relaxed);
+}
 
 /* Finds or makes the shared state; holds it. Any thread; takes a mutex; start-up and reload only. */
 struct server_shared *server_shared_get(struct bytes service, const struct addr *addr);

@@ -9,6 +9,10 @@
 #include "gate/filter.h"
 #include "gate/service.h"
 
+/* What is touched here and there, as large tables are, is found sooner in huge pages; below this they would
+ * only cost memory. */
+#define HUGE_PAGES_BYTES_MIN (16u << 20)
+
 struct shared {
     struct bytes name; /* the map's copy is its own; this one is freed with it */
     uint32_t holds;
@@ -43,6 +47,8 @@ static struct shared *shared_new(struct bytes name, size_t size)
     void *memory =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     s->memory = memory == MAP_FAILED ? NULL : memory;
+    if (s->memory && size >= HUGE_PAGES_BYTES_MIN)
+        (void)!madvise(memory, size, MADV_HUGEPAGE); /* a wish */
     s->size = size;
     s->name.ptr = copy;
     if (!copy || !s->memory) {
@@ -92,7 +98,7 @@ void shared_put(void *memory)
 
 static struct bytes server_name(char *out, size_t size, struct bytes service, const char *addr)
 {
-    int n = snprintf(out, size, "server %.*s %s", BYTES_ARG(service), addr);
+    int n = snprintf(out, size, "server 2 %.*s %s", BYTES_ARG(service), addr);
     return (struct bytes){ out, (size_t)n < size ? (size_t)n : size - 1 };
 }
 

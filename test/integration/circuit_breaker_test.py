@@ -83,7 +83,7 @@ def test_it_opens_after_requests_min_and_the_server_is_left_alone(weir, origin, 
     assert metric(gate, "refused_total") == 11
     assert metric(gate, "errors_total") == 15
     assert metric(gate, "open") == 1
-    assert "opened route=/* errors=15 requests=20" in gate.log()
+    assert "opened route=/* errors=15 slow=0 requests=20" in gate.log()
     wait_until(lambda: gate.access() and gate.access()[-1].get("answered_by") == "circuit_breaker")
 
 
@@ -100,7 +100,7 @@ def test_fewer_errors_than_the_share_pass(weir, origin):
 
 def test_it_recovers_through_half_open(weir, origin):
     shop = origin()
-    gate = weir(CONF.format(breaker="{errors: 50%, requests_min: 4, open: 300ms, probes: 2}", address=shop.address))
+    gate = weir(CONF.format(breaker="{errors: 50%, requests_min: 4, open: 300ms, probes: 2, ramp: 0ms}", address=shop.address))
     own(shop, "/_control?status=500")
     assert statuses(gate, 4) == [500] * 4
     wait_until(lambda: asked(shop) == 5 or gate.get() is None)  # asks until one probe passes, and fails
@@ -129,7 +129,7 @@ def test_while_the_probes_are_out_the_others_are_refused(weir, scripted):
             peer.send(answer(status="500 No" if b"/bad" in request else "200 OK"))
 
     shop = scripted(script)
-    gate = weir(CONF.format(breaker="{errors: 50%, requests_min: 2, open: 100ms, probes: 2}", address=shop.address))
+    gate = weir(CONF.format(breaker="{errors: 50%, requests_min: 2, open: 100ms, probes: 2, ramp: 0ms}", address=shop.address))
     assert [gate.get("/bad").status for _ in range(2)] == [500, 500]
     time.sleep(0.2)
     with gate.connect() as one, gate.connect() as two:
@@ -182,6 +182,46 @@ def test_refusals_of_rate_limit_are_not_seen_by_it(weir, origin):
     own(shop, "/_control?status=500")
     assert statuses(gate, 6) == [500] * 3 + [429] * 3
     assert metric(gate, "opened_total") == 0
+
+
+def test_slow_answers_open_it(weir, origin):
+    shop = origin()
+    gate = weir(CONF.format(breaker="{errors: 100%, window: 1m, requests_min: 4, open: 1h, slow: 50% over 100ms}",
+                            address=shop.address))
+    assert gate.get().status == 200
+    own(shop, "/_control?delay=200")
+    wait_until(lambda: gate.get().status == 503)
+    assert metric(gate, "slow_total") >= 2
+    assert metric(gate, "errors_total") == 0
+    assert metric(gate, "opened_total") == 1
+
+
+def test_after_the_probes_a_growing_share_passes(weir, origin):
+    """The ramp takes an hour, so that during the test about a fiftieth passes, whatever the machine does."""
+    shop = origin()
+    gate = weir(CONF.format(breaker="{errors: 50%, requests_min: 4, open: 100ms, probes: 2, ramp: 1h}",
+                            address=shop.address))
+    own(shop, "/_control?status=500")
+    assert statuses(gate, 4) == [500] * 4
+    own(shop, "/_control?status=0")
+    wait_until(lambda: gate.get().status and metric(gate, "ramp") == 1)
+    before = asked(shop)
+    with gate.connect() as client:
+        got = [client.get().status for _ in range(1000)]
+    assert asked(shop) - before == got.count(200)
+    assert 0 < got.count(200) < 100  # 20 wanted; 6 sigma are 27
+    assert set(got) == {200, 503}
+    assert metric(gate, "closed_total") == 0
+
+
+def test_operators_see_it(weir, origin):
+    shop = origin()
+    gate = weir(CONF.format(breaker="{errors: 50%, requests_min: 4, open: 1h}", address=shop.address))
+    own(shop, "/_control?status=500")
+    assert '"state":"closed"' in gate.admin("/v1/filters").text
+    assert statuses(gate, 5) == [500] * 4 + [503]
+    shown = gate.admin("/v1/filters").text
+    assert '"state":"open"' in shown and '"opened":1' in shown and '"refused":1' in shown
 
 
 def test_a_reload_keeps_it_unless_its_settings_change(weir, origin):

@@ -1,0 +1,120 @@
+/* rate_limit_bench: what one decision of rate_limit costs, with a million keys in random order, so that
+ * hardly any is in a cache. No sockets, no other work: the time from a client's address to the verdict.
+ *
+ *      cc -O2 -D_GNU_SOURCE -Isrc bench/micro/rate_limit_bench.c
+ *         src/gate/rate_table.c src/base/{hash,must}.c -lpthread */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "base/hash.h"
+#include "gate/rate_table.h"
+
+#define KEYS 1000000u
+#define DECISIONS 8000000u
+#define HUGE_BYTES (2u << 20)
+
+static struct rate_table table;
+static struct rate rate;
+static uint32_t *order;
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* As shared memory of the gate is: from the kernel, in huge pages where it has some. */
+static void *memory_get(size_t size, bool huge)
+{
+    size = (size + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    char *m = mmap(NULL, size + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED)
+        abort();
+    m += HUGE_BYTES - (uintptr_t)m % HUGE_BYTES;
+    madvise(m, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    return m;
+}
+
+static struct bytes key_at(uint32_t i)
+{
+    return (struct bytes){ (const char *)&order[i % DECISIONS], sizeof *order };
+}
+
+static void say(const char *what, uint64_t ns, uint64_t count, uint64_t allowed)
+{
+    const double each = (double)ns / (double)count;
+    printf("%-58s %7.1f ns   %5.2f%% of a core at 500,000/s   allowed %.1f%%\n", what, each, each / 20,
+           100.0 * (double)allowed / (double)count);
+}
+
+/* Each decision waits for its memory. */
+static void alone(const char *what, uint32_t from, uint32_t count)
+{
+    uint64_t allowed = 0;
+    const uint64_t began = now_ns();
+    uint64_t now = began;
+    for (uint32_t i = from; i < from + count; i++, now += 2000)
+        allowed += rate_table_take(rate_table_find(&table, key_at(i)), &rate, 1, now).allowed;
+    say(what, now_ns() - began, count, allowed);
+}
+
+/* The memory is asked for some decisions before it is needed. */
+static void ahead(const char *what, uint32_t distance, uint32_t keys)
+{
+    struct rate_place places[16];
+    uint64_t allowed = 0;
+    const uint64_t began = now_ns();
+    uint64_t now = began;
+    for (uint32_t i = 0; i < distance; i++)
+        places[i] = rate_table_find(&table, key_at(i % keys));
+    for (uint32_t i = 0; i < DECISIONS; i++, now += 2000) {
+        const struct rate_place place = places[i % 16];
+        places[(i + distance) % 16] = rate_table_find(&table, key_at((i + distance) % keys));
+        allowed += rate_table_take(place, &rate, 1, now).allowed;
+    }
+    say(what, now_ns() - began, DECISIONS, allowed);
+}
+
+static void *other_thread(void *arg)
+{
+    (void)arg;
+    alone("  the other thread", DECISIONS / 2, DECISIONS / 2);
+    return NULL;
+}
+
+static void rounds(bool huge)
+{
+    printf("%s pages\n", huge ? "huge" : "ordinary");
+    rate_table_open(&table, memory_get(rate_table_bytes(KEYS), huge), KEYS);
+    alone("  first 1,000,000 decisions: keys are entered", 0, KEYS);
+    alone("  all keys known", KEYS, DECISIONS - KEYS);
+    ahead("  the same, memory asked for one decision ahead", 1, DECISIONS);
+    ahead("  the same, memory asked for eight decisions ahead", 8, DECISIONS);
+    ahead("  a thousand keys, all in the cache", 1, 1000);
+    pthread_t other;
+    pthread_create(&other, NULL, other_thread, NULL);
+    alone("  two threads, one of them", 0, DECISIONS / 2);
+    pthread_join(other, NULL);
+}
+
+int main(void)
+{
+    order = memory_get(DECISIONS * sizeof *order, true);
+    for (uint32_t i = 0; i < DECISIONS; i++)
+        order[i] = random_below(KEYS);
+    if (!rate_init(&rate, 50, 1000, 50))
+        return 1;
+    uint64_t spent = 0;
+    const uint64_t began = now_ns();
+    for (uint32_t i = 0; i < DECISIONS; i++)
+        spent += hash_bytes(key_at(i));
+    printf("%-58s %7.1f ns   (%u)\n", "the hash of an address alone", (double)(now_ns() - began) / DECISIONS,
+           (unsigned)(spent & 1));
+    rounds(true);
+    rounds(false);
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* The choice of a server: which priority, which of its servers, and what to do when too few are well. */
+#include "gate/exchange.h"
+#include "gate/gate_conf.h"
+#include "gate/pick.h"
+#include "gate/service_open.h"
+
+struct pick pick_begin(struct exchange *x)
+{
+    struct pick p = { .now_us = worker_now_us(), .x = x, .weight = x->weight };
+    const struct service *s = x->service;
+    if (s->balancer->prepare)
+        s->balancer->prepare(s->groups[0].balancer_state, &p);
+    return p;
+}
+
+static struct server *pick_in(struct service *s, struct service_group *g, struct pick *p)
+{
+    struct server *servers = s->servers + g->first;
+    uint32_t i = s->balancer->pick(g->balancer_state, servers, g->count, p);
+    if (i == PICK_NONE && p->slow_start && !p->any) {
+        p->slow_start = NULL; /* all that are left are warming up */
+        i = s->balancer->pick(g->balancer_state, servers, g->count, p);
+    }
+    return i == PICK_NONE ? NULL : &servers[i];
+}
+
+/* The group that was chosen for it, else (all of it was tried) the others in their order. */
+static struct server *pick_from(struct service *s, uint32_t chosen, struct pick *p)
+{
+    struct server *server = pick_in(s, &s->groups[chosen], p);
+    for (uint32_t i = 0; !server && i < s->groups_count; i++)
+        server = i == chosen ? NULL : pick_in(s, &s->groups[i], p);
+    return server;
+}
+
+static struct server *pick_of_groups(struct service *s, struct pick *p)
+{
+    double capacity[PRIORITIES_MAX];
+    double total = 0;
+    for (uint32_t i = 0; i < s->groups_count; i++) {
+        struct service_group *g = &s->groups[i];
+        const uint32_t well = pick_count_well(&g->well, s->servers + g->first, g->count, p->now_us);
+        capacity[i] = pick_capacity(well, g->count, s->conf->spill_below);
+        total += capacity[i];
+    }
+    uint32_t chosen = pick_in_line(capacity, s->groups_count, s->groups_count > 1 ? pick_random() : 0);
+    if (chosen == s->groups_count)
+        chosen = 0;
+    const struct service_group *g = &s->groups[chosen];
+    /* with others beside it: when they cannot take what it lacks */
+    if ((s->groups_count == 1 || total < 1) && g->well.well < s->conf->panic * g->count)
+        p->any = true;
+    return pick_from(s, chosen, p);
+}
+
+struct server *service_pick(struct service *s, struct pick *p)
+{
+    const struct service_conf *conf = s->conf;
+    if (conf->slow_start && !p->any) {
+        p->slow_start = conf->slow_start;
+        p->seed = s->balancer->prepare ? p->hash : random_u64();
+    }
+    const bool plain = s->groups_count == 1 && conf->panic <= 0;
+    struct server *server = plain ? pick_in(s, &s->groups[0], p) : pick_of_groups(s, p);
+    if (!server && !p->any) {
+        p->any = true;
+        server = pick_from(s, 0, p);
+    }
+    return server;
+}
