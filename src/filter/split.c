@@ -286,7 +286,7 @@ static err set_cookie(const struct split *s, struct exchange *x, unsigned side)
         age = arena_print(&x->arena, "; Max-Age=%llu", (unsigned long long)(s->conf->cookie_age_ms / 1000));
     struct bytes value =
         arena_print(&x->arena, "%.*s=%.*s; Path=/; HttpOnly; SameSite=Lax%.*s%s", BYTES_ARG(s->cookie),
-                    TAG_BYTES, to->tag, BYTES_ARG(age), x->scheme[4] == 's' ? "; Secure" : "");
+                    TAG_BYTES, to->tag, BYTES_ARG(age), strcmp(x->scheme, "https") == 0 ? "; Secure" : "");
     if (!age.ptr || !value.ptr)
         return ERR_LIMIT;
     return http_fields_add(&x->response.fields, &x->arena, BYTES("Set-Cookie"), value);

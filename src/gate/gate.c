@@ -279,6 +279,16 @@ static err note_captures(struct exchange *x, const struct route_hit *hit)
     return OK;
 }
 
+static bool find_client(struct exchange *x)
+{
+    err e = trusted_proxies_apply(x->gate->generation->trusted_proxies, x);
+    if (e == ERR_SYNTAX)
+        exchange_answer(x, 400, BYTES_NONE, BYTES_NONE, BYTES("trusted_proxies"));
+    else if (e)
+        gate_answer_failure(x, e);
+    return !e;
+}
+
 /* False: it is answered. */
 static bool find_route(struct exchange *x)
 {
@@ -308,6 +318,8 @@ static bool find_route(struct exchange *x)
 
 void gate_serve(struct exchange *x)
 {
+    if (x->gate->generation->trusted_proxies && !find_client(x))
+        return;
     if (!find_route(x))
         return;
     struct chain chain = { x->route->chain };

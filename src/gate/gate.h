@@ -18,6 +18,7 @@
 #include "gate/gate_conf.h"
 #include "gate/route.h"
 #include "gate/service.h"
+#include "gate/trusted_proxies.h"
 #include "proto/http1.h"
 
 /* Process-wide, immutable but for the counts. */
@@ -27,10 +28,12 @@ struct generation {
     const struct gate_conf *conf;
     struct http1_limits client_limits;
     struct router *router;
-    struct map services_by_name; /* -> index in conf->services, + 1 */
-    struct addr **service_addrs; /* [service][server], as resolved when the file was loaded */
+    struct map services_by_name;             /* -> index in conf->services, + 1 */
+    struct trusted_proxies *trusted_proxies; /* NULL: nobody */
+    struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
-    struct bytes text; /* of the file */
+    struct access_log *access_log; /* NULL: off; opened when the generation is used */
+    struct bytes text;             /* of the file */
     _Atomic uint32_t holds;
 };
 

@@ -88,6 +88,7 @@ struct service_conf {
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
     int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
     struct retry_conf *retry; /* NULL: tries_max alone */
+    struct hedge_conf *hedge; /* NULL: none */
     struct bytes host;        /* the Host field sent; empty: the client's own */
     int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
@@ -107,7 +108,12 @@ struct route_conf {
 };
 
 struct access_log_conf {
-    struct bytes path; /* "stdout" or a path */
+    struct bytes path;   /* "stdout", a path, or "syslog..." */
+    struct bytes format; /* "json", "common", "combined", or a pattern */
+    double sample;       /* 0 to 1 */
+    int64_t errors;      /* lowest status that is one */
+    uint64_t slow_ms;    /* CONF_MS_OFF: nothing is slow */
+    int facility;        /* of syslog */
     uint64_t flush_interval_ms;
 };
 
@@ -125,6 +131,7 @@ struct gate_conf {
     struct access_log_conf *access_log; /* NULL: off */
     struct client_conf *client;
     uint64_t drain_timeout_ms;
+    struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
     struct conf_list routes;    /* struct route_conf */
     struct conf_list services;  /* struct service_conf */

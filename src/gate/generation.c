@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gate/access_log.h"
 #include "gate/gate.h"
 #include "gate/registry.h"
 #include "gate/route_match.h"
@@ -153,6 +154,8 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
         e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
     if (e == ERR_CONF && reterr && reterr->line)
         reterr->file = file;
+    if (!e)
+        e = trusted_proxies_open(g->conf->trusted_proxies, &g->trusted_proxies, reterr);
     return e ? e : resolve_all(g, file, reterr);
 }
 
@@ -187,6 +190,8 @@ void generation_drop(struct generation *g)
     if (g->router)
         router_free(g->router);
     map_close(&g->services_by_name);
+    trusted_proxies_close(g->trusted_proxies);
+    access_log_drop(g->access_log);
     arena_close(&g->arena);
     mem_free(g);
 }

@@ -153,13 +153,15 @@ static void drop_here(void *arg)
     gate_drop(arg);
 }
 
+/* The control worker first: what is made once for all of them (gate/once.h) is made where no request waits.
+ */
 static err open_everywhere(struct generation *g, struct gate **gates, struct diag *reterr)
 {
-    for (unsigned i = 0; i <= self.count; i++) {
+    for (unsigned i = self.count + 1; i-- > 0;) {
         struct opening o = { .generation = g, .diag = reterr };
         call_worker(self.workers[i], open_here, &o);
         if (o.failed) {
-            while (i--)
+            while (++i <= self.count)
                 call_worker(self.workers[i], drop_here, gates[i]);
             return o.failed;
         }
@@ -271,7 +273,7 @@ static err apply(struct generation *g, struct diag *reterr)
     if (!e) {
         e = open_admin(g->conf, &admin, reterr);
         if (!e) {
-            e = access_log_use(g->conf->access_log, reterr);
+            e = access_log_open(g->conf->access_log, &g->access_log, reterr);
             if (e && admin >= 0)
                 close(admin);
         }

@@ -1,33 +1,66 @@
 #include "gate/route_path.h"
 
-/* '.' as it is or as %2e; how many bytes it takes, 0: no dot */
-static size_t dot_at(struct bytes p)
+/* ---- %41 is A ---- */
+
+static int hex_value(char c)
 {
-    if (p.len && p.ptr[0] == '.')
-        return 1;
-    bool encoded = p.len >= 3 && p.ptr[0] == '%' && p.ptr[1] == '2' && ascii_lower(p.ptr[2]) == 'e';
-    return encoded ? 3 : 0;
+    char l = ascii_lower(c);
+    return c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
 }
+
+/* What may be written with or without percent-encoding and is the same (RFC 3986 2.3, 6.2.2.2); 0: it is not
+ * that. */
+static char unreserved_at(struct bytes p)
+{
+    if (p.len < 3 || p.ptr[0] != '%')
+        return 0;
+    int value = hex_value(p.ptr[1]) * 16 + hex_value(p.ptr[2]);
+    if (hex_value(p.ptr[1]) < 0 || hex_value(p.ptr[2]) < 0)
+        return 0;
+    char c = (char)value;
+    bool letter = ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z';
+    return letter || (c >= '0' && c <= '9') || (c && strchr("-._~", c)) ? c : 0;
+}
+
+static bool has_unreserved(struct bytes path)
+{
+    for (size_t i = bytes_index(path, '%'); i < path.len; i++) {
+        if (unreserved_at(bytes_skip(path, i)))
+            return true;
+    }
+    return false;
+}
+
+static err decode_unreserved(struct bytes path, struct arena *a, struct bytes *ret_path)
+{
+    char *out = arena_get(a, path.len);
+    if (!out)
+        return ERR_LIMIT;
+    size_t len = 0;
+    while (path.len) {
+        char c = unreserved_at(path);
+        out[len++] = c ? c : path.ptr[0];
+        path = bytes_skip(path, c ? 3 : 1);
+    }
+    *ret_path = (struct bytes){ out, len };
+    return OK;
+}
+
+/* ---- dot segments ---- */
 
 /* 1 for ".", 2 for "..", 0 for any other segment */
 static int dots_of(struct bytes segment)
 {
-    int dots = 0;
-    while (segment.len) {
-        size_t n = dot_at(segment);
-        if (!n || ++dots > 2)
-            return 0;
-        segment = bytes_skip(segment, n);
-    }
-    return dots;
+    bool dots = segment.len <= 2 && bytes_starts(BYTES(".."), segment);
+    return dots ? (int)segment.len : 0;
 }
 
 static bool has_dot_segment(struct bytes path)
 {
-    if (!memchr(path.ptr, '.', path.len) && !memchr(path.ptr, '%', path.len))
-        return false; /* most have neither */
+    if (!memchr(path.ptr, '.', path.len))
+        return false; /* most have none */
     for (size_t i = 0; i + 1 < path.len; i++) {
-        if (path.ptr[i] == '/' && dot_at(bytes_skip(path, i + 1)))
+        if (path.ptr[i] == '/' && path.ptr[i + 1] == '.')
             return true;
     }
     return false;
@@ -39,6 +72,8 @@ err route_path(struct bytes path, struct arena *a, struct bytes *ret_path)
         path = BYTES("/");
     if (path.len == 0 || path.ptr[0] != '/')
         return ERR_SYNTAX;
+    if (has_unreserved(path) && decode_unreserved(path, a, &path) != OK)
+        return ERR_LIMIT;
     if (!has_dot_segment(path)) {
         *ret_path = path;
         return OK;

@@ -46,7 +46,11 @@ static void paths(void **state)
         { "/a/b..", "/a/b.." },
         { "/.hidden/x", "/.hidden/x" },
         { "/.hidden/../x", "/x" },
-        { "/a/%2e%2e%2e/b", "/a/%2e%2e%2e/b" },
+        { "/a/%2e%2e%2e/b", "/a/.../b" },
+        { "/%61dm%49n/%7E%2d%5f%39", "/admIn/~-_9" },
+        { "/a%2Fb%20%3f%c3", "/a%2Fb%20%3f%c3" }, /* these are not the same as what they stand for */
+        { "/%6", "/%6" },
+        { "/%g1%1g%", "/%g1%1g%" },
         { "/a/%2", "/a/%2" },
         { "/a/.%2", "/a/.%2" },
         { "/a/%252e%252e/b", "/a/%252e%252e/b" }, /* decoded once by the server that is no dot */
@@ -91,6 +95,7 @@ static void paths_without_memory(void **state)
     arena_open(&a, &arena_heap, 0, NULL, 0);
     assert_int_equal(route_path(BYTES("/a"), &a, &path), OK); /* the same bytes: none needed */
     assert_int_equal(route_path(BYTES("/a/./b"), &a, &path), ERR_LIMIT);
+    assert_int_equal(route_path(BYTES("/%61"), &a, &path), ERR_LIMIT);
     arena_close(&a);
 }
 

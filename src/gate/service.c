@@ -144,6 +144,8 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     if (!e)
         e = retry_open(&s->retry, s->name, gate_workers(g));
     if (!e)
+        e = hedge_open(&s->hedge, conf->hedge, s->name, gate_workers(g));
+    if (!e)
         e = open_watcher(s, reterr);
     if (e)
         return e;
@@ -166,6 +168,7 @@ void service_close(struct service *s)
     }
     if (s->watcher)
         s->watcher->unwatch(s->watcher_state);
+    hedge_close(&s->hedge);
     retry_close(&s->retry);
     if (s->metrics)
         service_metrics_close(s->metrics);

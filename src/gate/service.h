@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "core/conf.h"
 #include "core/worker.h"
+#include "gate/hedge.h"
 #include "gate/retry.h"
 
 struct gate;
@@ -82,6 +83,7 @@ struct service {
     const struct balancer *balancer;
     struct service_metrics *metrics;
     struct retry retry;
+    struct hedge hedge;
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
     void *watcher_state;
 };

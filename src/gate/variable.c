@@ -360,84 +360,95 @@ static struct bytes value_of(const struct part *p, struct exchange *x, const str
 
 #define ESCAPED_BYTES_MAX 6
 
-static bool is_unreserved(char c)
-{
-    char l = ascii_lower(c);
-    return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
-}
+/* How a value is written: what stays as it is (a bit for each byte), and what becomes of the rest. */
+enum escape { ESCAPE_FIELD, ESCAPE_PIECE, ESCAPE_COMPONENT, ESCAPE_HTML, ESCAPE_JSON, ESCAPE_NONE };
 
-static size_t put_text(char *out, const char *text)
-{
-    size_t n = strlen(text);
-    memcpy(out, text, n);
-    return n;
-}
+#define ALL_ABOVE 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff
 
-static size_t put_hex(char *out, const char *before, unsigned char c)
-{
-    static const char digits[] = "0123456789ABCDEF";
-    size_t n = put_text(out, before);
-    out[n] = digits[c >> 4];
-    out[n + 1] = digits[c & 15];
-    return n + 2;
-}
+static const uint32_t stays[][8] = {
+    [ESCAPE_FIELD] = { 1u << '\t', 0xffffffff, 0xffffffff, 0x7fffffff,
+                       ALL_ABOVE },                                 /* all but control characters */
+    [ESCAPE_PIECE] = { 0, 0xaffffffa, 0xafffffff, 0x47fffffe },     /* all that RFC 3986 knows, and % */
+    [ESCAPE_COMPONENT] = { 0, 0x03ff6000, 0x87fffffe, 0x47fffffe }, /* its unreserved */
+    [ESCAPE_HTML] = { 0xffffffff, 0xafffff3b, 0xffffffff, 0xffffffff, ALL_ABOVE }, /* all but & < > " ' */
+    [ESCAPE_JSON] = { 0, 0xfffffffb, 0xefffffff, 0x7fffffff, ALL_ABOVE },          /* RFC 8259 7 */
+};
 
-static size_t put_url(char *out, char c, bool is_url)
-{
-    bool stays = is_unreserved(c) || (is_url && c > ' ' && c < 0x7f && !strchr("\"<>\\^`{|}", c));
-    if (!stays)
-        return put_hex(out, "%", (unsigned char)c);
-    *out = c;
-    return 1;
-}
-
-static size_t put_html(char *out, char c)
-{
-    switch (c) {
-    case '&':
-        return put_text(out, "&amp;");
-    case '<':
-        return put_text(out, "&lt;");
-    case '>':
-        return put_text(out, "&gt;");
-    case '"':
-        return put_text(out, "&quot;");
-    case '\'':
-        return put_text(out, "&#39;");
-    default:
-        *out = c;
-        return 1;
-    }
-}
-
-static size_t put_json(char *out, char c)
-{
-    if ((unsigned char)c < ' ' || c == 0x7f)
-        return put_hex(out, "\\u00", (unsigned char)c);
-    if (c == '"' || c == '\\')
-        *out++ = '\\';
-    *out = c;
-    return c == '"' || c == '\\' ? 2 : 1;
-}
-
-/* At most ESCAPED_BYTES_MAX. */
-static size_t put_char(char *out, char c, enum variable_form form, bool is_url)
+static enum escape escape_of(enum variable_form form, bool is_url)
 {
     switch (form) {
     case VARIABLE_FIELD:
-        *out = ((unsigned char)c < ' ' && c != '\t') || c == 0x7f ? '?' : c;
-        return 1;
+        return ESCAPE_FIELD;
     case VARIABLE_URL:
-        return put_url(out, c, is_url);
+        return is_url ? ESCAPE_PIECE : ESCAPE_COMPONENT;
     case VARIABLE_HTML:
-        return put_html(out, c);
+        return ESCAPE_HTML;
     case VARIABLE_JSON:
-        return put_json(out, c);
+        return ESCAPE_JSON;
     case VARIABLE_PLAIN:
         break;
     }
-    *out = c;
-    return 1;
+    return ESCAPE_NONE;
+}
+
+static char *put_text(char *out, const char *text)
+{
+    size_t n = strlen(text);
+    memcpy(out, text, n);
+    return out + n;
+}
+
+static char *put_hex(char *out, const char *before, unsigned char c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    out = put_text(out, before);
+    *out++ = digits[c >> 4];
+    *out++ = digits[c & 15];
+    return out;
+}
+
+static const char *entity_of(char c)
+{
+    return c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : "&#39;";
+}
+
+/* At most ESCAPED_BYTES_MAX. */
+static char *put_escaped(char *out, char c, enum escape how)
+{
+    switch (how) {
+    case ESCAPE_PIECE:
+    case ESCAPE_COMPONENT:
+        return put_hex(out, "%", (unsigned char)c);
+    case ESCAPE_HTML:
+        return put_text(out, entity_of(c));
+    case ESCAPE_JSON:
+        if (c != '"' && c != '\\')
+            return put_hex(out, "\\u00", (unsigned char)c);
+        *out++ = '\\';
+        *out = c;
+        return out + 1;
+    case ESCAPE_FIELD:
+    case ESCAPE_NONE:
+        break;
+    }
+    *out = '?';
+    return out + 1;
+}
+
+static char *put_value(char *out, struct bytes value, enum escape how)
+{
+    const uint32_t *stay = how == ESCAPE_NONE ? NULL : stays[how];
+    while (value.len) {
+        size_t n = stay ? 0 : value.len;
+        while (n < value.len && stay[(unsigned char)value.ptr[n] >> 5] >> (value.ptr[n] & 31) & 1)
+            n++;
+        memcpy(out, value.ptr, n);
+        out += n;
+        if (n < value.len)
+            out = put_escaped(out, value.ptr[n++], how);
+        value = bytes_skip(value, n);
+    }
+    return out;
 }
 
 static size_t grown(enum variable_form form)
@@ -467,9 +478,8 @@ struct bytes variable_print(const struct variable_text *t, struct exchange *x, e
     char *out = start;
     for (unsigned i = 0; i < t->count; i++) {
         bool literal = t->parts[i].id == VARIABLE_LITERAL;
-        bool is_url = !literal && variables[t->parts[i].id].url;
-        for (size_t j = 0; j < values[i].len; j++)
-            out += put_char(out, values[i].ptr[j], literal ? VARIABLE_PLAIN : form, is_url);
+        enum escape how = literal ? ESCAPE_NONE : escape_of(form, variables[t->parts[i].id].url);
+        out = put_value(out, values[i], how);
     }
     return (struct bytes){ start, (size_t)(out - start) };
 }
