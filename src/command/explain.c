@@ -360,7 +360,7 @@ static int explain_request(struct explain *e, const char *path, const char *what
     printf("request   %.*s %s://%.*s%.*s\n", BYTES_ARG(q->method_text), e->x.scheme, BYTES_ARG(q->authority),
            BYTES_ARG(q->target));
     if (!bytes_eq(e->x.path, q->path))
-        printf("path      %.*s, without dot segments\n", BYTES_ARG(e->x.path));
+        printf("path      %.*s, as routes see it\n", BYTES_ARG(e->x.path));
     err why = router_find(e->generation->router, q, e->x.path, &e->x.arena, &hit);
     return why ? print_nobody(e, why, hit.methods) : print_way(e, path, &hit);
 }

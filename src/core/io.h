@@ -95,6 +95,11 @@ void io_end(struct io *io);
  * fails. failed_side: 0 from, 1 to. */
 err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t deadline_us,
               uint64_t *ret_moved, int *ret_failed_side) CHECK_RESULT;
+/* Sends n bytes of a file, after what is queued (sendfile). The caller sees to it that they are in memory
+ * (core/file.h), and has others take their turn. Deadlines as above. ERR_CLOSED: the file is shorter. */
+err io_send_file(struct io *to, int fd, uint64_t offset, size_t n, uint64_t idle_us, uint64_t deadline_us,
+                 uint64_t *ret_moved) CHECK_RESULT;
+
 /* ---- tunnels ---- */
 
 /* Two connections joined: what the one sends the other gets, both ways, and each end is passed on
@@ -162,6 +167,8 @@ void io_listener_pause(struct io_listener *l, bool pause);
 /* Accepts what stands in the kernel's queue already (and there is room for), then closes (close_fd) or leaves
  * the socket to its owner. */
 void io_listener_close(struct io_listener *l, bool close_fd);
+/* Closes without emptying that queue: another process accepts from the same socket. */
+void io_listener_end(struct io_listener *l);
 
 /* ---- anything else that can be polled ---- */
 

@@ -10,6 +10,7 @@
 #include "gate/registry.h"
 #include "gate/route_path.h"
 #include "gate/service_open.h"
+#include "gate/tap.h"
 
 static _Thread_local struct gate *current;
 
@@ -332,4 +333,5 @@ void gate_done(struct exchange *x)
 {
     service_metrics_count(x->service ? x->service->metrics : x->gate->unrouted, x);
     access_log_exchange(x);
+    tap_exchange(x);
 }

@@ -40,6 +40,8 @@ struct generation {
 /* Parses and prepares; no worker is involved. errors: see conf_parse. ERR_CONF, ERR_MEMORY. */
 err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
                     struct generation **ret_generation, struct diag *reterr) CHECK_RESULT;
+/* Another number, and the next ones from there on. Before anybody uses it. */
+void generation_renumber(struct generation *g, uint64_t number);
 void generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
 

@@ -1,6 +1,7 @@
 #include "gate/gate_conf.h"
 
 #include "gate/access_log_format.h"
+#include "gate/admin_conf.h"
 #include "gate/filter.h"
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
@@ -442,9 +443,10 @@ const struct conf_struct gate_conf_struct = {
               .sub = &listen_conf_struct,
               .doc = "where clients connect" },
             { .name = "admin",
-              .type = CONF_ADDR,
+              .type = CONF_STRUCT,
               .offset = AT(gate_conf, admin),
-              .doc = "where operators ask: /metrics, /config; keep it private" },
+              .sub = &admin_conf_struct,
+              .doc = "where operators ask: metrics, the API, `weir ctl`; keep it private" },
             { .name = "workers",
               .type = CONF_INT,
               .offset = AT(gate_conf, workers),
@@ -470,6 +472,23 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, drain_timeout_ms),
               .preset = "30s",
               .doc = "how long a stopping weir waits for exchanges to end" },
+            { .name = "upgrade",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, upgrade),
+              .preset = "on",
+              .sub = &upgrade_conf_struct,
+              .doc = "how another binary takes over" },
+            { .name = "state_dir",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, state_dir),
+              .preset = "auto",
+              .doc =
+                  "where the last five configurations are kept; `auto`: what systemd gives, or /var/lib/weir "
+                  "where that exists, else nowhere; `off`: nowhere" },
+            { .name = "pid_file",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, pid_file),
+              .doc = "gets the process's number once it serves" },
             { .name = "trusted_proxies",
               .type = CONF_STRUCT,
               .offset = AT(gate_conf, trusted_proxies),

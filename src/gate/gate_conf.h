@@ -117,6 +117,19 @@ struct access_log_conf {
     uint64_t flush_interval_ms;
 };
 
+/* Where operators ask, and who may. */
+struct admin_conf {
+    struct addr address;
+    struct bytes token_file; /* empty: none */
+    struct bytes mode;       /* "0600", of a unix socket */
+    int64_t mode_bits;       /* worked out of it */
+    bool read_without_token;
+};
+
+struct upgrade_conf {
+    uint64_t start_timeout_ms, drain_timeout_ms;
+};
+
 #define WORKERS_AUTO CONF_INT_WORD(0)
 
 struct weight_of_conf {
@@ -126,11 +139,14 @@ struct weight_of_conf {
 
 struct gate_conf {
     struct conf_list listen;            /* struct listen_conf */
-    struct addr admin;                  /* len 0: none */
+    struct admin_conf *admin;           /* NULL: none */
     int64_t workers;                    /* WORKERS_AUTO, or how many */
     struct access_log_conf *access_log; /* NULL: off */
     struct client_conf *client;
     uint64_t drain_timeout_ms;
+    struct upgrade_conf *upgrade;
+    struct bytes state_dir; /* "auto", "off", or a path */
+    struct bytes pid_file;  /* empty: none */
     struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
     struct conf_list routes;    /* struct route_conf */

@@ -159,10 +159,11 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     return e ? e : resolve_all(g, file, reterr);
 }
 
+static _Atomic uint64_t numbers;
+
 err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
                     struct generation **ret_generation, struct diag *reterr)
 {
-    static _Atomic uint64_t numbers;
     struct generation *g = mem_get(sizeof *g);
     if (!g)
         return ERR_MEMORY;
@@ -176,6 +177,12 @@ err generation_load(struct bytes text, const char *file, struct conf_errors *err
     g->number = atomic_fetch_add(&numbers, 1) + 1;
     *ret_generation = g;
     return OK;
+}
+
+void generation_renumber(struct generation *g, uint64_t number)
+{
+    g->number = number;
+    atomic_store(&numbers, number);
 }
 
 void generation_hold(struct generation *g)
