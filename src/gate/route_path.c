@@ -8,15 +8,18 @@ static int hex_value(char c)
     return c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
 }
 
+static bool is_encoded(struct bytes p)
+{
+    return p.len >= 3 && p.ptr[0] == '%' && hex_value(p.ptr[1]) >= 0 && hex_value(p.ptr[2]) >= 0;
+}
+
 /* What may be written with or without percent-encoding and is the same (RFC 3986 2.3, 6.2.2.2); 0: it is not
  * that. */
 static char unreserved_at(struct bytes p)
 {
-    if (p.len < 3 || p.ptr[0] != '%')
+    if (!is_encoded(p))
         return 0;
     int value = hex_value(p.ptr[1]) * 16 + hex_value(p.ptr[2]);
-    if (hex_value(p.ptr[1]) < 0 || hex_value(p.ptr[2]) < 0)
-        return 0;
     char c = (char)value;
     bool letter = ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z';
     return letter || (c >= '0' && c <= '9') || (c && strchr("-._~", c)) ? c : 0;
@@ -37,10 +40,19 @@ static err decode_unreserved(struct bytes path, struct arena *a, struct bytes *r
     if (!out)
         return ERR_LIMIT;
     size_t len = 0;
+    unsigned guarded = 0; /* bytes behind a % that begins nothing: what is decoded must not complete it */
     while (path.len) {
         char c = unreserved_at(path);
-        out[len++] = c ? c : path.ptr[0];
-        path = bytes_skip(path, c ? 3 : 1);
+        bool whole = is_encoded(path);
+        if (c && !(guarded && hex_value(c) >= 0)) {
+            out[len++] = c;
+            guarded -= guarded > 0;
+        } else {
+            memcpy(out + len, path.ptr, whole ? 3 : 1);
+            len += whole ? 3 : 1;
+            guarded = whole ? 0 : path.ptr[0] == '%' ? 2 : guarded - (guarded > 0);
+        }
+        path = bytes_skip(path, whole ? 3 : 1);
     }
     *ret_path = (struct bytes){ out, len };
     return OK;

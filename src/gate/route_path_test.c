@@ -50,6 +50,8 @@ static void paths(void **state)
         { "/%61dm%49n/%7E%2d%5f%39", "/admIn/~-_9" },
         { "/a%2Fb%20%3f%c3", "/a%2Fb%20%3f%c3" }, /* these are not the same as what they stand for */
         { "/%6", "/%6" },
+        { "/%%34%31/%4%31", "/%%341/%4%31" }, /* or a %41 would come out */
+        { "/%%2e%2e/%%41g", "/%../%%41g" },
         { "/%g1%1g%", "/%g1%1g%" },
         { "/a/%2", "/a/%2" },
         { "/a/.%2", "/a/.%2" },
