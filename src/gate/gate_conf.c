@@ -6,7 +6,9 @@
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
+#include "gate/queue.h"
 #include "gate/retry.h"
+#include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
 #include "gate/trusted_proxies.h"
@@ -23,6 +25,7 @@
 static const struct conf_struct *filter_modules[64];
 static const struct conf_struct *balancer_modules[64];
 static const struct conf_struct *service_modules[64];
+static const struct filter *const *filters;
 
 /* ---- client ---- */
 
@@ -143,6 +146,12 @@ static const struct conf_struct server_struct = {
               .type = CONF_TEXT,
               .offset = AT(server_conf, zone),
               .doc = "where it stands, for `balance: zone`" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(server_conf, requests_max),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "in flight at this server; 0: as the service says" },
             { 0 } },
     .doc = "One server of a service.",
 };
@@ -173,6 +182,15 @@ static const char *const upstream_words[] = { "keepalive", "pipelined", "close",
 
 static const char *const proxy_protocol_words[] = { "off", "v1", "v2", NULL };
 
+static bool is_bounded(const struct service_conf *s)
+{
+    const struct server_conf *servers = s->servers.items;
+    bool bounded = s->requests_max > 0;
+    for (size_t i = 0; i < s->servers.count; i++)
+        bounded |= servers[i].requests_max > 0;
+    return bounded;
+}
+
 static err service_check(void *conf, struct diag *reterr)
 {
     const struct service_conf *s = conf;
@@ -182,6 +200,10 @@ static err service_check(void *conf, struct diag *reterr)
     }
     if (s->servers.count == 0) {
         diag_set(reterr, "a service needs at least one server");
+        return ERR_CONF;
+    }
+    if (s->queue && !is_bounded(s)) {
+        diag_set(reterr, "queue: there is nothing to wait for without requests_max");
         return ERR_CONF;
     }
     const err e = service_breakers_check(&s->breakers, reterr);
@@ -244,6 +266,18 @@ static const struct conf_struct service_struct = {
               .min = 1,
               .max = 1000,
               .doc = "requests in flight on one shared connection" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, requests_max),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "in flight at one server, over all workers; 0: no bound" },
+            { .name = "queue",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, queue),
+              .sub = &queue_struct,
+              .doc = "where requests wait when all servers have requests_max in flight; without it they get "
+                     "503" },
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(service_conf, connections_max),
@@ -344,28 +378,23 @@ static const struct conf_struct service_struct = {
 
 /* ---- routes ---- */
 
+/* Without a service somebody on the way has to answer, or to choose one. */
+static bool has_end(const struct route_conf *r)
+{
+    const struct conf_module *m = r->filters.items;
+    for (size_t i = 0; i < r->filters.count; i++) {
+        if (filters[m[i].index]->ends)
+            return true;
+    }
+    return r->service.len != 0;
+}
+
 static err route_check(void *conf, struct diag *reterr)
 {
-    const struct route_conf *r = conf;
-    size_t slash = bytes_index(r->match, '/');
-    if (slash == r->match.len) {
-        diag_set(reterr,
-                 "match: \"%s\" has no path: expected host/path, /path, or either with a * at the end",
-                 r->match.ptr);
-        return ERR_CONF;
-    }
-    struct bytes host = { r->match.ptr, slash };
-    size_t colon = host.len && host.ptr[0] == '[' ? bytes_index(host, ']') + 1 : bytes_index(host, ':');
-    if (colon < host.len) {
-        diag_set(reterr, "match: in \"%s\" the host has a port: hosts are compared without", r->match.ptr);
-        return ERR_CONF;
-    }
-    size_t star = bytes_index(r->match, '*');
-    if (star + 1 < r->match.len) {
-        diag_set(reterr, "match: in \"%s\" the * is not at the end", r->match.ptr);
-        return ERR_CONF;
-    }
-    return OK;
+    if (has_end(conf))
+        return OK;
+    diag_set(reterr, "\"service\" is missing in route, and no filter of it answers instead");
+    return ERR_CONF;
 }
 
 static const struct conf_struct route_struct = {
@@ -374,18 +403,18 @@ static const struct conf_struct route_struct = {
     .fields =
         (const struct conf_field[]){
             { .name = "match",
-              .type = CONF_TEXT,
-              .offset = AT(route_conf, match),
+              .type = CONF_LIST,
+              .offset = AT(route_conf, matches),
               .required = true,
-              .doc = "`/exact`, `/prefix/*`, with a host in front if wanted: `shop.example/api/*`. The most "
-                     "specific "
-                     "wins: a host before none, exact before prefix, long before short" },
+              .sub = &match_conf_struct,
+              .doc = "`/exact`, `/prefix/*`, `/users/{id}`, with a host in front if wanted: "
+                     "`shop.example/api/*`; or "
+                     "the long form; or several of them. The most specific route wins" },
             { .name = "service",
               .type = CONF_REF,
               .offset = AT(route_conf, service),
-              .required = true,
               .ref = "services",
-              .doc = "who answers" },
+              .doc = "who answers; may be missing where a filter answers instead" },
             { .name = "retry",
               .type = CONF_STRUCT,
               .offset = AT(route_conf, retry),
@@ -535,7 +564,6 @@ const struct conf_struct gate_conf_struct = {
             { .name = "services",
               .type = CONF_MAP,
               .offset = AT(gate_conf, services),
-              .required = true,
               .sub = &service_struct,
               .doc = "the servers, by name" },
             { .name = "weight_of",
@@ -550,9 +578,10 @@ const struct conf_struct gate_conf_struct = {
     .doc = "The whole file.",
 };
 
-void gate_conf_modules(const struct filter *const *filters, const struct balancer *const *balancers,
+void gate_conf_modules(const struct filter *const *all_filters, const struct balancer *const *balancers,
                        const struct service_module *const *services)
 {
+    filters = all_filters;
     for (unsigned i = 0; filters[i]; i++)
         filter_modules[i] = &filters[i]->conf;
     for (unsigned i = 0; balancers[i]; i++)

@@ -60,8 +60,9 @@ struct client_conf {
 struct server_conf {
     struct bytes address; /* an address, or a name with a port */
     int64_t weight;
-    int64_t priority;  /* 0: asked first */
-    struct bytes zone; /* empty: none */
+    int64_t requests_max; /* 0: the service's */
+    int64_t priority;     /* 0: asked first */
+    struct bytes zone;    /* empty: none */
 };
 
 /* What a server gets that came back. */
@@ -82,6 +83,8 @@ struct service_conf {
     double panic;                       /* with fewer well than that all are used; 0: when none is */
     int upstream;                       /* enum upstream_mode */
     int64_t pipeline_max;               /* requests in flight on one shared connection */
+    int64_t requests_max;               /* in flight at one server, over all workers; 0: no bound */
+    struct queue_conf *queue;           /* who waits for a place there; NULL: nobody */
     int64_t connections_max;            /* to one server, of one worker */
     int64_t idle_max;                   /* kept for reuse, to one server, of one worker */
     int64_t waiting_max;                /* requests waiting for a connection, of one worker */
@@ -99,9 +102,10 @@ struct service_conf {
 struct priority_conf;
 
 struct route_conf {
-    struct bytes match; /* [host]/path or [host]/prefix* */
+    struct bytes match; /* its first match as one text: its name in metrics and logs, the same over reloads */
     struct conf_mark mark;
-    struct bytes service;
+    struct conf_list matches;       /* struct match_conf */
+    struct bytes service;           /* empty: a filter answers, or chooses one */
     struct retry_conf *retry;       /* goes before the service's; NULL: that one */
     struct priority_conf *priority; /* NULL: normal */
     struct conf_list filters;       /* struct conf_module, in the order of the registry */

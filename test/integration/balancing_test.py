@@ -103,7 +103,7 @@ class Shop:
                 peer.send(answer(self.name))
 
 
-QUICK = "health_check: {path: /healthz, interval: 100ms, healthy: 1, unhealthy: 1}"
+QUICK = "health_check: {path: /healthz, interval: 100ms, healthy_after: 1, unhealthy_after: 1}"
 
 
 def is_up(gate, shop):
