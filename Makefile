@@ -51,7 +51,7 @@ help:
 	@echo 'make lint     clang-format, clang-tidy, cppcheck and the lints of the house'
 	@echo 'make fuzz     runs the fuzz targets, SECONDS_EACH=60 seconds each'
 	@echo 'make bench    measures weir beside nginx and haproxy'
-	@echo 'make soak     hours of load with servers that come and go'
+	@echo 'make soak     half an hour of load, with faults, reloads and an upgrade'
 	@echo 'make install  installs weir (DESTDIR and meson options are respected)'
 	@echo 'make clean    removes what was built'
 	@echo

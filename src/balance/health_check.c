@@ -21,6 +21,7 @@
 #include "core/metrics.h"
 #include "gate/gate.h"
 #include "gate/proxied.h"
+#include "gate/shared.h"
 #include "net/tcp.h"
 #include "proto/http1.h"
 
@@ -186,7 +187,8 @@ static bool is_checked(const struct server_shared *shared)
     return false;
 }
 
-/* A server that nobody checks any more is not left down for ever; after a reload the next checker has it. */
+/* A server that nobody checks any more is not left down for ever; after a reload the next checker has it,
+ * after an upgrade that of the next process. */
 static void checker_free(struct checker *c)
 {
     struct checker **at = &checkers;
@@ -196,7 +198,7 @@ static void checker_free(struct checker *c)
         *at = c->next;
     for (uint32_t i = 0; i < c->count; i++) {
         struct checked *s = &c->servers[i];
-        if (s->health.down && !is_checked(s->shared))
+        if (s->health.down && !is_checked(s->shared) && !shared_is_given())
             atomic_store_explicit(&s->shared->down, 0, memory_order_relaxed);
         metric_instance_free(s->metrics);
         server_shared_drop(s->shared);

@@ -64,6 +64,16 @@ __attribute__((constructor)) static void seed_process_key(void)
     random_fill(&process_key, sizeof process_key);
 }
 
+struct hash_key hash_key(void)
+{
+    return process_key;
+}
+
+void hash_set_key(struct hash_key key)
+{
+    process_key = key;
+}
+
 uint64_t hash_bytes(struct bytes text)
 {
     return hash_sip13(process_key, text);

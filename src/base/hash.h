@@ -13,6 +13,10 @@ struct hash_key {
 uint64_t hash_sip13(struct hash_key key, struct bytes text);
 /* With the process's own key. */
 uint64_t hash_bytes(struct bytes text);
+/* That key; and another one, of the process that this one takes over from, whose tables it shall find its way
+ * in: main thread, before anything is hashed. */
+struct hash_key hash_key(void);
+void hash_set_key(struct hash_key key);
 /* Unkeyed, of one number (the finaliser of MurmurHash3); not against an adversary. */
 static inline uint64_t hash_u64(uint64_t x)
 {

@@ -25,7 +25,8 @@ static int run_run(int argc, char **argv)
         { "loop", required_argument, NULL, 'l' },
         { NULL, 0, NULL, 0 },
     };
-    struct process_options o = { .loop = LOOP_AUTO, .admin_serve = admin_serve };
+    /* argv[-1] is the program's own name (main passes what stands behind it) */
+    struct process_options o = { .argv = argv - 1, .loop = LOOP_AUTO, .admin_serve = admin_serve };
     int c;
     while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
         if (c == 'c')

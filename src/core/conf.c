@@ -391,6 +391,31 @@ static err fill_check(struct conf_parse *p, const struct conf_struct *s, struct 
     return conf_fail(p, at, "%s", d.set ? d.text : err_text(e));
 }
 
+const struct conf_field *conf_list_phrase(const struct conf_struct *s, size_t *ret_index)
+{
+    for (size_t i = 0; s->phrases && s->phrases[i]; i++) {
+        struct bytes phrase = bytes_from(s->phrases[i]);
+        if (phrase.ptr[0] != '{' || bytes_index(phrase, '}') + 1 != phrase.len)
+            continue;
+        const struct conf_field *f =
+            conf_field_find(s, (struct bytes){ phrase.ptr + 1, phrase.len - 2 }, ret_index);
+        if (f && f->type == CONF_LIST)
+            return f;
+    }
+    return NULL;
+}
+
+static err fill_list(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n, void *conf,
+                     struct conf_seen *seen)
+{
+    size_t i;
+    const struct conf_field *f = conf_list_phrase(s, &i);
+    if (!f)
+        return conf_fail(p, n->mark, "%s takes a mapping (setting: value), not a list", s->name);
+    conf_seen_add(seen, i);
+    return conf_value(p, f, n, (char *)conf + f->offset);
+}
+
 /* Whether n is, for a struct that stands for a list, what belongs into the list. */
 static bool is_items(const struct conf_struct *s, const struct conf_node *n)
 {
@@ -418,10 +443,10 @@ err conf_fill(struct conf_parse *p, const struct conf_struct *s, const struct co
     else if (n->kind == CONF_NODE_SCALAR)
         failed = conf_phrase(p, s, n, conf, &seen);
     else
-        return conf_fail(p, n->mark, "%s takes a mapping (setting: value), not a list", s->name);
+        failed = fill_list(p, s, n, conf, &seen);
     if (!conf_goes_on(p, failed))
         return failed;
-    if (failed && n->kind == CONF_NODE_SCALAR)
+    if (failed && n->kind != CONF_NODE_MAPPING)
         return failed; /* what a phrase that does not fit lacks is noise */
     e = fill_rest(p, s, &seen, n->mark, conf);
     if (failed || e)

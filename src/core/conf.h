@@ -111,9 +111,9 @@ struct conf_struct {
      *     "{rate} per {key}"  "{method} {path} every {interval}"  "{percent} to {service}"
      * A value ends where the literal behind it begins. Of those that fit the ones with the most fields count,
      * and among these the types decide; fields that the phrase lacks get their defaults. Ends with NULL; may
-     * be NULL. A scalar is tried against the phrases, a mapping against the fields. A CONF_STRUCT or one of
-     * CONF_MODULES may also be `off` (absent, whatever the preset) and, when nothing in it is required, `on`
-     * (all defaults). */
+     * be NULL. A scalar is tried against the phrases, a mapping against the fields, and a list fills the
+     * phrase that is one CONF_LIST of scalars ("{allow}"). A CONF_STRUCT or one of CONF_MODULES may also be
+     * `off` (absent, whatever the preset) and, when nothing in it is required, `on` (all defaults). */
     const char *const *phrases;
     /* It stands for a list: its only field is a CONF_LIST with sub, and a sequence, a phrase of the items or
      * a mapping that does not name that field is the field's value. It has no phrases of its own. */

@@ -99,6 +99,8 @@ struct conf_phrase_part {
 };
 size_t conf_phrase_split(const char *phrase, struct conf_phrase_part parts[CONF_PHRASE_PARTS_MAX]);
 
+/* The CONF_LIST field that is a whole phrase of s ("{allow}"), which a list in the file fills; NULL: none. */
+const struct conf_field *conf_list_phrase(const struct conf_struct *s, size_t *ret_index);
 const struct conf_field *conf_field_find(const struct conf_struct *s, struct bytes name, size_t *ret_index);
 bool conf_has_required(const struct conf_struct *s);
 bool conf_is_scalar(enum conf_type type);

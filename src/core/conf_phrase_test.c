@@ -126,13 +126,71 @@ static void test_split(void **state)
     assert_int_equal(conf_phrase_split("", parts), 0);
 }
 
+/* ---- a list for the phrase that is one list */
+
+struct names {
+    struct conf_list names;
+    bool strict;
+};
+static const struct conf_field names_fields[] = {
+    { .name = "names",
+      .type = CONF_LIST,
+      .item = CONF_TEXT,
+      .offset = offsetof(struct names, names),
+      .required = true },
+    { .name = "strict", .type = CONF_BOOL, .offset = offsetof(struct names, strict), .preset = "true" },
+    { .name = NULL },
+};
+static const struct conf_struct names = {
+    .name = "names",
+    .size = sizeof(struct names),
+    .fields = names_fields,
+    .phrases = (const char *const[]){ "only {names}", "{names}", NULL },
+};
+struct names_root {
+    struct names *names;
+};
+static const struct conf_field names_root_fields[] = {
+    { .name = "names", .type = CONF_STRUCT, .offset = offsetof(struct names_root, names), .sub = &names },
+    { .name = NULL },
+};
+static const struct conf_struct names_root = { .name = "root",
+                                               .size = sizeof(struct names_root),
+                                               .fields = names_root_fields };
+
+static void test_list(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t count;
+    } cases[] = { { "names: [a, b]", 2 },
+                  { "names: a", 1 },
+                  { "names: {names: [a, b, c]}", 3 },
+                  { "names:\n- a\n- b", 2 } };
+    struct parsed p;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        parse_as(&p, &names_root, cases[i].text);
+        assert_int_equal(p.e, OK);
+        const struct names *n = ((struct names_root *)p.conf)->names;
+        assert_int_equal(n->names.count, cases[i].count);
+        assert_true(bytes_eq(((struct bytes *)n->names.items)[0], BYTES("a")));
+        assert_true(n->strict);
+        parsed_close(&p);
+    }
+    parse_as(&p, &names_root, "names: [a, {b: c}]");
+    assert_string_equal(p.said, "weir.yaml:1:12: \"names\" takes a text, not a mapping");
+    parsed_close(&p);
+    parse_as(&p, &names_root, "names: []");
+    assert_string_equal(p.said, "weir.yaml:1:8: \"names\" needs at least one item");
+    parsed_close(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),
-        cmocka_unit_test(test_nested),
-        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_good),  cmocka_unit_test(test_nested), cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_split), cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,7 +64,7 @@ static void put_phrase_pattern(const struct conf_writer *w, const struct conf_st
         size_t index;
         const struct conf_field *f = parts[i].field ? conf_field_find(s, parts[i].text, &index) : NULL;
         if (f)
-            put_scalar_pattern(w, f, f->type);
+            put_scalar_pattern(w, f, f->type == CONF_LIST ? f->item : f->type);
         else
             put_escaped(w, parts[i].text);
     }
@@ -279,6 +279,13 @@ static void members_struct(const struct conf_writer *w, const struct conf_struct
         conf_put(w, ",{\"type\":[\"string\",\"number\"],\"pattern\":\"^");
         put_phrase_pattern(w, s, s->phrases[i]);
         conf_put(w, "$\"}");
+    }
+    size_t index;
+    const struct conf_field *list = conf_list_phrase(s, &index);
+    if (list) {
+        conf_put(w, ",{\"type\":\"array\",\"items\":");
+        put_item(w, list);
+        conf_put(w, "}");
     }
     if (s->is_list) {
         conf_put(w, ",{");

@@ -270,11 +270,16 @@ static err block_as(enum fiber_state state)
     return (err)self->result;
 }
 
+static bool is_stopped(const struct fiber *f)
+{
+    return f->cancelled || f->interrupted;
+}
+
 err fiber_block(void)
 {
     struct fiber *self = fibers_this()->current;
     must(self != NULL);
-    return self->cancelled ? ERR_CANCELLED : block_as(FIBER_BLOCKED);
+    return is_stopped(self) ? ERR_CANCELLED : block_as(FIBER_BLOCKED);
 }
 
 void fiber_hold(void)
@@ -318,6 +323,20 @@ void fiber_cancel(struct fiber *f)
         end_wait(f, ERR_CANCELLED);
 }
 
+void fiber_interrupt(struct fiber *f)
+{
+    f->interrupted = true;
+    if (f->state == FIBER_WAITING || f->state == FIBER_BLOCKED)
+        end_wait(f, ERR_CANCELLED);
+}
+
+void fiber_interrupt_end(void)
+{
+    struct fiber *self = fibers_this()->current;
+    must(self != NULL);
+    self->interrupted = false;
+}
+
 void fiber_cancel_all(void)
 {
     struct fibers *fs = fibers_this();
@@ -351,11 +370,11 @@ err fiber_wait(uint64_t deadline_us)
 {
     struct fiber *self = fibers_this()->current;
     must(self != NULL);
-    if (self->woken && !self->cancelled) {
+    if (self->woken && !is_stopped(self)) {
         self->woken = false;
         return OK;
     }
-    if (self->cancelled)
+    if (is_stopped(self))
         return ERR_CANCELLED;
     set_deadline(self, deadline_us);
     return block_as(FIBER_WAITING);
@@ -365,7 +384,7 @@ err fiber_block_until(uint64_t deadline_us)
 {
     struct fiber *self = fibers_this()->current;
     must(self != NULL);
-    if (self->cancelled)
+    if (is_stopped(self))
         return ERR_CANCELLED;
     set_deadline(self, deadline_us);
     return block_as(FIBER_BLOCKED);
@@ -390,7 +409,7 @@ err wait_queue_wait(struct wait_queue *q, uint64_t deadline_us)
 {
     struct fiber *self = fibers_this()->current;
     must(self != NULL);
-    if (self->cancelled)
+    if (is_stopped(self))
         return ERR_CANCELLED;
     list_push_back(&q->fibers, &self->line);
     q->count++;

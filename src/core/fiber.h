@@ -37,6 +37,9 @@ err fiber_wait(uint64_t deadline_us) CHECK_RESULT;
 void fiber_wake(struct fiber *f);
 /* Every wait of f, now and from now on, returns ERR_CANCELLED: it unwinds by itself. */
 void fiber_cancel(struct fiber *f);
+/* The same until f itself says that it is over. For one of two that do the same when the other was faster. */
+void fiber_interrupt(struct fiber *f);
+void fiber_interrupt_end(void);
 /* All of this worker's but the caller. */
 void fiber_cancel_all(void);
 err fiber_sleep_us(uint64_t us) CHECK_RESULT;

@@ -34,6 +34,7 @@ struct fiber {
     bool woken;         /* fiber_wake came before fiber_wait */
     bool wake_seen;     /* fiber_wake ended a wait, and f has not run since */
     bool cancelled;
+    bool interrupted;
 };
 
 struct fibers {

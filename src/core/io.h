@@ -162,6 +162,8 @@ void io_listener_pause(struct io_listener *l, bool pause);
 /* Accepts what stands in the kernel's queue already (and there is room for), then closes (close_fd) or leaves
  * the socket to its owner. */
 void io_listener_close(struct io_listener *l, bool close_fd);
+/* Closes without emptying that queue: another process accepts from the same socket. */
+void io_listener_end(struct io_listener *l);
 
 /* ---- anything else that can be polled ---- */
 

@@ -36,6 +36,11 @@ void log_set_fd(int fd)
     __atomic_store_n(&log_fd, fd, __ATOMIC_RELAXED);
 }
 
+enum log_level log_level(void)
+{
+    return (enum log_level)__atomic_load_n(&least_level, __ATOMIC_RELAXED);
+}
+
 bool log_wants(enum log_level level)
 {
     return (int)level >= __atomic_load_n(&least_level, __ATOMIC_RELAXED);

@@ -36,6 +36,7 @@ extern const char *const log_level_words[];
 void log_set_level(enum log_level least);
 void log_set_json(bool json);
 void log_set_fd(int fd);
+enum log_level log_level(void);
 bool log_wants(enum log_level level);
 
 /* tag: the module's name. format: "what happened key=value key=value". */

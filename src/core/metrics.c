@@ -315,6 +315,13 @@ uint64_t metric_value(const struct metric_instance *m, unsigned i)
     return count;
 }
 
+void metric_histogram(const struct metric_instance *m, unsigned i, uint64_t ret_counts[METRIC_BUCKETS])
+{
+    must(i < m->group->table->count && m->group->table->defs[i].type == METRIC_HISTOGRAM);
+    for (unsigned b = 0; b < METRIC_BUCKETS; b++)
+        ret_counts[b] = cell_sum(m, histogram_at(m, i) + b);
+}
+
 uint64_t metric_bucket_bound_ns(unsigned i)
 {
     if (i == 0)

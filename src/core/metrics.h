@@ -125,6 +125,9 @@ static inline void metric_observe_ns(struct metric_cells *cells, unsigned i, uin
 
 /* Summed over the workers; of a histogram how many were observed. */
 uint64_t metric_value(const struct metric_instance *instance, unsigned i);
+/* How many each bucket of a histogram holds (not cumulated). */
+void metric_histogram(const struct metric_instance *instance, unsigned i,
+                      uint64_t ret_counts[METRIC_BUCKETS]);
 
 /* Everything, in the Prometheus text format 0.0.4. write is called many times with the mutex held: it gathers
  * into memory and neither waits nor calls back. */

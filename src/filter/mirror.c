@@ -67,7 +67,7 @@ struct shadow {
     struct shadow *next_free;
     struct mirror *mirror;
     struct exchange x;
-    struct addr client;
+    struct addr client, peer;
     struct body_memory body;
     char *content; /* of the body so far */
     size_t content_len, content_size;
@@ -179,6 +179,10 @@ static bool shadow_fill_head(struct shadow *s, const struct exchange *x)
     if (x->client) {
         s->client = *x->client;
         copy->client = &s->client;
+    }
+    if (x->peer) {
+        s->peer = *x->peer;
+        copy->peer = &s->peer;
     }
     return copy->request_id.ptr && copy_head(&copy->arena, &x->request, &copy->request);
 }

@@ -32,7 +32,7 @@ struct exchange {
     struct body *request_body;     /* NULL: none */
     struct body *response_body;    /* NULL: none */
 
-    const struct addr *client; /* the peer of the connection */
+    const struct addr *client; /* the peer of the connection, or whom a trusted proxy speaks for */
     const char *scheme;        /* "http", "https" */
     struct bytes request_id;   /* taken from the client's X-Request-Id when sane, else made; passed on */
     char request_id_text[REQUEST_ID_BYTES_MAX];
@@ -57,6 +57,8 @@ struct exchange {
     void *carrier;        /* of interim and of the protocol that carries the exchange */
     struct io *tunnel;    /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
+    const struct addr *peer; /* of the connection, where it is a trusted proxy; NULL: it is the client */
+    struct bytes user; /* who the client is, as a filter has found (basic_auth, jwt); empty: nobody knows */
     struct exchange_hook *hooks;
     struct arena arena;
 };

@@ -8,6 +8,7 @@
 #include "gate/priority.h"
 #include "gate/registry.h"
 #include "gate/service_open.h"
+#include "gate/tap.h"
 
 static _Thread_local struct gate *current;
 
@@ -232,10 +233,22 @@ void gate_answer_failure(struct exchange *x, err e)
         answer_server_failure(x, e);
 }
 
+static bool find_client(struct exchange *x)
+{
+    err e = trusted_proxies_apply(x->gate->generation->trusted_proxies, x);
+    if (e == ERR_SYNTAX)
+        exchange_answer(x, 400, BYTES_NONE, BYTES_NONE, BYTES("trusted_proxies"));
+    else if (e)
+        gate_answer_failure(x, e);
+    return !e;
+}
+
 void gate_serve(struct exchange *x)
 {
     struct gate *g = x->gate;
     struct bytes path;
+    if (g->generation->trusted_proxies && !find_client(x))
+        return;
     if (x->request.method == HTTP_CONNECT) {
         exchange_answer(x, 501, BYTES_NONE, BYTES_NONE, BYTES("gate"));
         return;
@@ -263,4 +276,5 @@ void gate_done(struct exchange *x)
 {
     service_metrics_count(x->service ? x->service->metrics : x->gate->unrouted, x);
     access_log_exchange(x);
+    tap_exchange(x);
 }

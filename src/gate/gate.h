@@ -17,6 +17,7 @@
 #include "gate/gate_conf.h"
 #include "gate/route.h"
 #include "gate/service.h"
+#include "gate/trusted_proxies.h"
 #include "proto/http1.h"
 
 /* Process-wide, immutable but for the counts. */
@@ -26,15 +27,19 @@ struct generation {
     const struct gate_conf *conf;
     struct http1_limits client_limits;
     struct router *router;
-    struct addr **service_addrs; /* [service][server], as resolved when the file was loaded */
+    struct trusted_proxies *trusted_proxies; /* NULL: nobody */
+    struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
-    struct bytes text; /* of the file */
+    struct access_log *access_log; /* NULL: off; opened when the generation is used */
+    struct bytes text;             /* of the file */
     _Atomic uint32_t holds;
 };
 
 /* Parses and prepares; no worker is involved. errors: see conf_parse. ERR_CONF, ERR_MEMORY. */
 err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
                     struct generation **ret_generation, struct diag *reterr) CHECK_RESULT;
+/* Another number, and the next ones from there on. Before anybody uses it. */
+void generation_renumber(struct generation *g, uint64_t number);
 void generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
 

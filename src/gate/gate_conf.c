@@ -1,10 +1,14 @@
 #include "gate/gate_conf.h"
 
+#include "gate/access_log_format.h"
+#include "gate/admin_conf.h"
 #include "gate/filter.h"
+#include "gate/hedge.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
 #include "gate/retry.h"
 #include "gate/service.h"
+#include "gate/trusted_proxies.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
@@ -179,6 +183,10 @@ static err service_check(void *conf, struct diag *reterr)
         diag_set(reterr, "a service needs at least one server");
         return ERR_CONF;
     }
+    if (s->hedge && s->upstream == UPSTREAM_PIPELINED) {
+        diag_set(reterr, "hedge: giving up one request of a pipelined connection would end those behind it");
+        return ERR_CONF;
+    }
     return tcp_conf_check(&s->tcp, reterr);
 }
 
@@ -296,6 +304,11 @@ static const struct conf_struct service_struct = {
               .offset = AT(service_conf, retry),
               .sub = &retry_struct,
               .doc = "when a request is tried again, how often and how soon" },
+            { .name = "hedge",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, hedge),
+              .sub = &hedge_struct,
+              .doc = "a second try beside a slow first one" },
             { .name = "host",
               .type = CONF_TEXT,
               .offset = AT(service_conf, host),
@@ -387,26 +400,6 @@ static const struct conf_struct route_struct = {
 
 /* ---- root ---- */
 
-static const struct conf_struct access_log_struct = {
-    .name = "access_log",
-    .size = sizeof(struct access_log_conf),
-    .phrases = (const char *const[]){ "{path}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "path",
-                                             .type = CONF_TEXT,
-                                             .offset = AT(access_log_conf, path),
-                                             .required = true,
-                                             .doc = "`stdout`, or a file (opened again on SIGUSR1)" },
-                                           { .name = "flush_interval",
-                                             .type = CONF_MS,
-                                             .offset = AT(access_log_conf, flush_interval_ms),
-                                             .preset = "1s",
-                                             .min = 1,
-                                             .max = 60000,
-                                             .doc = "lines wait at most that long for others" },
-                                           { 0 } },
-    .doc = "One JSON line for each exchange.",
-};
-
 static err root_check(void *conf, struct diag *reterr)
 {
     const struct gate_conf *g = conf;
@@ -453,9 +446,10 @@ const struct conf_struct gate_conf_struct = {
               .sub = &listen_conf_struct,
               .doc = "where clients connect" },
             { .name = "admin",
-              .type = CONF_ADDR,
+              .type = CONF_STRUCT,
               .offset = AT(gate_conf, admin),
-              .doc = "where operators ask: /metrics, /config; keep it private" },
+              .sub = &admin_conf_struct,
+              .doc = "where operators ask: metrics, the API, `weir ctl`; keep it private" },
             { .name = "workers",
               .type = CONF_INT,
               .offset = AT(gate_conf, workers),
@@ -469,7 +463,7 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, access_log),
               .preset = "stdout",
               .sub = &access_log_struct,
-              .doc = "one JSON line for each exchange" },
+              .doc = "one line for each exchange" },
             { .name = "client",
               .type = CONF_STRUCT,
               .offset = AT(gate_conf, client),
@@ -481,6 +475,28 @@ const struct conf_struct gate_conf_struct = {
               .offset = AT(gate_conf, drain_timeout_ms),
               .preset = "30s",
               .doc = "how long a stopping weir waits for exchanges to end" },
+            { .name = "upgrade",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, upgrade),
+              .preset = "on",
+              .sub = &upgrade_conf_struct,
+              .doc = "how another binary takes over" },
+            { .name = "state_dir",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, state_dir),
+              .preset = "auto",
+              .doc =
+                  "where the last five configurations are kept; `auto`: what systemd gives, or /var/lib/weir "
+                  "where that exists, else nowhere; `off`: nowhere" },
+            { .name = "pid_file",
+              .type = CONF_TEXT,
+              .offset = AT(gate_conf, pid_file),
+              .doc = "gets the process's number once it serves" },
+            { .name = "trusted_proxies",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, trusted_proxies),
+              .sub = &trusted_proxies_struct,
+              .doc = "whose X-Forwarded-For or Forwarded says who the client is; nobody's when not said" },
             { .name = "via",
               .type = CONF_BOOL,
               .offset = AT(gate_conf, via),

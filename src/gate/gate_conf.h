@@ -88,6 +88,7 @@ struct service_conf {
     uint64_t wait_timeout_ms, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms;
     int64_t tries_max;        /* servers asked for one request, where nothing was sent or it is safe */
     struct retry_conf *retry; /* NULL: tries_max alone */
+    struct hedge_conf *hedge; /* NULL: none */
     struct bytes host;        /* the Host field sent; empty: the client's own */
     int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
@@ -106,8 +107,26 @@ struct route_conf {
 };
 
 struct access_log_conf {
-    struct bytes path; /* "stdout" or a path */
+    struct bytes path;   /* "stdout", a path, or "syslog..." */
+    struct bytes format; /* "json", "common", "combined", or a pattern */
+    double sample;       /* 0 to 1 */
+    int64_t errors;      /* lowest status that is one */
+    uint64_t slow_ms;    /* CONF_MS_OFF: nothing is slow */
+    int facility;        /* of syslog */
     uint64_t flush_interval_ms;
+};
+
+/* Where operators ask, and who may. */
+struct admin_conf {
+    struct addr address;
+    struct bytes token_file; /* empty: none */
+    struct bytes mode;       /* "0600", of a unix socket */
+    int64_t mode_bits;       /* worked out of it */
+    bool read_without_token;
+};
+
+struct upgrade_conf {
+    uint64_t start_timeout_ms, drain_timeout_ms;
 };
 
 #define WORKERS_AUTO CONF_INT_WORD(0)
@@ -119,11 +138,15 @@ struct weight_of_conf {
 
 struct gate_conf {
     struct conf_list listen;            /* struct listen_conf */
-    struct addr admin;                  /* len 0: none */
+    struct admin_conf *admin;           /* NULL: none */
     int64_t workers;                    /* WORKERS_AUTO, or how many */
     struct access_log_conf *access_log; /* NULL: off */
     struct client_conf *client;
     uint64_t drain_timeout_ms;
+    struct upgrade_conf *upgrade;
+    struct bytes state_dir; /* "auto", "off", or a path */
+    struct bytes pid_file;  /* empty: none */
+    struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
     struct conf_list routes;    /* struct route_conf */
     struct conf_list services;  /* struct service_conf */

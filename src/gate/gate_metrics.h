@@ -25,7 +25,9 @@ enum http_metric {
     X(UPSTREAM_REQUESTS, "requests_total", METRIC_COUNTER, "Requests that this server was asked") \
     X(UPSTREAM_FAILURES, "failures_total", METRIC_COUNTER,                                        \
       "Requests that it could not be asked or did not answer")                                    \
-    X(UPSTREAM_ERRORS, "errors_total", METRIC_COUNTER, "Answers with a status of 500 or above")
+    X(UPSTREAM_ERRORS, "errors_total", METRIC_COUNTER, "Answers with a status of 500 or above")   \
+    X(UPSTREAM_SECONDS, "request_seconds", METRIC_HISTOGRAM,                                      \
+      "From the choice of a server to its answer's head")
 
 enum upstream_metric {
 #define X(index, name, type, help) index,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gate/access_log.h"
 #include "gate/gate.h"
 #include "gate/registry.h"
 
@@ -114,13 +115,16 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
         e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
     if (e == ERR_CONF && reterr && reterr->line)
         reterr->file = file;
+    if (!e)
+        e = trusted_proxies_open(g->conf->trusted_proxies, &g->trusted_proxies, reterr);
     return e ? e : resolve_all(g, file, reterr);
 }
+
+static _Atomic uint64_t numbers;
 
 err generation_load(struct bytes text, const char *file, struct conf_errors *errors,
                     struct generation **ret_generation, struct diag *reterr)
 {
-    static _Atomic uint64_t numbers;
     struct generation *g = mem_get(sizeof *g);
     if (!g)
         return ERR_MEMORY;
@@ -136,6 +140,12 @@ err generation_load(struct bytes text, const char *file, struct conf_errors *err
     return OK;
 }
 
+void generation_renumber(struct generation *g, uint64_t number)
+{
+    g->number = number;
+    atomic_store(&numbers, number);
+}
+
 void generation_hold(struct generation *g)
 {
     atomic_fetch_add(&g->holds, 1);
@@ -147,6 +157,8 @@ void generation_drop(struct generation *g)
         return;
     if (g->router)
         router_free(g->router);
+    trusted_proxies_close(g->trusted_proxies);
+    access_log_drop(g->access_log);
     arena_close(&g->arena);
     mem_free(g);
 }

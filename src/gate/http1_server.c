@@ -140,14 +140,16 @@ void http1_server_drain(struct http1_server *s)
         s->drained(s);
 }
 
-void http1_server_close_idle(struct http1_server *s)
+void http1_server_close_idle(struct http1_server *s, bool used_only)
 {
     struct link *at = s->conns.next;
     while (at != &s->conns) {
         struct http1_conn *c = container_of(at, struct http1_conn, link);
         at = at->next;
-        if (!c->parked)
-            continue;
+        char first;
+        if (!c->parked || (used_only && !c->requests) ||
+            recv(io_fd(c->io), &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+            continue; /* a request is there, that the loop has not told yet */
         io_unpark(c->io);
         conn_woke(c, ERR_CANCELLED);
     }
@@ -155,12 +157,23 @@ void http1_server_close_idle(struct http1_server *s)
 
 void http1_server_abort(struct http1_server *s)
 {
-    http1_server_close_idle(s);
+    http1_server_close_idle(s, false);
     LIST_EACH (at, &s->conns) /* their fibers see the end and unwind by themselves */
         shutdown(io_fd(container_of(at, struct http1_conn, link)->io), SHUT_RDWR);
 }
 
 /* ---- the request ---- */
+
+int http1_server_fd(const struct exchange *x)
+{
+    return io_fd(((const struct request *)x->carrier)->conn->io);
+}
+
+bool http1_server_gone(const struct exchange *x)
+{
+    const struct io *io = ((const struct request *)x->carrier)->conn->io;
+    return io_peer_ended(io) || io_failed(io) != OK;
+}
 
 static const struct client_conf *client_conf(const struct request *r)
 {
@@ -483,13 +496,15 @@ static enum next serve_one(struct http1_conn *c)
     bool broken = r.x.failed && r.started && r.x.answered_by.len == 0;
     bool whole = !e && finish_body(&r);
     bool close = r.close;
+    bool keep_alive = !e && r.x.request.keep_alive && !r.x.tunnel;
     request_close(&r);
     if (broken || io_failed(c->io))
         return NEXT_ABORT; /* the client must not take a cut answer for a whole one */
     if (!whole)
         return NEXT_DISCARD;
-    if (close)
-        return NEXT_CLOSE;
+    if (close) /* of our own accord: the client may have sent more already, and a reset would take the answer
+                */
+        return keep_alive ? NEXT_DISCARD : NEXT_CLOSE;
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
 }
 

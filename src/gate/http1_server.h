@@ -30,12 +30,17 @@ void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x)
                        void (*done)(struct exchange *x));
 /* Takes over an accepted connection. */
 void http1_server_accept(struct http1_server *s, struct io *io);
+/* The socket of the client that sent x. */
+int http1_server_fd(const struct exchange *x);
+/* That client has closed its side, or is lost. */
+bool http1_server_gone(const struct exchange *x);
 /* The same, of a trusted proxy: the connection begins with a PROXY header, which has client.head_timeout to
  * come. */
 void http1_server_accept_proxied(struct http1_server *s, struct io *io);
 /* From now on every answer closes its connection. */
 void http1_server_drain(struct http1_server *s);
-/* Closes the connections that rest. */
-void http1_server_close_idle(struct http1_server *s);
+/* Closes the connections that rest; used_only: but not those that have not asked for anything yet, whose
+ * client expects no closing. */
+void http1_server_close_idle(struct http1_server *s, bool used_only);
 /* Breaks all of them: the time to drain is over. */
 void http1_server_abort(struct http1_server *s);

@@ -30,12 +30,23 @@ struct listener {
     bool proxied;
     char name[512]; /* address and options: what makes it the same over a reload */
     bool wanted, used;
+    bool given;     /* the next process accepts on it too */
+    unsigned count; /* at least one a worker: socket i is worker i modulo workers' */
+    int *fds;
+    struct accepting *accepting; /* one a socket, filled on its worker */
+};
+
+/* Of the process before this one. */
+struct adopted {
+    struct link link;
+    char name[sizeof((struct listener *)0)->name];
+    bool used;
     unsigned count;
-    int *fds;                    /* one a worker */
-    struct accepting *accepting; /* one a worker, filled there */
+    int *fds;
 };
 
 static struct link all = { &all, &all };
+static struct link adopted = { &adopted, &adopted };
 
 static void make_name(const struct listen_conf *l, char *out, size_t size)
 {
@@ -91,8 +102,33 @@ static err open_fd(const struct listen_conf *conf, const struct tcp_options *opt
                : udp_listen(&conf->address, opts->send_buffer_bytes, opts->recv_buffer_bytes, ret_fd, reterr);
 }
 
-static err open_fds(struct listener *l, const struct listen_conf *conf, const struct listener *same_addr,
-                    unsigned workers, struct diag *reterr)
+static struct adopted *find_adopted(const char *name)
+{
+    LIST_EACH (at, &adopted) {
+        struct adopted *a = container_of(at, struct adopted, link);
+        if (!a->used && strcmp(a->name, name) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+/* One with the same address and other options: its first socket; -1: none. */
+static int find_adopted_addr(const struct addr *addr, bool udp)
+{
+    char text[ADDR_TEXT_BYTES_MAX], wanted[ADDR_TEXT_BYTES_MAX + 2];
+    addr_print(addr, text);
+    snprintf(wanted, sizeof wanted, " %s ", text);
+    LIST_EACH (at, &adopted) {
+        const struct adopted *a = container_of(at, struct adopted, link);
+        if (strstr(a->name, wanted) && (strncmp(a->name, "udp", 3) == 0) == udp)
+            return a->fds[0];
+    }
+    return -1;
+}
+
+/* first: a socket on the address already; -1: none. */
+static err open_fds(struct listener *l, const struct listen_conf *conf, int first, unsigned workers,
+                    struct diag *reterr)
 {
     const struct tcp_conf *t = &conf->tcp;
     const struct tcp_options opts = {
@@ -105,8 +141,9 @@ static err open_fds(struct listener *l, const struct listen_conf *conf, const st
         .recv_buffer_bytes = t->recv_buffer_bytes,
         .backlog = (int)conf->backlog,
     };
-    for (unsigned i = 0; i < workers; i++) {
-        int first = i ? l->fds[0] : same_addr ? same_addr->fds[0] : -1;
+    for (unsigned i = l->count; i < workers; i++) {
+        if (i)
+            first = l->fds[0];
         err e = open_fd(conf, &opts, first, &l->fds[i], reterr);
         if (e)
             return e;
@@ -125,10 +162,19 @@ static err open_one(const struct listen_conf *conf, const char *name, unsigned w
     l->kind = listen_kind(conf);
     l->proxied = conf->proxy_protocol != NULL;
     l->wanted = true;
-    l->fds = mem_get(workers * sizeof *l->fds);
-    l->accepting = mem_get(workers * sizeof *l->accepting);
-    const struct listener *same = find_addr(&conf->address, l->kind == LISTEN_UDP);
-    err e = l->fds && l->accepting ? open_fds(l, conf, same, workers, reterr) : ERR_MEMORY;
+    struct adopted *a = find_adopted(name);
+    unsigned count = a && a->count > workers ? a->count : workers;
+    l->fds = mem_get(count * sizeof *l->fds);
+    l->accepting = mem_get(count * sizeof *l->accepting);
+    if (a && l->fds) {
+        memcpy(l->fds, a->fds, a->count * sizeof *l->fds);
+        l->count = a->count;
+        a->used = true;
+    }
+    bool udp = l->kind == LISTEN_UDP;
+    const struct listener *same = find_addr(&conf->address, udp);
+    int first = same ? same->fds[0] : find_adopted_addr(&conf->address, udp);
+    err e = l->fds && l->accepting ? open_fds(l, conf, first, workers, reterr) : ERR_MEMORY;
     list_push_back(&all, &l->link);
     if (e)
         listener_free(l, true);
@@ -261,7 +307,10 @@ static void stop_accepting(void *arg)
     while (*at != mine)
         at = &(*at)->next;
     *at = mine->next;
-    io_listener_close(mine->io, true);
+    if (p->listener->given)
+        io_listener_end(mine->io);
+    else
+        io_listener_close(mine->io, true);
 }
 
 /* The configuration has changed around a listener that stays. */
@@ -275,11 +324,12 @@ static void look_again(void *arg)
 
 static void use_one(struct listener *l, struct worker *const *workers, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < l->count; i++) {
         struct per_worker p = { .listener = l, .index = i };
-        call_worker(workers[i], start_accepting, &p);
+        call_worker(workers[i % count], start_accepting, &p);
         if (p.failed)
-            log_error("listener", "worker %u cannot accept on %s: %s", i, l->name, err_text(p.failed));
+            log_error("listener", "worker %u cannot accept on %s: %s", i % count, l->name,
+                      err_text(p.failed));
     }
     l->used = true;
     char text[ADDR_TEXT_BYTES_MAX];
@@ -291,11 +341,11 @@ static void use_one(struct listener *l, struct worker *const *workers, unsigned 
 
 static void close_one(struct listener *l, struct worker *const *workers, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < l->count; i++) {
         struct per_worker p = { .listener = l, .index = i };
-        call_worker(workers[i], stop_accepting, &p);
+        call_worker(workers[i % count], stop_accepting, &p);
     }
-    bool again = false; /* another set of sockets of ours on the same path */
+    bool again = l->given; /* another set of sockets of ours on the same path */
     LIST_EACH (at, &all) {
         struct listener *other = container_of(at, struct listener, link);
         again |= other != l && addr_eq(&other->addr, &l->addr);
@@ -314,9 +364,9 @@ void listeners_use(struct worker *const *workers, unsigned count)
             use_one(l, workers, count);
             continue;
         }
-        for (unsigned i = 0; i < count && l->kind == LISTEN_TCP; i++) {
+        for (unsigned i = 0; i < l->count && l->kind == LISTEN_TCP; i++) {
             struct per_worker p = { .listener = l, .index = i };
-            call_worker(workers[i], look_again, &p);
+            call_worker(workers[i % count], look_again, &p);
         }
     }
     at = all.next;
@@ -332,4 +382,67 @@ void listeners_close(struct worker *const *workers, unsigned count)
 {
     while (!list_empty(&all))
         close_one(container_of(all.next, struct listener, link), workers, count);
+}
+
+/* ---- upgrades ---- */
+
+void listeners_each(void (*fn)(void *arg, const char *name, const int *fds, unsigned count), void *arg)
+{
+    LIST_EACH (at, &all) {
+        const struct listener *l = container_of(at, struct listener, link);
+        fn(arg, l->name, l->fds, l->count);
+    }
+}
+
+void listeners_give(struct bytes name)
+{
+    LIST_EACH (at, &all) {
+        struct listener *l = container_of(at, struct listener, link);
+        l->given |= bytes_eq(bytes_from(l->name), name);
+    }
+}
+
+void listeners_give_none(void)
+{
+    LIST_EACH (at, &all)
+        container_of(at, struct listener, link)->given = false;
+}
+
+static void adopted_free(struct adopted *a)
+{
+    for (unsigned i = 0; i < a->count && !a->used; i++)
+        close(a->fds[i]);
+    list_remove(&a->link);
+    mem_free(a->fds);
+    mem_free(a);
+}
+
+err listeners_adopt(struct bytes name, const int *fds, unsigned count)
+{
+    char text[sizeof((struct adopted *)0)->name];
+    snprintf(text, sizeof text, "%.*s", BYTES_ARG(name));
+    struct adopted *a = find_adopted(text);
+    if (!a) {
+        a = mem_must_get(sizeof *a);
+        memcpy(a->name, text, sizeof a->name);
+        list_push_back(&adopted, &a->link);
+    }
+    int *more = mem_must_get((a->count + count + 1) * sizeof *more);
+    if (a->count)
+        memcpy(more, a->fds, a->count * sizeof *more);
+    memcpy(more + a->count, fds, count * sizeof *more);
+    mem_free(a->fds);
+    a->fds = more;
+    a->count += count;
+    return a->count ? OK : ERR_SYNTAX;
+}
+
+void listeners_adopted(void (*fn)(void *arg, const char *name), void *arg)
+{
+    while (!list_empty(&adopted)) {
+        struct adopted *a = container_of(adopted.next, struct adopted, link);
+        if (a->used)
+            fn(arg, a->name);
+        adopted_free(a);
+    }
 }

@@ -16,5 +16,18 @@ void listeners_use(struct worker *const *workers, unsigned count);
 void listeners_undo(void);
 /* On a worker: its connections_max is reached, or there is room again. */
 void listeners_full_here(bool full);
-/* Closes all (draining, stop). */
+/* Closes all (draining, stop). Of those that were given the next process empties the queue. */
 void listeners_close(struct worker *const *workers, unsigned count);
+
+/* ---- upgrades: name is the address with the options, as the configuration has them */
+
+/* Each with its sockets. */
+void listeners_each(void (*fn)(void *arg, const char *name, const int *fds, unsigned count), void *arg);
+/* The next process accepts on that one; none of them after all. */
+void listeners_give(struct bytes name);
+void listeners_give_none(void);
+/* Takes over sockets of the process before: listeners_open will find them. More may follow under the same
+ * name. The descriptors are taken in any case. */
+err listeners_adopt(struct bytes name, const int *fds, unsigned count) CHECK_RESULT;
+/* Each that listeners_open took; what it did not take is closed. */
+void listeners_adopted(void (*fn)(void *arg, const char *name), void *arg);

@@ -6,6 +6,7 @@
  *
  * Without `retry` only failures go to another server, and at once (tries_max); with it gate/retry.h decides.
  */
+#include "gate/proxy.h"
 #include "base/hash.h"
 #include "gate/budget.h"
 #include "gate/gate.h"
@@ -20,6 +21,7 @@
 /* What the client's request says already. A list is continued; what only this gate may say is taken out. */
 struct found_fields {
     struct http_field *via, *forwarded, *x_forwarded_for;
+    struct http_field *x_forwarded_host; /* a trusted proxy's word */
 };
 
 static struct found_fields find_fields(struct exchange *x, const struct gate_conf *conf)
@@ -37,6 +39,8 @@ static struct found_fields find_fields(struct exchange *x, const struct gate_con
             found.x_forwarded_for = f;
         else if (f->id == FIELD_X_REQUEST_ID)
             f->flags |= conf->request_id && x->request_id.len ? FIELD_REMOVED : 0;
+        else if (f->id == FIELD_X_FORWARDED_HOST && x->peer)
+            found.x_forwarded_host = f;
         else if (f->id == FIELD_X_FORWARDED_PROTO || f->id == FIELD_X_FORWARDED_HOST)
             f->flags |= conf->x_forwarded ? FIELD_REMOVED : 0;
     }
@@ -88,14 +92,14 @@ static err add_client(struct exchange *x, const struct gate_conf *conf, const st
     char *text = arena_get(&x->arena, ADDR_TEXT_BYTES_MAX);
     if (!text)
         return ERR_LIMIT;
-    struct bytes ip = { text, addr_print_ip(x->client, text) };
+    struct bytes ip = { text, addr_print_ip(x->peer ? x->peer : x->client, text) };
     err e = OK;
     if (conf->forwarded)
         e = add_forwarded(x, found->forwarded, ip);
     if (e || !conf->x_forwarded)
         return e;
     put_field(x, FIELD_X_FORWARDED_PROTO, BYTES("X-Forwarded-Proto"), bytes_from(x->scheme));
-    if (x->request.authority.len)
+    if (x->request.authority.len && !found->x_forwarded_host)
         put_field(x, FIELD_X_FORWARDED_HOST, BYTES("X-Forwarded-Host"), x->request.authority);
     return append(x, found->x_forwarded_for, FIELD_X_FORWARDED_FOR, BYTES("X-Forwarded-For"), ip);
 }
@@ -206,7 +210,7 @@ static bool is_servers_fault(err e, const struct exchange *x, bool connecting)
     return connecting || e != ERR_LIMIT;
 }
 
-static err ask_server(struct exchange *x, struct server *server, uint64_t deadline_us, struct attempt *a)
+err proxy_ask(struct exchange *x, struct server *server, uint64_t deadline_us, struct attempt *a)
 {
     bool connecting;
     x->server = server;
@@ -352,7 +356,8 @@ err proxy_handle(struct exchange *x)
         if (!server)
             return e;
         r.attempts++;
-        e = ask_server(x, server, try_deadline(&r), &a);
+        e = hedge_suits(x) ? hedge_ask(x, server, &r.pick, try_deadline(&r), &a)
+                           : proxy_ask(x, server, try_deadline(&r), &a);
         if (!goes_on(&r, &a, e, &pause_us))
             break;
         note_tried(&r.pick, server->index);

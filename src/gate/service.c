@@ -26,6 +26,9 @@ static err open_server(struct service *s, uint32_t i, const struct server_conf *
     server->shared = server_shared_get(s->name, addr);
     if (!server->shared)
         return ERR_MEMORY;
+    const uint32_t weight = atomic_load_explicit(&server->shared->weight, memory_order_relaxed);
+    if (weight)
+        server->weight = weight;
     server->upstream = upstream_get(s->name, addr, &s->conf->tcp);
     if (!server->upstream)
         return ERR_MEMORY;
@@ -144,6 +147,8 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     if (!e)
         e = retry_open(&s->retry, s->name, gate_workers(g));
     if (!e)
+        e = hedge_open(&s->hedge, conf->hedge, s->name, gate_workers(g));
+    if (!e)
         e = open_watcher(s, reterr);
     if (e)
         return e;
@@ -166,6 +171,7 @@ void service_close(struct service *s)
     }
     if (s->watcher)
         s->watcher->unwatch(s->watcher_state);
+    hedge_close(&s->hedge);
     retry_close(&s->retry);
     if (s->metrics)
         service_metrics_close(s->metrics);
@@ -193,6 +199,8 @@ void server_end(struct server *s, const struct exchange *x)
 
 void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool failed)
 {
+    if (!failed)
+        metric_observe_ns(s->cells, UPSTREAM_SECONDS, (worker_now_us() - began_us) * 1000);
     const struct service *service = s->service;
     if (!service->balancer->done)
         return;

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "core/conf.h"
 #include "core/worker.h"
+#include "gate/hedge.h"
 #include "gate/retry.h"
 
 struct gate;
@@ -31,15 +32,24 @@ struct metric_cells;
 
 /* Of one server of one service, over all workers and reloads (found again by service and address). Whoever
  * learns something writes it; everybody reads it, relaxed: a request or two may still go the old way. */
-struct server_shared {                 /* layout 2 */
+struct server_shared {                 /* layout 3 */
+    _Atomic uint32_t state;            /* enum server_state: an operator's word */
     _Atomic uint32_t down;             /* active health checks say so */
     _Atomic uint32_t failures;         /* consecutive failed attempts to reach it */
     _Atomic uint64_t ejected_until_us; /* worker_now_us() clock (CLOCK_MONOTONIC); after too many of those */
     _Atomic uint32_t ejections;        /* in a row: the time out grows with them */
     _Atomic uint32_t known;            /* an earlier generation has used it */
     _Atomic uint64_t up_since_us;      /* the same clock; 0: as long as weir knows it. For slow start */
-    char text[ADDR_TEXT_BYTES_MAX];    /* "10.0.0.1:80", as configured */
+    _Atomic uint32_t weight;        /* an operator's; 0: the configured one. Read when a service is opened */
+    char text[ADDR_TEXT_BYTES_MAX]; /* "10.0.0.1:80", as configured */
 };
+
+/* DRAIN: no new requests while another server can take them; DISABLED: none at all. */
+enum server_state { SERVER_ENABLED, SERVER_DRAIN, SERVER_DISABLED };
+static inline enum server_state server_state(const struct server_shared *s)
+{
+    return (enum server_state)atomic_load_explicit(&s->state, memory_order_relaxed);
+}
 
 /* How many of several servers were well when that was last counted. */
 struct well_count {
@@ -82,14 +92,16 @@ struct service {
     const struct balancer *balancer;
     struct service_metrics *metrics;
     struct retry retry;
+    struct hedge hedge;
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
     void *watcher_state;
 };
 
-/* Neither found down by a health check nor ejected. */
+/* Neither found down by a health check, nor ejected, nor taken out by an operator. */
 static inline bool server_is_well(const struct server *s, uint64_t now_us)
 {
-    return !atomic_load_explicit(&s->shared->down, memory_order_relaxed) &&
+    return !(atomic_load_explicit(&s->shared->down, memory_order_relaxed) |
+             atomic_load_explicit(&s->shared->state, memory_order_relaxed)) &&
            atomic_load_explicit(&s->shared->ejected_until_us, memory_order_relaxed) <= now_us;
 }
 
@@ -117,7 +129,9 @@ static inline bool pick_allows(const struct pick *p, const struct server *s)
         if (p->tried[i] == s->index)
             return false;
     }
-    return p->any || (server_is_well(s, p->now_us) && (!p->slow_start || pick_is_warm(p, s)));
+    if (p->any)
+        return server_state(s->shared) != SERVER_DISABLED;
+    return server_is_well(s, p->now_us) && (!p->slow_start || pick_is_warm(p, s));
 }
 
 /* How a server did with one attempt, as far as its answer's head. */

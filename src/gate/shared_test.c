@@ -1,8 +1,16 @@
+#include "gate/shared.h"
+
 #include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "base/must.h"
 #include "base/test.h"
 #include "gate/filter.h"
+#include "gate/handover.h"
 #include "gate/service.h"
 
 static void same_name_same_memory(void **state)
@@ -97,9 +105,102 @@ static void servers(void **state)
     server_shared_drop(a);
 }
 
+/* What the other process is told, over a handover's socket. */
+struct told {
+    int socket;
+    uint64_t offset; /* of the last */
+};
+
+static void tell(void *arg, struct bytes name, uint64_t offset, uint64_t size)
+{
+    struct told *t = arg;
+    char line[128];
+    int len = snprintf(line, sizeof line, "object %llu %llu %.*s", (unsigned long long)offset,
+                       (unsigned long long)size, BYTES_ARG(name));
+    t->offset = offset;
+    assert_int_equal(handover_send(t->socket, (struct bytes){ line, (size_t)len }, NULL, 0, 10000), OK);
+}
+
+/* The new process: what it adopts is the same memory; what it does not ask for it keeps until the old one has
+ * ended; what is no object of the area is refused. Exits 0. */
+static void next_process(int socket)
+{
+    static struct handover_record r;
+    struct bytes rest;
+    uint64_t number, end = 0, offset = 0, size;
+    for (;;) {
+        must(handover_receive(socket, &r, 10000) == OK);
+        if (handover_word(r.text, BYTES("end"), &rest))
+            break;
+        if (handover_word(r.text, BYTES("shared"), &rest)) {
+            must(handover_number(&rest, &number) && number == 1 && handover_number(&rest, &end));
+            must(r.fds_count == 1 && shared_adopt_area(r.fds[0], end) == OK);
+            continue;
+        }
+        must(handover_word(r.text, BYTES("object"), &rest) && handover_number(&rest, &offset) &&
+             handover_number(&rest, &size));
+        must(shared_adopt(rest, offset, size) == OK);
+    }
+    must(shared_adopt(BYTES("twice"), offset, 64) == ERR_SYNTAX);
+    must(shared_adopt(BYTES("beyond"), (end + 127) / 128 * 128, 64) == ERR_SYNTAX);
+    must(shared_adopt(BYTES("odd"), 1, 64) == ERR_SYNTAX);
+    _Atomic uint64_t *limit = shared_get(BYTES("limit"), 64);
+    must(limit && atomic_load(limit) == 42);
+    atomic_store(limit, 43);
+    uint64_t *other = shared_get(BYTES("other size"), 64); /* was 8192: another layout, begins at zero */
+    must(other && other[0] == 0);
+    uint64_t *fresh = shared_get(BYTES("fresh"), 8192);
+    must(fresh && fresh[0] == 0 && fresh[1023] == 0);
+    *fresh = 9;
+    shared_put(limit); /* the old process may hold it: found again as it was */
+    limit = shared_get(BYTES("limit"), 64);
+    must(atomic_load(limit) == 43);
+    shared_put(limit);
+    shared_settle();
+    limit = shared_get(BYTES("limit"), 64);
+    must(atomic_load(limit) == 0); /* nobody held it when the old one ended */
+    _exit(0);
+}
+
+static void the_next_process_goes_on_with_it(void **state)
+{
+    (void)state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    pid_t pid = fork(); /* before there is anything that it could have from us otherwise */
+    if (pid == 0)
+        next_process(pair[1]);
+    struct told t = { .socket = pair[0] };
+    char line[64];
+    uint64_t end;
+    _Atomic uint64_t *limit = shared_get(BYTES("limit"), 64);
+    uint64_t *other = shared_get(BYTES("other size"), 8192);
+    atomic_store(limit, 42);
+    other[0] = 7;
+    int fd = shared_area(&end);
+    assert_true(fd >= 0 && end > 0);
+    int len = snprintf(line, sizeof line, "shared 1 %llu", (unsigned long long)end);
+    assert_int_equal(handover_send(pair[0], (struct bytes){ line, (size_t)len }, &fd, 1, 10000), OK);
+    shared_each(tell, &t);
+    assert_int_equal(handover_send(pair[0], BYTES("end"), NULL, 0, 10000), OK);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(pair[0]);
+    close(pair[1]);
+    assert_int_equal(other[0], 0); /* it took us for ended: what it had no use for is free */
+    shared_kept();                 /* what it wrote beyond the end is gone */
+    uint64_t *fresh = shared_get(BYTES("fresh"), 8192);
+    assert_int_equal(fresh[0], 0);
+    shared_put(fresh);
+    shared_put(limit);
+    shared_put(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_next_process_goes_on_with_it), /* first: it forks */
         cmocka_unit_test(same_name_same_memory),
         cmocka_unit_test(another_size_is_refused),
         cmocka_unit_test(names_may_hold_anything),

@@ -11,9 +11,8 @@ from lib.load import Tokens
 from lib.ports import free_port
 from lib.process import wait_until
 from lib.servers import answer
-from lib.weir import BUGS, BUILD
+from lib.weir import BUGS, SANITIZED
 
-SANITIZED = b"__asan_" in (BUILD / "weir").read_bytes() if (BUILD / "weir").exists() else False
 
 
 def two_confs(gate_port, servers, extra_port, upstream="keepalive"):

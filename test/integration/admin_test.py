@@ -129,7 +129,7 @@ def test_services_and_filters_are_told(weir, scripted):
     (shop,) = gate.admin("/v1/services").json["services"]
     (told,) = shop["servers"]
     assert shop["name"] == "shop" and "health_check" in shop["modules"]
-    assert told["address"] == server.address and told["state"] == "up" and told["requests_total"] == 3
+    assert told["address"] == server.address and told["state"] == "enabled" and told["health"] == "up" and told["requests_total"] == 3
     filters = gate.admin("/v1/filters").json["filters"]
     assert [(f["route"], f["filter"]) for f in filters] == [("/*", "rate_limit"), ("/*", "circuit_breaker")]
     assert all(isinstance(f["state"], dict) for f in filters)

@@ -198,5 +198,5 @@ def test_a_backtrace_of_every_fiber(weir, origin):
 def test_unknown_signals_do_no_harm(weir, scripted):
     gate = weir(one_service(scripted(answer())))
     gate.signal(signal.SIGPIPE)
-    gate.signal(signal.SIGUSR2)
+    gate.signal(signal.SIGWINCH)
     assert gate.get().status == 200

@@ -1,7 +1,16 @@
 """A child process whose output goes to a file."""
+import ctypes
+import os
 import signal
 import subprocess
 import time
+import uuid
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+MARK = "WEIR_TEST_PROCESS"  # in the environment: what a process starts has it too
+# What a child leaves behind when it ends becomes a child of ours, so that it can be waited for and ended.
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wait_until(condition, seconds=10, what=None):
@@ -19,6 +28,8 @@ class Process:
     def __init__(self, args, log_path, env=None, cwd=None):
         self.args = [str(a) for a in args]
         self.log_path = log_path
+        self.mark = uuid.uuid4().hex
+        env = {**(os.environ if env is None else env), MARK: self.mark}
         with open(log_path, "ab") as log:
             self.child = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
                                           cwd=cwd)
@@ -56,6 +67,21 @@ class Process:
 
     def kill(self):
         """SIGKILL."""
-        if self.running:
+        if self.child.poll() is None:
             self.child.kill()
-        return self.child.wait(10)
+        status = self.child.wait(10)
+        self.end_leftovers()
+        return status
+
+    def end_leftovers(self):
+        """Ends what it started and left behind (an upgrade's new process): whatever has our mark."""
+        mark = f"{MARK}={self.mark}\0".encode()
+        for folder in Path("/proc").iterdir():
+            try:
+                if not folder.name.isdigit() or mark not in (folder / "environ").read_bytes():
+                    continue
+                pid = int(folder.name)
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (FileNotFoundError, PermissionError, ProcessLookupError, ChildProcessError):
+                continue

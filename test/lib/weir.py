@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import textwrap
+import time
 from pathlib import Path
 
 from lib import client
@@ -16,6 +17,7 @@ from lib.process import Process, wait_until
 ROOT = Path(__file__).resolve().parent.parent.parent
 BINARY = Path(os.environ.get("WEIR_BINARY", ROOT / "build" / "weir"))
 BUILD = BINARY.parent
+SANITIZED = b"__asan_" in BINARY.read_bytes() if BINARY.exists() else False
 LOOP = os.environ.get("WEIR_LOOP", "auto")
 BUGS = re.compile(r"weir: bug:|AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:")
 
@@ -37,8 +39,15 @@ def run(*args, timeout=30):
     return subprocess.run([str(BINARY), *map(str, args)], capture_output=True, text=True, timeout=timeout)
 
 
+def zombie(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Weir(Process):
-    """conf: YAML. `listen`, `admin`, `access_log` and `workers` are added where it does not say them."""
+    """conf: YAML. `listen`, `admin`, `access_log`, `workers` and `state_dir` are added where it does not say them."""
 
     def __init__(self, folder, conf, loop=LOOP, args=(), env=None, ready=True):
         self.folder = folder
@@ -47,6 +56,7 @@ class Weir(Process):
         self.conf_path = folder / "weir.yaml"
         self.access_path = folder / "access.log"
         self.status_expected = 0
+        self.successors = []  # numbers of the processes that took over, one after the other
         self.write_conf(conf)
         command = [BINARY, "run", "-c", self.conf_path]
         if loop != "auto":
@@ -63,6 +73,7 @@ class Weir(Process):
             "admin": f"127.0.0.1:{self.admin_port}",
             "access_log": self.access_path,
             "workers": 2,
+            "state_dir": "off",
         }
         for key, value in extra.items():
             if not re.search(rf"^{key}:", text, re.M):
@@ -126,6 +137,50 @@ class Weir(Process):
         self.signal(signal.SIGHUP)
         wait_until(lambda: done in self.log()[before:], seconds, f"{done!r} in the log:\n{self.log()}")
 
+    @property
+    def pid(self):
+        return self.successors[-1] if self.successors else self.child.pid
+
+    @property
+    def running(self):
+        if not self.successors:
+            return self.child.poll() is None
+        return Path(f"/proc/{self.pid}").exists() and not zombie(self.pid)
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, seconds=10):
+        """The exit status of the last of its processes; those before it have ended then too."""
+        end = time.monotonic() + seconds
+        status = self.child.wait(seconds)
+        for pid in self.successors:  # ours since its parent has ended
+            def ended(pid=pid):
+                found, status = os.waitpid(pid, os.WNOHANG)
+                return found and (os.waitstatus_to_exitcode(status),)
+            (status,) = wait_until(ended, max(end - time.monotonic(), 0), f"process {pid} ends")
+            assert status == 0 or pid == self.pid, f"process {pid} ended with {status}:\n{self.log()[-5000:]}"
+        if self.successors:
+            assert self.child.returncode == 0, f"the first process ended with {self.child.returncode}"
+            self.wait = lambda seconds=10: status
+        return status
+
+    def upgrade(self, ask=None, done="has taken over", seconds=60):
+        """SIGUSR2, or ask(); until the log says `done`."""
+        before = len(self.log())
+        if ask:
+            ask()
+        else:
+            self.signal(signal.SIGUSR2)
+        wait_until(lambda: done in self.log()[before:], seconds, f"{done!r} in the log:\n{self.log()}")
+        if match := re.search(r"process (\d+) has taken over", self.log()[before:]):
+            self.successors.append(int(match[1]))
+
+    def predecessors(self):
+        """How many processes before this one have not ended yet."""
+        return sum(Path(f"/proc/{pid}").exists() and not zombie(pid)
+                   for pid in [self.child.pid, *self.successors][:-1])
+
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
@@ -135,7 +190,10 @@ class Weir(Process):
     def finish(self):
         """At the end of each test: it stops cleanly, and no sanitizer and no must() had anything to say."""
         killed = not self.running and self.child.returncode == -signal.SIGKILL
-        status = self.stop(20)
+        try:
+            status = self.stop(20)
+        finally:
+            self.end_leftovers()
         if bugs := BUGS.search(self.log()):
             raise AssertionError(f"{bugs[0]} in the log:\n{self.log()[-20000:]}")
         if not killed:

@@ -1,0 +1,50 @@
+/* process_internal: what process.c, reload.c, drain.c and upgrade.c share: the one process. Control worker.
+ */
+#pragma once
+#include <sys/types.h>
+
+#include "gate/cpus.h"
+#include "gate/http1_server.h"
+#include "gate/process.h"
+
+struct process {
+    const struct process_options *opts;
+    struct worker *workers[CPUS_MAX + 1]; /* the control worker behind the others */
+    unsigned count;                       /* without it */
+    struct generation *generation;
+    struct generation_origin origin; /* of that one */
+    struct http1_server admin;
+    uint64_t reloads, reloads_failed;
+    pid_t successor; /* has taken over; 0: none */
+    bool draining;
+    uint64_t started_us;
+    int signals;
+    int exit_code;
+};
+extern struct process process_self;
+
+/* fn(arg) on each worker in turn, without the control worker. */
+void process_everywhere(void (*fn)(void *arg), void *arg);
+
+/* ---- reload.c */
+
+/* The file of the options, or that text instead. */
+err reload_load(const struct bytes *text, struct generation **ret_generation,
+                struct diag *reterr) CHECK_RESULT;
+/* In force from now on. On failure nothing has changed, and g is the caller's still. */
+err reload_apply(struct generation *g, const struct generation_origin *origin,
+                 struct diag *reterr) CHECK_RESULT;
+/* What the service modules and the admin listener were doing ends. */
+void reload_stop_modules(void);
+void reload_stop_admin(void);
+/* -1: there is none. */
+int reload_admin_fd(const struct addr **ret_addr);
+/* The next process accepts on it too. */
+void reload_give_admin(bool given);
+void process_log_failure(const char *what, err e, const struct diag *d);
+
+/* ---- drain.c */
+
+/* Waits for the clients, then ends workers and all. */
+void drain_clients(void);
+void drain_stop(void);
