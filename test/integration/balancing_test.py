@@ -40,7 +40,7 @@ def test_peak_ewma_sends_a_server_that_fails_at_once_less(weir, scripted, each_l
     servers = [scripted(answer("broken", status="503 Broken")), *named(scripted, 3)]
     gate = weir(one_service(*servers, service="balance: peak_ewma", root="workers: 1"))
     got = ask(gate, 400)
-    assert got["broken"] <= 20  # round_robin: 100
+    assert got["broken"] <= 50  # round_robin: 100
     assert sum(got.values()) == 400
 
 
@@ -105,7 +105,7 @@ class Shop:
                 peer.send(answer(self.name))
 
 
-QUICK = "health_check: {path: /healthz, interval: 100ms, healthy: 1, unhealthy: 1}"
+QUICK = "health_check: {path: /healthz, interval: 200ms, healthy: 1, unhealthy: 3}"  # not by one late answer
 
 
 def is_up(gate, shop):
@@ -174,20 +174,20 @@ def test_what_they_make_of_bad_servers(weir, balance):
         async with Servers(Setting(service_s=0.002, slow_factor=100)) as servers:
             gate = await asyncio.to_thread(weir, one_service(*servers.addresses, service=f"balance: {balance}",
                                                              root="workers: 1"))
-            outcome = await keep_busy(gate.port, 800, 16)
+            outcome = await keep_busy(gate.port, 480, 16)
             outcome.by_server = servers.counts
             return outcome
 
     outcome = asyncio.run(run())
     slow, failing = outcome.share(0, 2), outcome.share(2, 1)
-    assert len(outcome.latencies_s) == 800
+    assert len(outcome.latencies_s) == 480
     if balance == "round_robin":
         assert 0.12 <= slow <= 0.13 and 0.06 <= failing <= 0.07
     if balance == "least_request":
         assert slow < 0.1 and failing > 0.04  # one that fails at once is never busy
     if balance == "peak_ewma":
         assert slow < 0.1 and failing < 0.04
-        assert outcome.failed < 0.04 * 800
+        assert outcome.failed < 0.04 * 480
 
 
 # ---- zones ----
