@@ -104,7 +104,7 @@ static int act(struct ctl *c, const char *method, const char *target, struct byt
     if (json_read(a.body, &c->arena, &j) == OK)
         printf("%s %.0f\n", ok, json_member_number(j, member));
     if (json_member_number(j, "file_differs") != 0)
-        printf("the file is as it was: the next reload takes it again (--write replaces it)\n");
+        printf("the file is as it was: the next reload takes it again\n");
     return CTL_OK;
 }
 
@@ -134,6 +134,17 @@ static int run_rollback(struct ctl *c, int argc, char **argv)
     int result = act(c, "POST", "/v1/rollback", (struct bytes){ body.at, body.len },
                      "rolled back: generation", "generation");
     text_free(&body);
+    if (result || !write)
+        return result;
+    struct ctl_answer a;
+    struct json *j = NULL;
+    result = ctl_get_good(c, "GET", "/v1/status", BYTES_NONE, &a);
+    if (!result && json_read(a.body, &c->arena, &j) == OK &&
+        json_member(json_member(j, "generation"), "rolled_back_to")) {
+        fprintf(stderr,
+                "weir: the rollback is in force, but the file could not be written; the log says why\n");
+        return CTL_REFUSED;
+    }
     return result;
 }
 

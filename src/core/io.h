@@ -95,6 +95,11 @@ void io_end(struct io *io);
  * fails. failed_side: 0 from, 1 to. */
 err io_splice(struct io *from, struct io *to, uint64_t n, uint64_t idle_us, uint64_t deadline_us,
               uint64_t *ret_moved, int *ret_failed_side) CHECK_RESULT;
+/* Sends n bytes of a file, after what is queued (sendfile). The caller sees to it that they are in memory
+ * (core/file.h), and has others take their turn. Deadlines as above. ERR_CLOSED: the file is shorter. */
+err io_send_file(struct io *to, int fd, uint64_t offset, size_t n, uint64_t idle_us, uint64_t deadline_us,
+                 uint64_t *ret_moved) CHECK_RESULT;
+
 /* ---- tunnels ---- */
 
 /* Two connections joined: what the one sends the other gets, both ways, and each end is passed on

@@ -32,7 +32,7 @@ enum io_flag {
     IO_POLL_OUT_ARMED = 1 << 14,
     IO_KERNEL_HAS = IO_RECV_ARMED | IO_SEND_ARMED | IO_POLL_IN_ARMED | IO_POLL_OUT_ARMED,
     IO_RECV_CANCELLED = 1 << 15,
-    IO_PAUSED = 1 << 16, /* too much is unconsumed: io_consume asks for input again */
+    IO_PAUSED = 1 << 16,  /* too much is unconsumed: io_consume asks for input again */
     IO_WATCHED = 1 << 17, /* io_watch: wake is told of the end */
     IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
@@ -92,7 +92,8 @@ struct pipe_pair {
 struct ios {
     struct link all;
     uint32_t count;
-    uint32_t closing; /* IO_FLUSHING or IO_DISCARDING: a worker that stops waits for them */
+    uint32_t closing; /* IO_FLUSHING or IO_DISCARDING, and waits for an fd that the kernel has to let go of: a
+                         worker that stops waits for them */
     struct io *dirty, **dirty_end;
     struct io *soon, **soon_end;
     struct io *dead;   /* freed at the end of the turn: events of this turn may still name them */

@@ -156,10 +156,12 @@ void fd_wait_done(struct fd_wait *wait, err result)
 {
     wait->armed = false;
     wait->result = result;
-    if (!wait->fiber)
-        mem_free(wait); /* given up by its fiber; this was the kernel's last word */
-    else
+    if (wait->fiber) {
         fiber_resume(wait->fiber, OK);
+        return;
+    }
+    mem_free(wait); /* given up by its fiber; this was the kernel's last word */
+    worker_this->ios.closing--;
 }
 
 err io_wait_fd(int fd, short events, uint64_t deadline_us)
@@ -180,6 +182,7 @@ err io_wait_fd(int fd, short events, uint64_t deadline_us)
         return e;
     }
     wait->fiber = NULL; /* freed by fd_wait_done */
+    worker_this->ios.closing++;
     ops->fd_wait_cancel(wait);
     return e;
 }

@@ -23,6 +23,10 @@ struct body_ops {
      * result: not possible. After moving n of them the caller says body_moved. */
     struct io *(*raw)(struct body *b, uint64_t *ret_left);
     void (*moved)(struct body *b, uint64_t n);
+    /* Bytes that stand in a file: its descriptor, where they begin and how many of them are in memory, so
+     * that they can be sent by the kernel; body_moved says how many were. NULL ops or a negative result: not
+     * possible, or not worth it. May wait for a disk on the fiber. */
+    int (*file)(struct body *b, uint64_t *ret_offset, size_t *ret_left);
     /* Would a pull return at once? Takes framing off the connection, never waits. NULL: nobody knows. For a
      * wrapper that gathers and must not hold back what has come while it waits for more. */
     bool (*ready)(struct body *b);
@@ -51,6 +55,11 @@ static inline void body_give(struct body *b, size_t n)
 static inline struct io *body_raw(struct body *b, uint64_t *ret_left)
 {
     return b->ops->raw ? b->ops->raw(b, ret_left) : NULL;
+}
+
+static inline int body_file(struct body *b, uint64_t *ret_offset, size_t *ret_left)
+{
+    return b->ops->file ? b->ops->file(b, ret_offset, ret_left) : -1;
 }
 
 static inline void body_moved(struct body *b, uint64_t n)

@@ -76,8 +76,7 @@ static err add_own_fields(struct exchange *x, struct bytes content_type)
     return e;
 }
 
-void exchange_answer(struct exchange *x, unsigned status, struct bytes content_type, struct bytes body,
-                     struct bytes by)
+static void begin_answer(struct exchange *x, unsigned status, struct bytes by)
 {
     body_close(x->response_body);
     x->response_body = NULL;
@@ -85,6 +84,20 @@ void exchange_answer(struct exchange *x, unsigned status, struct bytes content_t
         .status = status, .reason = http_reason(status), .version_minor = 1, .keep_alive = true
     };
     x->answered_by = by;
+}
+
+static void set_body(struct exchange *x, struct body *body)
+{
+    x->response_body = body;
+    x->response.framing = body->length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+    x->response.content_length = body->length;
+    x->response.has_content_length = true;
+}
+
+void exchange_answer(struct exchange *x, unsigned status, struct bytes content_type, struct bytes body,
+                     struct bytes by)
+{
+    begin_answer(x, status, by);
     if (!body.len) {
         content_type = BYTES("text/plain; charset=utf-8");
         body = arena_print(&x->arena, "%u %.*s\n", status, BYTES_ARG(http_reason(status)));
@@ -94,10 +107,16 @@ void exchange_answer(struct exchange *x, unsigned status, struct bytes content_t
         return;
     if (add_own_fields(x, content_type) != OK)
         return;
-    x->response_body = body_memory_init(m, body);
-    x->response.framing = body.len ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
-    x->response.content_length = body.len;
-    x->response.has_content_length = true;
+    set_body(x, body_memory_init(m, body));
+}
+
+void exchange_answer_body(struct exchange *x, unsigned status, struct bytes content_type, struct body *body,
+                          struct bytes by)
+{
+    begin_answer(x, status, by);
+    if (body)
+        set_body(x, body);
+    (void)!add_own_fields(x, content_type); /* without room for all of them it goes out with those it has */
 }
 
 /* ---- a body in memory ---- */

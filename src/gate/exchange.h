@@ -80,3 +80,7 @@ err exchange_on_end(struct exchange *x, void (*run)(struct exchange *x, void *ar
  * x->response afterwards. Closes an earlier response body. */
 void exchange_answer(struct exchange *x, unsigned status, struct bytes content_type, struct bytes body,
                      struct bytes by);
+/* The same with a body of known length that is closed at the end; NULL: there is none, and no words either
+ * (304). */
+void exchange_answer_body(struct exchange *x, unsigned status, struct bytes content_type, struct body *body,
+                          struct bytes by);

@@ -47,6 +47,9 @@ err chain_next(struct chain *next, struct exchange *x) CHECK_RESULT;
 /* Asks x->service (no filters): what the last link of each chain does; for filters that send requests of
  * their own (mirror). After it x->response is there, and its body is x's to close. */
 err proxy_handle(struct exchange *x) CHECK_RESULT;
+/* The same behind the service's own breaker (gate/service_breaker.h), which may answer instead: what the end of a
+ * chain is, and what a filter does that turns to another service afterwards (fallback). */
+err service_ask(struct exchange *x) CHECK_RESULT;
 
 /* A request of weir's own: an empty exchange in the same generation, kept alive until exchange_release;
  * request and body are the caller's to fill (from x->arena). For fibers that a filter spawns. */

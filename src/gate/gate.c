@@ -199,7 +199,7 @@ err chain_next(struct chain *next, struct exchange *x)
 {
     const struct chain_link *l = next->at;
     if (!l->filter)
-        return proxy_handle(x);
+        return service_ask(x);
     struct chain rest = { l + 1 };
     return l->filter->handle(x, l->state, &rest);
 }

@@ -8,6 +8,7 @@
 #include "gate/priority.h"
 #include "gate/retry.h"
 #include "gate/service.h"
+#include "gate/service_breaker.h"
 #include "gate/trusted_proxies.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
@@ -183,6 +184,9 @@ static err service_check(void *conf, struct diag *reterr)
         diag_set(reterr, "a service needs at least one server");
         return ERR_CONF;
     }
+    const err e = service_breakers_check(&s->breakers, reterr);
+    if (e)
+        return e;
     if (s->hedge && s->upstream == UPSTREAM_PIPELINED) {
         diag_set(reterr, "hedge: giving up one request of a pipelined connection would end those behind it");
         return ERR_CONF;
@@ -322,6 +326,11 @@ static const struct conf_struct service_struct = {
                   "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
                   "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
+            { .name = "circuit_breaker",
+              .type = CONF_LIST,
+              .offset = AT(service_conf, breakers),
+              .sub = &service_breaker_struct,
+              .doc = "refuses requests, or leaves servers out, while too many answers are errors" },
             { .name = "modules",
               .type = CONF_MODULES,
               .offset = AT(service_conf, modules),

@@ -296,6 +296,30 @@ static err splice_rest(struct sending *s, bool *ret_done)
     return e;
 }
 
+/* The next piece of what stands in a file. *ret_sent: there was one. */
+static err send_file(struct sending *s, bool *ret_sent)
+{
+    uint64_t offset;
+    size_t left;
+    uint64_t moved = 0;
+    *ret_sent = false;
+    const int fd = s->framing == HTTP_BODY_LENGTH ? body_file(s->body, &offset, &left) : -1;
+    if (fd < 0)
+        return OK;
+    if (left > s->left)
+        left = (size_t)s->left;
+    err e = io_send_file(s->to, fd, offset, left, s->idle_us, s->deadline_us, &moved);
+    body_moved(s->body, moved);
+    s->bytes += moved;
+    s->left -= moved;
+    s->from_failed = e == ERR_CLOSED;
+    *ret_sent = true;
+    if (e)
+        return e;
+    fiber_yield(); /* a disk and a client that are both fast never make this fiber wait */
+    return worker_now_us() < s->deadline_us ? OK : ERR_TIMEOUT;
+}
+
 static err send_all(struct sending *s)
 {
     while (s->framing != HTTP_BODY_LENGTH || s->left > 0) {
@@ -304,6 +328,11 @@ static err send_all(struct sending *s)
         err e = splice_rest(s, &done);
         if (e || done)
             return e;
+        e = send_file(s, &done);
+        if (e)
+            return e;
+        if (done)
+            continue;
         e = body_pull(s->body, s->deadline_us, &data);
         if (!e && data.len == 0 && s->framing == HTTP_BODY_LENGTH)
             e = ERR_CLOSED;

@@ -125,6 +125,17 @@ static err reload(const struct order *o, struct diag *reterr)
     return e ? e : take_over(g, o, "reload", 0, reterr);
 }
 
+/* The rollback is in force by now: a file that cannot be written takes nothing of that back. */
+static void write_file(struct bytes text)
+{
+    struct diag d = DIAG_NONE;
+    err e = history_write_conf(process_conf_path(), text, &d);
+    if (e)
+        log_error("history", "the rollback is in force, but not in the file: %s", d.text);
+    else
+        process_self.origin.rolled_back_to = 0; /* the file is what runs */
+}
+
 static err rollback(const struct order *o, struct diag *reterr)
 {
     struct arena a;
@@ -141,11 +152,8 @@ static err rollback(const struct order *o, struct diag *reterr)
     snprintf(reason, sizeof reason, "rollback to %llu", (unsigned long long)o->number);
     if (!e)
         e = take_over(g, o, reason, o->number, reterr);
-    if (!e && o->write) {
-        e = history_write_conf(process_conf_path(), text, reterr);
-        if (!e)
-            process_self.origin.rolled_back_to = 0; /* the file is what runs */
-    }
+    if (!e && o->write)
+        write_file(text);
     arena_close(&a);
     return e;
 }

@@ -4,6 +4,7 @@
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
 #include "gate/registry.h"
+#include "gate/service_breaker.h"
 #include "gate/service_open.h"
 #include "gate/upstream.h"
 
@@ -145,6 +146,8 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
         return e;
     e = open_servers(s, addrs);
     if (!e)
+        e = service_breakers_open(s);
+    if (!e)
         e = retry_open(&s->retry, s->name, gate_workers(g));
     if (!e)
         e = hedge_open(&s->hedge, conf->hedge, s->name, gate_workers(g));
@@ -163,6 +166,7 @@ void service_close(struct service *s)
             s->balancer->close(s->groups[i].balancer_state);
     }
     mem_free(s->groups);
+    service_breakers_close(s);
     for (uint32_t i = 0; i < s->servers_count; i++) {
         if (s->servers[i].upstream)
             upstream_put(s->servers[i].upstream);
@@ -202,6 +206,8 @@ void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool f
     if (!failed)
         metric_observe_ns(s->cells, UPSTREAM_SECONDS, (worker_now_us() - began_us) * 1000);
     const struct service *service = s->service;
+    if (service->breakers)
+        server_breaker_tell(s, failed || breaker_is_error(x->response.status), began_us);
     if (!service->balancer->done)
         return;
     const uint64_t now_us = worker_now_us();

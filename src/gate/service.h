@@ -19,6 +19,7 @@
 
 struct gate;
 struct balancer;
+struct service_breakers;
 struct upstream;
 struct exchange;
 struct http_response;
@@ -38,6 +39,7 @@ struct server_shared {                 /* layout 3 */
     _Atomic uint32_t failures;         /* consecutive failed attempts to reach it */
     _Atomic uint64_t ejected_until_us; /* worker_now_us() clock (CLOCK_MONOTONIC); after too many of those */
     _Atomic uint32_t ejections;        /* in a row: the time out grows with them */
+    _Atomic uint64_t broken_until_us;  /* its breaker (gate/service_breaker.h) is open */
     _Atomic uint32_t known;            /* an earlier generation has used it */
     _Atomic uint64_t up_since_us;      /* the same clock; 0: as long as weir knows it. For slow start */
     _Atomic uint32_t weight;        /* an operator's; 0: the configured one. Read when a service is opened */
@@ -91,18 +93,21 @@ struct service {
     struct service_group *groups;
     const struct balancer *balancer;
     struct service_metrics *metrics;
+    struct service_breakers *breakers; /* NULL: none */
     struct retry retry;
     struct hedge hedge;
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
     void *watcher_state;
 };
 
-/* Neither found down by a health check, nor ejected, nor taken out by an operator. */
+/* Neither found down by a health check, nor ejected, nor taken out by an operator, nor is its breaker
+ * open. */
 static inline bool server_is_well(const struct server *s, uint64_t now_us)
 {
     return !(atomic_load_explicit(&s->shared->down, memory_order_relaxed) |
              atomic_load_explicit(&s->shared->state, memory_order_relaxed)) &&
-           atomic_load_explicit(&s->shared->ejected_until_us, memory_order_relaxed) <= now_us;
+           atomic_load_explicit(&s->shared->ejected_until_us, memory_order_relaxed) <= now_us &&
+           atomic_load_explicit(&s->shared->broken_until_us, memory_order_relaxed) <= now_us;
 }
 
 /* Which servers this exchange has tried and shall not try again, and what a choice may go by. */

@@ -2,6 +2,7 @@
 #include "gate/exchange.h"
 #include "gate/gate_conf.h"
 #include "gate/pick.h"
+#include "gate/service_breaker.h"
 #include "gate/service_open.h"
 
 struct pick pick_begin(struct exchange *x)
@@ -53,7 +54,7 @@ static struct server *pick_of_groups(struct service *s, struct pick *p)
     return pick_from(s, chosen, p);
 }
 
-struct server *service_pick(struct service *s, struct pick *p)
+static struct server *pick_one(struct service *s, struct pick *p)
 {
     const struct service_conf *conf = s->conf;
     if (conf->slow_start && !p->any) {
@@ -67,4 +68,31 @@ struct server *service_pick(struct service *s, struct pick *p)
         server = pick_from(s, 0, p);
     }
     return server;
+}
+
+/* A server whose breaker lets only a share pass may have to stand back, unless nobody else is left. */
+static struct server *pick_past_breakers(struct service *s, struct pick *p)
+{
+    const struct pick before = *p;
+    struct server *stood_back = NULL;
+    struct server *server = pick_one(s, p);
+    while (server && !p->any && !server_breaker_passes(server)) {
+        stood_back = stood_back ? stood_back : server;
+        if (p->tried_count == PICK_TRIED_MAX)
+            break;
+        p->tried[p->tried_count++] = server->index;
+        server = pick_one(s, p);
+    }
+    if (!stood_back)
+        return server;
+    if (server && !p->any)
+        stood_back = server;
+    p->tried_count = before.tried_count;
+    p->any = before.any;
+    return stood_back;
+}
+
+struct server *service_pick(struct service *s, struct pick *p)
+{
+    return s->breakers ? pick_past_breakers(s, p) : pick_one(s, p);
 }

@@ -209,7 +209,7 @@ void shared_settle(void)
 
 static struct bytes server_name(char *out, size_t size, struct bytes service, const char *addr)
 {
-    int n = snprintf(out, size, "server 3 %.*s %s", BYTES_ARG(service), addr);
+    int n = snprintf(out, size, "server 4 %.*s %s", BYTES_ARG(service), addr);
     return (struct bytes){ out, (size_t)n < size ? (size_t)n : size - 1 };
 }
 

@@ -9,8 +9,8 @@ from lib.client import Client
 from lib.conf import one_service
 from lib.weir import BINARY, BUILD, LOOP, ROOT, SANITIZED
 
-RELOADS = int(os.environ.get("WEIR_RELOADS", 60))  # 1000 takes some minutes
-LONG = int(os.environ.get("WEIR_LONG_CONNECTIONS", 200))
+RELOADS = 100 if SANITIZED else 1000
+LONG = 200
 
 
 def test_a_short_soak():

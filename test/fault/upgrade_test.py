@@ -61,7 +61,7 @@ def test_long_connections_stay_with_the_old_process(weir, scripted):
             gate.upgrade()
             client.send(word)
             assert client.read_exactly(4) == word
-        assert gate.predecessors() == 1  # the middle one had no client
+        wait_until(lambda: gate.predecessors() == 1, 20, "the middle one had no client")
     wait_until(lambda: gate.predecessors() == 0, 20, "it ends with its last connection")
 
 

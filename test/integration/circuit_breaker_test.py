@@ -224,6 +224,81 @@ def test_operators_see_it(weir, origin):
     assert '"state":"open"' in shown and '"opened":1' in shown and '"refused":1' in shown
 
 
+SERVICE = """
+workers: 2
+routes:
+  - {{match: /a/*, service: shop}}
+  - {{match: /b/*, service: shop}}
+services:
+  shop:
+    servers: [{servers}]
+    circuit_breaker: {breaker}
+"""
+
+
+def test_a_services_breaker_is_that_of_all_its_routes(weir, origin):
+    shop = origin()
+    gate = weir(SERVICE.format(breaker="{errors: 50%, requests_min: 4, open: 1h}", servers=f'"{shop.address}"'))
+    own(shop, "/_control?status=500")
+    assert [gate.get(p).status for p in ("/a/", "/b/", "/a/", "/b/", "/a/", "/b/")] == [500] * 4 + [503] * 2
+    assert asked(shop) == 4
+    assert gate.metric("weir_circuit_breaker_refused_total", service="shop") == 2
+    assert gate.get("/a/").get("retry-after")
+    gate.reload()
+    assert gate.get("/b/").status == 503
+
+
+def test_a_servers_breaker_leaves_it_out(weir, origin, each_loop):
+    good, bad = origin(), origin()
+    gate = weir(SERVICE.format(breaker="{errors: 50%, window: 1m, requests_min: 5, open: 1h, per: server}",
+                               servers=f'"{good.address}", "{bad.address}"'))
+    own(bad, "/_control?status=500")
+    wait_until(lambda: gate.get("/a/").status and gate.metric("weir_circuit_breaker_open", server=bad.address) == 1)
+    before = asked(bad)
+    assert [gate.get(p).status for p in ("/a/", "/b/") * 10] == [200] * 20
+    assert asked(bad) == before
+    assert gate.metric("weir_circuit_breaker_opened_total", server=good.address) == 0
+    gate.reload()
+    assert [gate.get("/a/").status for _ in range(10)] == [200] * 10
+
+
+def test_the_last_server_is_asked_whatever_its_breaker_says(weir, origin):
+    shop = origin()
+    gate = weir(SERVICE.format(breaker="[{errors: 50%, requests_min: 2, open: 1h, per: server}]",
+                               servers=f'"{shop.address}"'))
+    own(shop, "/_control?status=500")
+    assert [gate.get("/a/").status for _ in range(6)] == [500] * 6
+    assert gate.metric("weir_circuit_breaker_open", server=shop.address) == 1
+    own(shop, "/_control?status=0")
+    assert gate.get("/a/").status == 200
+
+
+def test_a_server_comes_back_by_a_growing_share(weir, origin):
+    """The ramp takes an hour: about a fiftieth of the picks that fall on it stand."""
+    good, bad = origin(), origin()
+    gate = weir(SERVICE.format(breaker="{errors: 50%, window: 1m, requests_min: 4, open: 100ms, ramp: 1h, per: server}",
+                               servers=f'"{good.address}", "{bad.address}"'))
+    own(bad, "/_control?status=500")
+    wait_until(lambda: gate.get("/a/").status and gate.metric("weir_circuit_breaker_opened_total", server=bad.address))
+    own(bad, "/_control?status=0")
+    wait_until(lambda: gate.get("/a/").status and gate.metric("weir_circuit_breaker_ramp", server=bad.address) == 1)
+    before = asked(bad)
+    with gate.connect() as client:
+        assert {client.get("/a/").status for _ in range(1000)} == {200}
+    assert asked(bad) - before < 100  # of 500 without a breaker; 10 wanted
+
+
+def test_a_service_has_one_of_each(weir_command, tmp_path):
+    conf = tmp_path / "weir.yaml"
+    text = 'listen: [":1"]' + SERVICE.format(breaker="[5% over 10s, 50% over 10s per server]", servers='"127.0.0.1:1"')
+    conf.write_text(text)
+    assert weir_command("check", "-c", conf).returncode == 0
+    conf.write_text(text.replace(" per server", ""))
+    checked = weir_command("check", "-c", conf)
+    assert checked.returncode == 1
+    assert "one per service and one per server" in checked.stdout + checked.stderr
+
+
 def test_a_reload_keeps_it_unless_its_settings_change(weir, origin):
     shop = origin()
     conf = CONF.format(breaker="{errors: 50%, requests_min: 4, open: 1h}", address=shop.address)

@@ -148,6 +148,11 @@ def test_generations_and_rollback(weir, scripted, ctl, tmp_path):
     good(ctl(gate, "rollback", 1, "--write"))
     assert gate.conf_path.read_text() == first_text
     assert good(ctl(gate, "diff")) == "" and "is in force;" not in good(ctl(gate, "status"))
+    gate.conf_path.with_suffix(".yaml.part").mkdir()  # what the new file would be written to
+    done = ctl(gate, "rollback", 2, "--write")
+    assert done.returncode == 1 and "could not be written" in done.stderr and gate.get().text == "two"
+    assert gate.conf_path.read_text() == first_text
+    good(ctl(gate, "rollback", 5))  # 1 is no more among the last five
     done = ctl(gate, "rollback", 99)
     assert done.returncode == 1 and "generation 99 is not kept" in done.stderr
     assert gate.get().text == "one"
