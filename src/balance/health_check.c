@@ -5,8 +5,8 @@
  *   scheduler (one fiber a service) ── every interval / servers ──▶ check (a fiber while it lasts)
  *                                                                     connect, ask, read the answer's head
  *                                                                     ▼
- *      well ──── `unhealthy` failures in a row ───▶ down              server_shared.down, read by all workers
- *           ◀─── `healthy` successes in a row ─────
+ *      well ──── `unhealthy_after` failures in a row ───▶ down              server_shared.down, read by all
+ * workers ◀─── `healthy_after` successes in a row ─────
  *
  * Servers are asked one after the other, evenly over the interval with some jitter, so that 1,000 of them are
  * not asked in one instant. A server is taken as well until it is found down; what was found outlives a
@@ -20,30 +20,19 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "gate/gate.h"
-#include "gate/proxied.h"
+#include "gate/health_ask.h"
 #include "gate/shared.h"
-#include "net/tcp.h"
-#include "proto/http1.h"
 
 #define TAG "health_check"
 /* Of one service at a time; more wait for one to end. */
 #define CHECKS_MAX 256
 /* The first round does not take the whole of a long interval. */
 #define FIRST_ROUND_MS_MAX 1000
-#define PATH_BYTES_MAX 1024
-#define HOST_BYTES_MAX 255
-
-enum check_method { CHECK_GET, CHECK_HEAD, CHECK_OPTIONS, CHECK_TCP };
-static const char *const method_words[] = { "GET", "HEAD", "OPTIONS", "tcp", NULL };
 
 struct health_check_conf {
-    int method;
-    struct bytes path;
+    struct health_ask_conf ask; /* what, and which answers are good */
     uint64_t interval_ms, timeout_ms;
-    int64_t healthy, unhealthy;
-    struct conf_list status; /* struct bytes: "200" or "200-299" */
-    struct bytes host;
-    uint64_t status_bits[10]; /* of 0 to 639, made of status */
+    int64_t healthy_after, unhealthy_after;
 };
 
 /* ---- decisions, pure ---- */
@@ -68,55 +57,12 @@ static enum health_change health_step(struct health *h, bool well, uint32_t heal
     return h->down ? HEALTH_WENT_DOWN : HEALTH_CAME_UP;
 }
 
-static bool status_is_well(const struct health_check_conf *c, unsigned status)
-{
-    return status / 64 < 10 && c->status_bits[status / 64] >> (status % 64) & 1;
-}
-
-/* "200" or "200-299" */
-static bool status_add(struct health_check_conf *c, struct bytes text)
-{
-    struct bytes part;
-    uint64_t first, last;
-    if (!bytes_split(&text, '-', &part) || !bytes_to_u64(part, &first))
-        return false;
-    last = first;
-    if (text.ptr && !bytes_to_u64(text, &last))
-        return false;
-    if (first < 200 || last > 599 || first > last)
-        return false;
-    for (uint64_t status = first; status <= last; status++)
-        c->status_bits[status / 64] |= UINT64_C(1) << (status % 64);
-    return true;
-}
-
-static bool is_plain(struct bytes text, size_t len_max)
-{
-    return text.len <= len_max && bytes_index(text, ' ') == text.len && http_is_field_value(text);
-}
-
 static err health_check_check(void *conf, struct diag *reterr)
 {
     struct health_check_conf *c = conf;
-    if (c->path.len == 0 || c->path.ptr[0] != '/' || !is_plain(c->path, PATH_BYTES_MAX)) {
-        diag_set(reterr, "path: \"%.*s\" is not a path: expected like /healthz", BYTES_ARG(c->path));
-        return ERR_CONF;
-    }
-    if (!is_plain(c->host, HOST_BYTES_MAX)) {
-        diag_set(reterr, "host: \"%.*s\" is not a host", BYTES_ARG(c->host));
-        return ERR_CONF;
-    }
-    const struct bytes *status = c->status.items;
-    for (size_t i = 0; i < c->status.count; i++) {
-        if (!status_add(c, status[i])) {
-            diag_set(reterr, "status: \"%.*s\" is not a status: expected like 200 or 200-299 (of 200 to 599)",
-                     BYTES_ARG(status[i]));
-            return ERR_CONF;
-        }
-    }
     if (c->timeout_ms > c->interval_ms)
         c->timeout_ms = c->interval_ms; /* so that a server's checks never overlap */
-    return OK;
+    return health_ask_check(&c->ask, reterr);
 }
 
 /* ---- state ---- */
@@ -162,6 +108,7 @@ struct checked {
 struct checker {
     struct checker *next;          /* of all that live */
     struct health_check_conf conf; /* its texts are copies in the arena */
+    struct health_ask ask;
     struct arena arena;
     struct bytes service;
     bool stopping;
@@ -203,6 +150,7 @@ static void checker_free(struct checker *c)
         metric_instance_free(s->metrics);
         server_shared_drop(s->shared);
     }
+    health_ask_close(&c->ask);
     arena_close(&c->arena);
     mem_free(c);
 }
@@ -215,106 +163,45 @@ static void fiber_ended(struct checker *c)
 
 /* ---- one check ---- */
 
-static const struct http1_limits limits = { .line_bytes_max = 8192,
-                                            .head_bytes_max = 32768,
-                                            .fields_max = 64 };
-
-static err read_status(struct io *io, enum http_method method, uint64_t deadline_us, unsigned *ret_status)
-{
-    struct http_field fields[64];
-    struct bytes in;
-    size_t seen = 0;
-    err e = io_pull(io, deadline_us, &in);
-    while (!e) {
-        struct http_response r = { .fields = { fields, 0, limits.fields_max } };
-        size_t used;
-        e = http1_parse_response(in, seen, &limits, method, &r, &used);
-        if (e == ERR_AGAIN) {
-            seen = in.len;
-            e = io_pull_more(io, in.len, deadline_us, &in);
-            continue;
-        }
-        if (e)
-            return e;
-        if (r.status >= 200) {
-            *ret_status = r.status;
-            return OK;
-        }
-        io_consume(io, used);
-        seen = 0;
-        e = io_pull(io, deadline_us, &in);
-    }
-    return e;
-}
-
-static err ask_http(const struct checked *s, struct io *io, uint64_t deadline_us, unsigned *ret_status)
-{
-    const struct health_check_conf *c = &s->checker->conf;
-    const struct bytes host = c->host.len ? c->host : bytes_from(s->shared->text);
-    char request[PATH_BYTES_MAX + HOST_BYTES_MAX + 256];
-    const int len = snprintf(request, sizeof request,
-                             "%s %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: weir-health-check\r\n"
-                             "Accept: */*\r\nConnection: close\r\n\r\n",
-                             method_words[c->method], BYTES_ARG(c->path), BYTES_ARG(host));
-    err e = io_write(io, (struct bytes){ request, (size_t)len }, deadline_us);
-    return e ? e
-             : read_status(io, http_method_of(bytes_from(method_words[c->method])), deadline_us, ret_status);
-}
-
-/* ret_status: 0 when no answer was read (or none is asked for). */
-static err ask(const struct checked *s, unsigned *ret_status)
-{
-    const uint64_t deadline_us = deadline_in_ms(s->checker->conf.timeout_ms);
-    struct io *io;
-    *ret_status = 0;
-    err e = tcp_connect(&s->addr, NULL, deadline_us, &io);
-    if (e)
-        return e;
-    if (s->checker->proxy_protocol)
-        proxied_write(io, s->checker->proxy_protocol, NULL, NULL, -1);
-    if (s->checker->conf.method != CHECK_TCP)
-        e = ask_http(s, io, deadline_us, ret_status);
-    io_abort(io, false);
-    return e;
-}
-
-static void log_change(const struct checked *s, enum health_change change, err e, unsigned status)
+static void log_change(const struct checked *s, enum health_change change, const struct health_answer *a)
 {
     const struct bytes service = s->checker->service;
     if (change == HEALTH_CAME_UP)
         log_info(TAG, "up again service=%.*s server=%s", BYTES_ARG(service), s->shared->text);
-    else if (e)
+    else if (a->failed || a->why)
         log_warn(TAG, "down service=%.*s server=%s why=\"%s\"", BYTES_ARG(service), s->shared->text,
-                 err_text(e));
+                 a->failed ? err_text(a->failed) : a->why);
     else
-        log_warn(TAG, "down service=%.*s server=%s status=%u", BYTES_ARG(service), s->shared->text, status);
+        log_warn(TAG, "down service=%.*s server=%s status=%u", BYTES_ARG(service), s->shared->text,
+                 a->status);
 }
 
-static void note(struct checked *s, err e, unsigned status)
+static void note(struct checked *s, const struct health_answer *a)
 {
     const struct health_check_conf *c = &s->checker->conf;
-    const bool well = !e && (c->method == CHECK_TCP || status_is_well(c, status));
-    metric_inc(s->cells, well ? METRIC_SUCCEEDED : METRIC_FAILED);
+    metric_inc(s->cells, a->well ? METRIC_SUCCEEDED : METRIC_FAILED);
     const enum health_change change =
-        health_step(&s->health, well, (uint32_t)c->healthy, (uint32_t)c->unhealthy);
+        health_step(&s->health, a->well, (uint32_t)c->healthy_after, (uint32_t)c->unhealthy_after);
     if (change == HEALTH_SAME)
         return;
     server_shared_set_down(s->shared, s->health.down, worker_now_us());
     metric_set(s->cells, METRIC_UP, !s->health.down);
-    log_change(s, change, e, status);
+    log_change(s, change, a);
 }
 
 static void check_run(void *arg)
 {
     struct checked *s = arg;
     struct checker *c = s->checker;
-    unsigned status = 0;
+    struct health_answer a = { .failed = ERR_CANCELLED };
     s->fiber = fiber_self();
-    const err e = c->stopping ? ERR_CANCELLED : ask(s, &status);
+    if (!c->stopping)
+        a = health_ask(&c->ask, &s->addr, s->shared->text, c->proxy_protocol,
+                       deadline_in_ms(c->conf.timeout_ms));
     s->fiber = NULL;
     s->busy = false;
     if (!c->stopping)
-        note(s, e, status);
+        note(s, &a);
     c->checks--;
     if (c->waiting)
         fiber_wake(c->scheduler);
@@ -402,6 +289,18 @@ static err checked_open(struct checker *c, struct server_shared *shared, const s
     return OK;
 }
 
+static err copy_texts(struct checker *c)
+{
+    struct health_ask_conf *a = &c->conf.ask;
+    struct bytes *const texts[] = { &a->path, &a->host, &a->contains, &a->regex, &a->send, &a->expect };
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
+        *texts[i] = arena_copy(&c->arena, *texts[i]);
+        if (!texts[i]->ptr)
+            return ERR_MEMORY;
+    }
+    return OK;
+}
+
 static err health_check_start(const void *conf, struct bytes service, struct server_shared *const *servers,
                               const struct addr *addrs, uint32_t count, void **ret_state, struct diag *reterr)
 {
@@ -411,10 +310,10 @@ static err health_check_start(const void *conf, struct bytes service, struct ser
         return ERR_MEMORY;
     memcpy(&c->conf, conf, sizeof c->conf);
     arena_open(&c->arena, &arena_heap, 1 << 20, NULL, 0);
-    c->conf.path = arena_copy(&c->arena, c->conf.path);
-    c->conf.host = arena_copy(&c->arena, c->conf.host);
     c->service = arena_copy(&c->arena, service);
-    err e = c->conf.path.ptr && c->conf.host.ptr && c->service.ptr ? OK : ERR_MEMORY;
+    err e = c->service.ptr ? copy_texts(c) : ERR_MEMORY;
+    if (!e)
+        e = health_ask_open(&c->ask, &c->conf.ask);
     for (uint32_t i = 0; !e && i < count; i++)
         e = checked_open(c, servers[i], &addrs[i]);
     struct gate *g = gate_current();
@@ -455,13 +354,14 @@ const struct service_module health_check_module = {
                   (const struct conf_field[]){
                       { .name = "method",
                         .type = CONF_WORD,
-                        .offset = offsetof(struct health_check_conf, method),
+                        .offset = offsetof(struct health_check_conf, ask.method),
                         .preset = "GET",
-                        .words = method_words,
-                        .doc = "how the server is asked; `tcp`: a connection is opened, and that is all" },
+                        .words = health_methods,
+                        .doc = "how the server is asked; `tcp`: a connection is opened, and more only if "
+                               "`send` or `expect` say so" },
                       { .name = "path",
                         .type = CONF_TEXT,
-                        .offset = offsetof(struct health_check_conf, path),
+                        .offset = offsetof(struct health_check_conf, ask.path),
                         .preset = "/",
                         .doc = "what it is asked for" },
                       { .name = "interval",
@@ -477,16 +377,16 @@ const struct service_module health_check_module = {
                         .preset = "1s",
                         .min = 1,
                         .doc = "an answer that takes longer is a failure; the interval at most" },
-                      { .name = "healthy",
+                      { .name = "healthy_after",
                         .type = CONF_INT,
-                        .offset = offsetof(struct health_check_conf, healthy),
+                        .offset = offsetof(struct health_check_conf, healthy_after),
                         .preset = "2",
                         .min = 1,
                         .max = 1000,
                         .doc = "successes in a row that bring a server back" },
-                      { .name = "unhealthy",
+                      { .name = "unhealthy_after",
                         .type = CONF_INT,
-                        .offset = offsetof(struct health_check_conf, unhealthy),
+                        .offset = offsetof(struct health_check_conf, unhealthy_after),
                         .preset = "3",
                         .min = 1,
                         .max = 1000,
@@ -494,12 +394,28 @@ const struct service_module health_check_module = {
                       { .name = "status",
                         .type = CONF_LIST,
                         .item = CONF_TEXT,
-                        .offset = offsetof(struct health_check_conf, status),
+                        .offset = offsetof(struct health_check_conf, ask.status),
                         .preset = "200-299",
                         .doc = "answers that mean well: `200`, `[200-299, 301]`" },
+                      { .name = "contains",
+                        .type = CONF_TEXT,
+                        .offset = offsetof(struct health_check_conf, ask.contains),
+                        .doc = "text that must stand in the answer's body (its first 64 KiB)" },
+                      { .name = "regex",
+                        .type = CONF_TEXT,
+                        .offset = offsetof(struct health_check_conf, ask.regex),
+                        .doc = "regular expression (PCRE2) that must match somewhere in it" },
+                      { .name = "send",
+                        .type = CONF_TEXT,
+                        .offset = offsetof(struct health_check_conf, ask.send),
+                        .doc = "of `tcp`: what is said when the connection is there" },
+                      { .name = "expect",
+                        .type = CONF_TEXT,
+                        .offset = offsetof(struct health_check_conf, ask.expect),
+                        .doc = "of `tcp`: text that must come" },
                       { .name = "host",
                         .type = CONF_TEXT,
-                        .offset = offsetof(struct health_check_conf, host),
+                        .offset = offsetof(struct health_check_conf, ask.host),
                         .doc = "the Host field; the server's address when not said" },
                       { 0 } },
               .check = health_check_check,

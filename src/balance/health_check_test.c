@@ -57,29 +57,31 @@ static void phrases_say_what_is_asked(void **state)
     (void)state;
     const struct health_check_conf *c = loaded("health_check: GET /healthz every 2s");
     assert_non_null(c);
-    assert_int_equal(c->method, CHECK_GET);
-    assert_bytes_equal(c->path, BYTES("/healthz"));
+    assert_int_equal(c->ask.method, HEALTH_GET);
+    assert_bytes_equal(c->ask.path, BYTES("/healthz"));
     assert_int_equal(c->interval_ms, 2000);
     assert_int_equal(c->timeout_ms, 1000);
-    assert_true(status_is_well(c, 200) && status_is_well(c, 299));
-    assert_false(status_is_well(c, 199) || status_is_well(c, 300) || status_is_well(c, 999));
+    assert_true(health_status_is_well(&c->ask, 200) && health_status_is_well(&c->ask, 299));
+    assert_false(health_status_is_well(&c->ask, 199) || health_status_is_well(&c->ask, 300) ||
+                 health_status_is_well(&c->ask, 999));
 
     c = loaded("health_check: tcp every 500ms");
     assert_non_null(c);
-    assert_int_equal(c->method, CHECK_TCP);
+    assert_int_equal(c->ask.method, HEALTH_TCP);
     assert_int_equal(c->interval_ms, 500);
     assert_int_equal(c->timeout_ms, 500);
 
     c = loaded("health_check: HEAD /up");
     assert_non_null(c);
-    assert_int_equal(c->method, CHECK_HEAD);
-    assert_bytes_equal(c->path, BYTES("/up"));
+    assert_int_equal(c->ask.method, HEALTH_HEAD);
+    assert_bytes_equal(c->ask.path, BYTES("/up"));
     assert_int_equal(c->interval_ms, 5000);
 
-    c = loaded("health_check: {status: [204, 301-302], host: shop.example, healthy: 5}");
+    c = loaded("health_check: {status: [204, 301-302], host: shop.example, healthy_after: 5}");
     assert_non_null(c);
-    assert_true(status_is_well(c, 204) && status_is_well(c, 301) && status_is_well(c, 302));
-    assert_false(status_is_well(c, 200) || status_is_well(c, 303));
+    assert_true(health_status_is_well(&c->ask, 204) && health_status_is_well(&c->ask, 301) &&
+                health_status_is_well(&c->ask, 302));
+    assert_false(health_status_is_well(&c->ask, 200) || health_status_is_well(&c->ask, 303));
 }
 
 static void nonsense_is_refused(void **state)
@@ -96,6 +98,11 @@ static void nonsense_is_refused(void **state)
         "health_check: {status: 100}",
         "health_check: POST / every 2s",
         "health_check: {interval: 1ms}",
+        "health_check: {method: tcp, contains: x}",
+        "health_check: {method: HEAD, contains: x}",
+        "health_check: {send: x}",
+        "health_check: {expect: x}",
+        "health_check: {regex: '(x'}",
     };
     for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (loaded(texts[i]))
@@ -172,7 +179,7 @@ static void *start_checking(const char *text, struct server_shared *shared, stru
     return checker;
 }
 
-#define EVERY_20MS "health_check: {path: /healthz, interval: 20ms, unhealthy: 2"
+#define EVERY_20MS "health_check: {path: /healthz, interval: 20ms, unhealthy_after: 2"
 
 static void http_checks(void)
 {
@@ -195,7 +202,7 @@ static void http_checks(void)
 
     /* a reload: the old one stops, the next goes on from what was found */
     health_check_stop(checker);
-    checker = start_checking(EVERY_20MS ", healthy: 1000}", shared, at);
+    checker = start_checking(EVERY_20MS ", healthy_after: 1000}", shared, at);
     const unsigned asked = origin.asked;
     origin.answer = "HTTP/1.1 200 Fine\r\n\r\n";
     for (int i = 0; i < 2000 && origin.asked < asked + 3; i++)
@@ -217,7 +224,8 @@ static void tcp_checks(void)
     struct io_listener *listener;
     const struct addr at = origin_listen(&listener);
     struct server_shared *shared = server_shared_get(BYTES("shop"), &at);
-    void *checker = start_checking("health_check: {method: tcp, interval: 50ms, unhealthy: 5}", shared, at);
+    void *checker =
+        start_checking("health_check: {method: tcp, interval: 50ms, unhealthy_after: 5}", shared, at);
     const unsigned asked = origin.asked;
     for (int i = 0; i < 2000 && origin.asked < asked + 3; i++)
         (void)!fiber_sleep_us(5000);

@@ -27,6 +27,7 @@
 #include "gate/service.h"
 
 #define TAG "outlier"
+#define TURN_US_MAX (10 * 1000000)
 #define LOOK_MS 250 /* how soon a return is seen and logged; the choice itself goes by the clock */
 /* Standard deviations: a difference that chance makes once in 700 comparisons or less often (one-sided). */
 #define SIGMAS 3.0
@@ -168,17 +169,17 @@ struct counts {
     _Atomic uint32_t recent; /* ejected since the last interval began: not forgiven */
 };
 
-/* Of a service. */
+/* Of a service: one worker at a time ejects, so that two do not pass max_ejected together. */
 struct turn {
-    _Atomic uint32_t taken; /* somebody is ejecting: so that two do not pass max_ejected together */
+    _Atomic uint64_t since_us; /* 0: nobody does */
 };
 
 static void *shared_open(const char *what, struct bytes service, const char *server, size_t size)
 {
     struct arena a;
     arena_open(&a, &arena_heap, 1 << 16, NULL, 0);
-    /* 1: the version of the layout */
-    const struct bytes name = arena_print(&a, "outlier 1 %s %.*s %s", what, BYTES_ARG(service), server);
+    /* 2: the version of the layout */
+    const struct bytes name = arena_print(&a, "outlier 2 %s %.*s %s", what, BYTES_ARG(service), server);
     void *memory = name.ptr ? shared_get(name, size) : NULL;
     arena_close(&a);
     return memory;
@@ -299,13 +300,16 @@ static void eject_in_turn(const struct watch *w, struct member *m, enum outlier_
 }
 
 /* When another worker is at it this one lets it be: what it has counted is still counted with the next
- * result. */
+ * result. A turn that was never ended (a copy of this memory was taken in the middle) ends by itself. */
 static void eject(const struct watch *w, struct member *m, enum outlier_metric why, uint64_t now_us)
 {
-    if (atomic_exchange_explicit(&w->turn->taken, 1, memory_order_acquire))
+    uint64_t since_us = atomic_load_explicit(&w->turn->since_us, memory_order_relaxed);
+    if (since_us && now_us - since_us < TURN_US_MAX)
+        return;
+    if (!atomic_compare_exchange_strong(&w->turn->since_us, &since_us, now_us))
         return;
     eject_in_turn(w, m, why, now_us);
-    atomic_store_explicit(&w->turn->taken, 0, memory_order_release);
+    atomic_store(&w->turn->since_us, 0);
 }
 
 /* ---- the request path ---- */

@@ -211,12 +211,15 @@ TEST(longer_each_time_and_forgiven)
 static void one_at_a_time(void)
 {
     struct service *s = begin();
-    atomic_store(&watch_of(s)->turn->taken, 1);
+    atomic_store(&watch_of(s)->turn->since_us, worker_now_us());
     results(&s->servers[0], SERVER_FAILED, 5);
     must(well(&s->servers[0]));
-    atomic_store(&watch_of(s)->turn->taken, 0);
+    atomic_store(&watch_of(s)->turn->since_us, 0);
     results(&s->servers[0], SERVER_FAILED, 1);
     must(!well(&s->servers[0]));
+    atomic_store(&watch_of(s)->turn->since_us, worker_now_us() - TURN_US_MAX); /* never ended */
+    results(&s->servers[1], SERVER_FAILED, 3);
+    must(!well(&s->servers[1]));
     gate_test_end();
 }
 TEST(one_at_a_time)

@@ -6,6 +6,7 @@
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
+#include "gate/queue.h"
 #include "gate/retry.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
@@ -143,6 +144,12 @@ static const struct conf_struct server_struct = {
               .type = CONF_TEXT,
               .offset = AT(server_conf, zone),
               .doc = "where it stands, for `balance: zone`" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(server_conf, requests_max),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "in flight at this server; 0: as the service says" },
             { 0 } },
     .doc = "One server of a service.",
 };
@@ -173,6 +180,15 @@ static const char *const upstream_words[] = { "keepalive", "pipelined", "close",
 
 static const char *const proxy_protocol_words[] = { "off", "v1", "v2", NULL };
 
+static bool is_bounded(const struct service_conf *s)
+{
+    const struct server_conf *servers = s->servers.items;
+    bool bounded = s->requests_max > 0;
+    for (size_t i = 0; i < s->servers.count; i++)
+        bounded |= servers[i].requests_max > 0;
+    return bounded;
+}
+
 static err service_check(void *conf, struct diag *reterr)
 {
     const struct service_conf *s = conf;
@@ -182,6 +198,10 @@ static err service_check(void *conf, struct diag *reterr)
     }
     if (s->servers.count == 0) {
         diag_set(reterr, "a service needs at least one server");
+        return ERR_CONF;
+    }
+    if (s->queue && !is_bounded(s)) {
+        diag_set(reterr, "queue: there is nothing to wait for without requests_max");
         return ERR_CONF;
     }
     const err e = service_breakers_check(&s->breakers, reterr);
@@ -244,6 +264,18 @@ static const struct conf_struct service_struct = {
               .min = 1,
               .max = 1000,
               .doc = "requests in flight on one shared connection" },
+            { .name = "requests_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, requests_max),
+              .preset = "0",
+              .max = 1000000,
+              .doc = "in flight at one server, over all workers; 0: no bound" },
+            { .name = "queue",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, queue),
+              .sub = &queue_struct,
+              .doc = "where requests wait when all servers have requests_max in flight; without it they get "
+                     "503" },
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(service_conf, connections_max),

@@ -60,8 +60,9 @@ struct client_conf {
 struct server_conf {
     struct bytes address; /* an address, or a name with a port */
     int64_t weight;
-    int64_t priority;  /* 0: asked first */
-    struct bytes zone; /* empty: none */
+    int64_t requests_max; /* 0: the service's */
+    int64_t priority;     /* 0: asked first */
+    struct bytes zone;    /* empty: none */
 };
 
 /* What a server gets that came back. */
@@ -82,6 +83,8 @@ struct service_conf {
     double panic;                       /* with fewer well than that all are used; 0: when none is */
     int upstream;                       /* enum upstream_mode */
     int64_t pipeline_max;               /* requests in flight on one shared connection */
+    int64_t requests_max;               /* in flight at one server, over all workers; 0: no bound */
+    struct queue_conf *queue;           /* who waits for a place there; NULL: nobody */
     int64_t connections_max;            /* to one server, of one worker */
     int64_t idle_max;                   /* kept for reuse, to one server, of one worker */
     int64_t waiting_max;                /* requests waiting for a connection, of one worker */

@@ -5,6 +5,7 @@
 #include "gate/budget.h"
 #include "gate/gate.h"
 #include "gate/proxy.h"
+#include "gate/queue.h"
 #include "gate/service_open.h"
 
 /* How often the time of a second try is worked out anew. */
@@ -240,12 +241,20 @@ static bool is_good(err e, const struct exchange *x)
     return !e && x->response.status < 500;
 }
 
+static err ask_second(struct second *s)
+{
+    if (!s->given_up)
+        return proxy_ask(&s->x, s->server, s->hedged->deadline_us, &s->attempt);
+    queue_give_up(s->server);
+    return ERR_CANCELLED;
+}
+
 static void second_run(void *arg)
 {
     struct second *s = arg;
     struct hedged *h = s->hedged;
     s->fiber = fiber_self();
-    s->failed = s->given_up ? ERR_CANCELLED : proxy_ask(&s->x, s->server, h->deadline_us, &s->attempt);
+    s->failed = ask_second(s);
     s->fiber = NULL;
     s->done = true;
     if (h->waiting) {
@@ -282,15 +291,21 @@ static void time_is_up(struct timer *t)
         return;
     p.tried[p.tried_count++] = h->first->index;
     p.now_us = worker_now_us();
-    struct server *server = service_pick(h->x->service, &p);
-    if (!server || p.any) /* nobody else who is well */
+    struct server *server = queue_try(h->x, &p);
+    if (!server)
         return;
+    if (p.any) { /* nobody else is well */
+        queue_give_up(server);
+        return;
+    }
     const bool allowed = budget_take(of->budget, of->workers, of->conf->budget,
                                      (uint64_t)of->conf->budget_per_s, worker_now_us() / 1000);
     metric_inc(of->cells, allowed ? HEDGE_STARTED : HEDGE_REFUSED);
     struct second *s = allowed ? arena_get_zero(&h->x->arena, sizeof *s) : NULL;
-    if (!s)
+    if (!s) {
+        queue_give_up(server);
         return;
+    }
     s->hedged = h;
     s->server = server;
     copy_request(&s->x, h->x);

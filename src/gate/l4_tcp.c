@@ -11,6 +11,7 @@
 #include "gate/l4.h"
 #include "gate/listening.h"
 #include "gate/proxied.h"
+#include "gate/queue.h"
 #include "gate/service_open.h"
 #include "gate/upstream.h"
 
@@ -170,8 +171,10 @@ static void tunnel_done(struct tunnel *t, err why)
 static err connect_to(struct connection *c, struct exchange *x, struct server *server)
 {
     const struct service_conf *conf = x->service->conf;
-    if (!upstream_enter(server->upstream, conf))
+    if (!upstream_enter(server->upstream, conf)) {
+        queue_give_up(server);
         return ERR_LIMIT;
+    }
     uint64_t began_us = worker_now_us();
     x->server = server;
     c->attempts = ++x->attempts;
@@ -182,7 +185,7 @@ static err connect_to(struct connection *c, struct exchange *x, struct server *s
     if (!e) {
         x->response.status = 200;
         server_tell(server, x, began_us, false);
-        server_succeeded(server);
+        server_result(server, SERVER_ANSWERED);
         c->server = server;
         return OK;
     }
@@ -191,7 +194,7 @@ static err connect_to(struct connection *c, struct exchange *x, struct server *s
     server_end(server, x);
     upstream_leave(server->upstream);
     if (e != ERR_CANCELLED)
-        server_failed(server);
+        server_result(server, SERVER_FAILED);
     return e;
 }
 
@@ -201,9 +204,10 @@ static err connect_some(struct connection *c, struct exchange *x)
     struct pick p = pick_begin(x);
     err e = ERR_UNAVAILABLE;
     for (int64_t tries = 0; tries < x->service->conf->tries_max; tries++) {
-        struct server *server = service_pick(x->service, &p);
-        if (!server)
-            return e;
+        struct server *server;
+        err chosen = queue_choose(x, &p, &server);
+        if (chosen || !server)
+            return chosen ? chosen : e;
         e = connect_to(c, x, server);
         if (!e || e == ERR_CANCELLED)
             return e;

@@ -23,6 +23,7 @@
 #include "gate/gate_metrics.h"
 #include "gate/l4.h"
 #include "gate/listening.h"
+#include "gate/queue.h"
 #include "gate/service_open.h"
 #include "net/tcp.h"
 #include "net/udp.h"
@@ -294,12 +295,13 @@ static err choose(struct session *s, const struct server * not )
         p.tried[p.tried_count++] = not ->index;
     err e = ERR_UNAVAILABLE;
     while (p.tried_count < PICK_TRIED_MAX) {
-        struct server *server = service_pick(x.service, &p);
+        struct server *server = queue_try(&x, &p);
         if (!server)
             break;
         e = connect_to(s, &x, server);
         if (!e)
             break;
+        queue_give_up(server);
         p.tried[p.tried_count++] = server->index;
     }
     exchange_release(&x);
@@ -395,7 +397,7 @@ static void pass_on(struct l4_udp *u, const struct udp_message *m, unsigned coun
     err e = udp_send(s->fd, m, count, NULL, NULL, &sent);
     if (e == ERR_REFUSED && sent == 0) {
         struct server *gone = s->server;
-        server_failed(gone);
+        server_result(gone, SERVER_FAILED);
         struct gate *g = s->gate;
         gate_hold(g); /* gone is part of it */
         end(s, e);
@@ -474,7 +476,7 @@ static bool answer(struct session *s)
     if (e == ERR_AGAIN)
         return true;
     if (e) {
-        server_failed(s->server);
+        server_result(s->server, SERVER_FAILED);
         end(s, e);
         return false;
     }
@@ -483,7 +485,7 @@ static bool answer(struct session *s)
     e = udp_send(s->listener->fd, b->messages, b->count, &s->client, &s->local, &sent);
     if (sent < all)
         metric_add(s->listening->cells, UDP_DROPPED, all - sent);
-    server_succeeded(s->server);
+    server_result(s->server, SERVER_ANSWERED);
     touch(s);
     s->sent_bytes += bytes_of(b->messages, b->count);
     metric_add(s->listening->cells, UDP_SENT, sent);

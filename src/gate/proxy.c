@@ -12,6 +12,7 @@
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
 #include "gate/http1_client.h"
+#include "gate/queue.h"
 #include "gate/replay.h"
 #include "gate/service_open.h"
 #include "gate/upstream_shared.h"
@@ -266,15 +267,16 @@ static err begin(struct request *r)
     return OK;
 }
 
-static struct server *choose(struct request *r)
+/* *ret_server NULL: all were asked. */
+static err choose(struct request *r, struct server **ret_server)
 {
     r->pick.now_us = worker_now_us();
-    struct server *server = service_pick(r->x->service, &r->pick);
-    if (!server && r->retry && r->pick.tried_count) { /* all were asked: one of them once more */
+    err e = queue_choose(r->x, &r->pick, ret_server);
+    if (!e && !*ret_server && r->retry && r->pick.tried_count) { /* one of them once more */
         r->pick.tried_count = 0;
-        server = service_pick(r->x->service, &r->pick);
+        e = queue_choose(r->x, &r->pick, ret_server);
     }
-    return server;
+    return e;
 }
 
 static void note_tried(struct pick *p, uint32_t index)
@@ -352,9 +354,12 @@ err proxy_handle(struct exchange *x)
     for (;;) {
         struct attempt a = { 0 };
         uint64_t pause_us;
-        struct server *server = choose(&r);
-        if (!server)
-            return e;
+        struct server *server;
+        err chosen = choose(&r, &server);
+        if (chosen == ERR_LIMIT)
+            return queue_refuse(x);
+        if (chosen || !server)
+            return chosen ? chosen : e;
         r.attempts++;
         e = hedge_suits(x) ? hedge_ask(x, server, &r.pick, try_deadline(&r), &a)
                            : proxy_ask(x, server, try_deadline(&r), &a);

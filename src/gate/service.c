@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
+#include "gate/queue.h"
 #include "gate/registry.h"
 #include "gate/service_breaker.h"
 #include "gate/service_open.h"
@@ -152,6 +153,8 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     if (!e)
         e = hedge_open(&s->hedge, conf->hedge, s->name, gate_workers(g));
     if (!e)
+        e = queue_open(s, gate_workers(g));
+    if (!e)
         e = open_watcher(s, reterr);
     if (e)
         return e;
@@ -166,6 +169,7 @@ void service_close(struct service *s)
             s->balancer->close(s->groups[i].balancer_state);
     }
     mem_free(s->groups);
+    queue_close(s);
     service_breakers_close(s);
     for (uint32_t i = 0; i < s->servers_count; i++) {
         if (s->servers[i].upstream)
@@ -199,6 +203,8 @@ void server_end(struct server *s, const struct exchange *x)
     s->load -= x->weight;
     if (b->load)
         b->load(s->group->balancer_state, s->index - s->group->first, -(int32_t)x->weight);
+    if (s->taken)
+        queue_place_give(s);
 }
 
 void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool failed)

@@ -30,6 +30,8 @@ struct slow_start_conf;
 struct service_metrics;
 struct metric_instance;
 struct metric_cells;
+struct places;
+struct queue;
 
 /* Of one server of one service, over all workers and reloads (found again by service and address). Whoever
  * learns something writes it; everybody reads it, relaxed: a request or two may still go the old way. */
@@ -66,6 +68,8 @@ struct server {
     uint32_t index;  /* in service->servers */
     uint32_t active; /* exchanges of this worker that it is answering */
     uint32_t load;   /* the same, each counted by its weight (struct exchange): what balancers go by */
+    _Atomic uint32_t *taken; /* requests in flight, all workers (gate/queue.h); NULL: no bound */
+    uint32_t requests_max;
     struct service_group *group;
     struct upstream *upstream;
     struct service *service;
@@ -73,6 +77,7 @@ struct server {
     struct metric_instance *metrics;
     const struct server_conf *conf;
     struct addr addr;
+    struct places *places; /* what taken is a part of */
 };
 
 /* Servers of the same priority: neighbours in service->servers, with a balancer state of their own. */
@@ -96,6 +101,7 @@ struct service {
     struct service_breakers *breakers; /* NULL: none */
     struct retry retry;
     struct hedge hedge;
+    struct queue *queue;                  /* NULL: nothing bounds what its servers have in flight */
     const struct service_module *watcher; /* told of each attempt's result; NULL: nobody */
     void *watcher_state;
 };
@@ -110,6 +116,12 @@ static inline bool server_is_well(const struct server *s, uint64_t now_us)
            atomic_load_explicit(&s->shared->broken_until_us, memory_order_relaxed) <= now_us;
 }
 
+/* Of one that is bounded. */
+static inline bool server_is_full(const struct server *s)
+{
+    return atomic_load_explicit(s->taken, memory_order_relaxed) >= s->requests_max;
+}
+
 /* Which servers this exchange has tried and shall not try again, and what a choice may go by. */
 #define PICK_TRIED_MAX 4
 struct pick {
@@ -122,21 +134,28 @@ struct pick {
     uint32_t weight;                /* of the exchange; 0 counts as 1 */
     uint32_t tried[PICK_TRIED_MAX]; /* indexes */
     uint32_t tried_count;
-    bool any; /* nobody is well: choose among all of them (panic) */
+    bool any;  /* nobody is well: choose among all of them (panic) */
+    bool full; /* there was nobody, but only because those that would do have requests_max in flight */
 };
+
+/* Not tried, and well where that is asked for. */
+static inline bool pick_wants(const struct pick *p, const struct server *s)
+{
+    for (uint32_t i = 0; i < p->tried_count; i++) {
+        if (p->tried[i] == s->index)
+            return false;
+    }
+    return p->any ? server_state(s->shared) != SERVER_DISABLED : server_is_well(s, p->now_us);
+}
 
 /* A server that came back a moment ago takes a share of what it is given (gate/pick.h). */
 bool pick_is_warm(const struct pick *p, const struct server *s);
 
 static inline bool pick_allows(const struct pick *p, const struct server *s)
 {
-    for (uint32_t i = 0; i < p->tried_count; i++) {
-        if (p->tried[i] == s->index)
-            return false;
-    }
-    if (p->any)
-        return server_state(s->shared) != SERVER_DISABLED;
-    return server_is_well(s, p->now_us) && (!p->slow_start || pick_is_warm(p, s));
+    if (!pick_wants(p, s) || (s->taken && server_is_full(s)))
+        return false;
+    return p->any || !p->slow_start || pick_is_warm(p, s);
 }
 
 /* How a server did with one attempt, as far as its answer's head. */

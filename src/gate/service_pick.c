@@ -54,6 +54,17 @@ static struct server *pick_of_groups(struct service *s, struct pick *p)
     return pick_from(s, chosen, p);
 }
 
+/* Would somebody do who is only full? */
+static bool is_full(const struct service *s, const struct pick *p)
+{
+    for (uint32_t i = 0; i < s->servers_count; i++) {
+        const struct server *server = &s->servers[i];
+        if (server->taken && server_is_full(server) && pick_wants(p, server))
+            return true;
+    }
+    return false;
+}
+
 static struct server *pick_one(struct service *s, struct pick *p)
 {
     const struct service_conf *conf = s->conf;
@@ -63,9 +74,11 @@ static struct server *pick_one(struct service *s, struct pick *p)
     }
     const bool plain = s->groups_count == 1 && conf->panic <= 0;
     struct server *server = plain ? pick_in(s, &s->groups[0], p) : pick_of_groups(s, p);
-    if (!server && !p->any) {
+    p->full = !server && s->queue && is_full(s, p);
+    if (!server && !p->any && !p->full) {
         p->any = true;
         server = pick_from(s, 0, p);
+        p->full = !server && s->queue && is_full(s, p);
     }
     return server;
 }

@@ -105,7 +105,8 @@ class Shop:
                 peer.send(answer(self.name))
 
 
-QUICK = "health_check: {path: /healthz, interval: 200ms, healthy: 1, unhealthy: 3}"  # not by one late answer
+# not by one late answer
+QUICK = "health_check: {path: /healthz, interval: 200ms, healthy_after: 1, unhealthy_after: 3}"
 
 
 def is_up(gate, shop):

@@ -9,7 +9,7 @@ services:
     servers: ["{0}", "{1}"]
     health_check: {check}
 """
-QUICK = "{path: /healthz, interval: 200ms, healthy: 2, unhealthy: 3}"
+QUICK = "{path: /healthz, interval: 200ms, healthy_after: 2, unhealthy_after: 3}"
 
 
 class Shop:
@@ -77,7 +77,7 @@ def test_a_server_that_is_down_stays_down_over_a_reload(weir, scripted):
 def test_tcp_checks_only_connect(weir, scripted):
     a, b = Shop("a", scripted), Shop("b", scripted)
     gate = weir(CONF.format(a.server.address, b.server.address,
-                            check="{method: tcp, interval: 200ms, unhealthy: 3}"))
+                            check="{method: tcp, interval: 200ms, unhealthy_after: 3}"))
     wait_until(lambda: a.server.connections > 2, 20)
     assert a.checks == []
     b.server.stop()
@@ -93,3 +93,60 @@ def test_when_nobody_is_well_all_are_asked(weir, scripted):
     gate = weir(CONF.format(a.server.address, b.server.address, check=QUICK))
     wait_until(lambda: is_up(gate, a) + is_up(gate, b) == 0, 20)
     assert answered_by(gate) == {"a", "b"}
+
+
+def test_what_the_body_says(weir, scripted, each_loop):
+    said = {"a": "status: fine", "b": "status: fine"}
+
+    def server(name, chunked):
+        def serve(peer):
+            while request := peer.read_request():
+                if b"/healthz" not in request.split(b"\r\n")[0]:
+                    peer.send(answer(name))
+                elif chunked:
+                    text = said[name].encode()
+                    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+                              % (len(text), text))
+                else:
+                    peer.send(answer(said[name]))
+        return scripted(serve)
+
+    a, b = server("a", False), server("b", True)
+    check = "{{path: /healthz, interval: 100ms, healthy_after: 1, unhealthy_after: 1, {}}}"
+    for condition in ("contains: fine", "regex: '^status: (fine|well)$'"):
+        gate = weir(CONF.format(a.address, b.address, check=check.format(condition)))
+        assert answered_by(gate) == {"a", "b"}
+        for name in "ab":
+            said[name] = "status: bad"
+            wait_until(lambda: gate.metric("weir_health_check_up") == 1, 20)
+            assert answered_by(gate) == {"a", "b"} - {name}
+            said[name] = "status: fine"
+            wait_until(lambda: gate.metric("weir_health_check_up") == 2, 20)
+        assert "the body does not" in gate.log()
+        gate.finish()
+
+
+def test_a_conversation_over_tcp(weir, scripted, each_loop):
+    pong = {"text": b"+PONG\r\n"}
+
+    def serve(peer):
+        first = peer.more() or peer.buffer
+        if peer.buffer.startswith(b"PING\r\n") or first == b"PING\r\n":
+            peer.send(pong["text"][:3])
+            peer.send(pong["text"][3:])
+
+    server = scripted(serve)
+    gate = weir(CONF.format(server.address, server.address.replace("127.0.0.1", "127.0.0.2"),
+                            check='{method: tcp, send: "PING\\r\\n", expect: "+PONG", interval: 100ms, '
+                                  'healthy_after: 1, unhealthy_after: 1}'))
+
+    def up():
+        return gate.metric("weir_health_check_up", server=server.address)
+
+    wait_until(lambda: gate.metric("weir_health_check_succeeded_total", server=server.address) >= 2, 20)
+    assert up() == 1
+    pong["text"] = b"-LOADING\r\n"
+    wait_until(lambda: up() == 0, 20)
+    assert "the answer does not contain what it should" in gate.log()
+    pong["text"] = b"+PONG\r\n"
+    wait_until(lambda: up() == 1, 20)
