@@ -31,9 +31,9 @@ FILES_WANTED = 65536
 
 # name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
 # part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
-# to the requests (weir's default), else none does (the peers' default)
-Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields",
-                              defaults=(None, None, False, None, 3, 1, False))
+# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes
+Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp",
+                              defaults=(None, None, False, None, 3, 1, False, False))
 ALL = ("weir",) + PEERS
 CASES = [
     Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
@@ -50,6 +50,12 @@ CASES = [
     Case("workers-1", "100 B, 64 connections, 1 worker", ["--connections", "64"], None, ("weir",)),
     Case("workers-2", "100 B, 64 connections, 2 workers", ["--connections", "64"], None, ("weir",), workers=2),
     Case("servers-3", "100 B, 64 connections, 3 servers", ["--connections", "64"], None, ALL),
+    Case("tcp", "TCP: 100 B, 64 connections", ["--connections", "64"], None, ALL, tcp=True),
+    Case("tcp-1m", "TCP: 1 MiB, 16 connections", ["--connections", "16", "--body", "1048576"], None, ALL, congestion="reno",
+         tcp=True),
+    Case("tcp-new", "TCP: 100 B, a new connection per request, 64 at a time", ["--connections", "64", "--close"], None, ALL,
+         tcp=True),
+    Case("tcp-idle", "TCP: memory of an idle connection", [], None, ALL, tcp=True),
     Case("servers-1000", "100 B, 64 connections, 1,000 servers", ["--connections", "64"], None, ALL, servers=1000),
 ]
 IDLE_BYTES_TARGET = 300
@@ -75,7 +81,7 @@ def configure(proxy, case, port, ports, folder):
     large = body_of(case) > LARGE_BYTES
     servers = [f"127.0.0.1:{p}" for p in ports]
     values = {"DIR": folder, "PORT": port, "WORKERS": case.workers, "FILES": files_max(),
-              "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": "", "FRONTEND": ""}
+              "MODULE": nginx_stream(), "TCP": "", "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": "", "FRONTEND": ""}
     if proxy == "nginx":
         values["SERVERS"] = "\n".join(f"        server {s};" for s in servers)
         if large:
@@ -107,10 +113,22 @@ def configure(proxy, case, port, ports, folder):
             extra.append(f"    congestion: {case.congestion}")
         values["EXTRA"] = "\n".join(extra)
         file, command = "weir.yaml", [OPTIONS.weir, "run", "-c"]
+    if case.tcp:
+        file = "tcp-" + file
+        values["TCP"] = f", congestion: {case.congestion}" if case.congestion else ""
     path = os.path.join(folder, file)
     with open(path, "w") as f:
         f.write(fill(file, values))
     return command + [path]
+
+
+def nginx_stream():
+    """The line that loads nginx's stream module, where it is not built in."""
+    for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"):
+        module = pathlib.Path(folder) / "ngx_stream_module.so"
+        if module.exists():
+            return f"load_module {module};"
+    return ""
 
 
 # Large bodies: each peer as it was found to be fastest here (README.md).
@@ -383,13 +401,17 @@ def run_load(case, proxies, runs, errors):
             pair.stop()
 
 
+def is_idle(case):
+    return case.name.endswith("idle")
+
+
 def run_case(case):
     proxies = [p for p in case.proxies if p in OPTIONS.proxies]
     if len(case.proxies) > 1:
         proxies += [p for p in ("h2o", "bare") if p in OPTIONS.proxies]
     runs = {p: [] for p in proxies}
     errors = []
-    (run_idle if case.name == "idle" else run_load)(case, proxies, runs, errors)
+    (run_idle if is_idle(case) else run_load)(case, proxies, runs, errors)
     return {"title": case.title, "target": IDLE_BYTES_TARGET if case.name == "idle" else case.target,
             "errors": errors, "summary": {p: summary(r) for p, r in runs.items() if r}, "runs": runs}
 

@@ -65,13 +65,13 @@ struct buffer {
 };
 
 /* All of a worker's bodies come out of one pool. */
-static _Thread_local struct coder_memory pool;
+static _Thread_local struct block_pool pool;
 static _Thread_local struct turn_hook pool_end;
 
 static void close_pool(struct turn_hook *h)
 {
     (void)h;
-    coder_memory_close(&pool);
+    block_pool_close(&pool);
     pool.kept_bytes_max = 0;
 }
 
@@ -352,10 +352,10 @@ static err keep_head(struct exchange *x)
     return OK;
 }
 
-/* The send queue takes that much at once. */
-static bool is_short(const struct body *b)
+/* Nobody waits for it: the send queue takes that much at once, or it stands in a file. */
+static bool is_at_hand(const struct body *b)
 {
-    return b->length <= IO_SEND_BYTES_MAX;
+    return b->length <= IO_SEND_BYTES_MAX || b->ops->file;
 }
 
 static err read_ahead(struct buffer *b, struct exchange *x)
@@ -385,7 +385,7 @@ static err read_ahead(struct buffer *b, struct exchange *x)
 static bool wants_response(const struct buffer *b, const struct exchange *x)
 {
     return b->conf->response_bytes_max != OFF && x->response_body && !x->tunnel &&
-           !is_short(x->response_body) && x->request.method != HTTP_HEAD;
+           !is_at_hand(x->response_body) && x->request.method != HTTP_HEAD;
 }
 
 static err buffer_handle(struct exchange *x, void *state, struct chain *next)

@@ -2,7 +2,7 @@
 
 #include "base/must.h"
 #include "core/worker.h"
-#include "gate/coder_memory.h"
+#include "gate/block_pool.h"
 
 /* Blocks that no stream uses, kept by a worker for the next ones. */
 #define KEPT_BYTES_MAX (16u << 20)
@@ -25,8 +25,8 @@ static const struct coder_ops *const coders[] = {
 };
 
 static _Thread_local struct pools {
-    struct coder_memory of[2]; /* encoders, decoders */
-    size_t reserved_bytes;     /* by encoders */
+    struct block_pool of[2]; /* encoders, decoders */
+    size_t reserved_bytes;   /* by encoders */
     struct turn_hook end;
 } pools;
 
@@ -34,14 +34,14 @@ static void pools_end(struct turn_hook *h)
 {
     (void)h;
     for (int i = 0; i < 2; i++) {
-        coder_memory_close(&pools.of[i]);
+        block_pool_close(&pools.of[i]);
         pools.of[i].kept_bytes_max = 0;
     }
 }
 
-static struct coder_memory *pool_of(bool decodes)
+static struct block_pool *pool_of(bool decodes)
 {
-    struct coder_memory *m = &pools.of[decodes];
+    struct block_pool *m = &pools.of[decodes];
     if (!m->kept_bytes_max) {
         m->kept_bytes_max = KEPT_BYTES_MAX;
         if (worker_self() && !pools.end.run) {
@@ -81,14 +81,14 @@ size_t coder_memory_used(bool decoders)
 
 void *coder_get(struct coder *c, size_t size)
 {
-    struct coder_memory *m = pool_of(c->decodes);
+    struct block_pool *m = pool_of(c->decodes);
     if (c->decodes && m->used_bytes + size > c->memory_bytes_max) {
         c->out_of_memory = true;
         return NULL;
     }
-    void *memory = coder_memory_get(m, size);
+    void *memory = block_pool_get(m, size);
     if (memory)
-        c->used_bytes += coder_memory_size(memory);
+        c->used_bytes += block_pool_size(memory);
     else
         c->out_of_memory = true;
     return memory;
@@ -96,17 +96,17 @@ void *coder_get(struct coder *c, size_t size)
 
 void coder_put(struct coder *c, void *memory)
 {
-    c->used_bytes -= coder_memory_put(pool_of(c->decodes), memory);
+    c->used_bytes -= block_pool_put(pool_of(c->decodes), memory);
 }
 
 char *coder_buffer_get(const struct coder *c, size_t size)
 {
-    return coder_memory_get(pool_of(c->decodes), size);
+    return block_pool_get(pool_of(c->decodes), size);
 }
 
 void coder_buffer_put(const struct coder *c, char *buffer)
 {
-    coder_memory_put(pool_of(c->decodes), buffer);
+    block_pool_put(pool_of(c->decodes), buffer);
 }
 
 /* ---- streams ---- */
@@ -114,7 +114,7 @@ void coder_buffer_put(const struct coder *c, char *buffer)
 static err coder_open(const struct coder_ops *ops, const struct coder_opts *o, size_t reserved_bytes,
                       struct coder **ret_coder)
 {
-    struct coder *c = coder_memory_get(pool_of(ops->decodes), ops->size);
+    struct coder *c = block_pool_get(pool_of(ops->decodes), ops->size);
     must(c != NULL);
     memset(c, 0, ops->size);
     c->ops = ops;
@@ -124,7 +124,7 @@ static err coder_open(const struct coder_ops *ops, const struct coder_opts *o, s
     err e = ops->open(c, o);
     if (e) {
         must(c->used_bytes == 0);
-        coder_memory_put(pool_of(ops->decodes), c);
+        block_pool_put(pool_of(ops->decodes), c);
         return e;
     }
     pools.reserved_bytes += reserved_bytes;
@@ -168,5 +168,5 @@ void coder_close(struct coder *c)
     pools.reserved_bytes -= c->reserved_bytes;
     c->ops->close(c);
     must(c->used_bytes == 0);
-    coder_memory_put(pool_of(decodes), c);
+    block_pool_put(pool_of(decodes), c);
 }

@@ -2,7 +2,7 @@
  *
  *      in  [a piece][a piece] ──▶ coder_run ──▶ [out, a buffer of its own]
  *
- * All memory, the library's included, comes from the worker's pool (gate/coder_memory.h). How much the
+ * All memory, the library's included, comes from the worker's pool (gate/block_pool.h). How much the
  * streams of a worker may take together is said by whoever opens one: an encoder is refused at the start when
  * its estimate does not fit any more; a decoder, whose need the peer decides, fails when it gets there.
  * Encoders and decoders have a pool each, so that one cannot starve the other. The calls wait for nothing;

@@ -288,6 +288,33 @@ static void arrived(struct io *io, size_t n)
         fiber_yield();
 }
 
+/* Would a pull wait? Between two chunks there may be framing and no data. */
+static void ready_or_not(void)
+{
+    struct http1_body b;
+    struct io *io[2];
+    struct bytes in;
+    one_body(&b, io, HTTP_BODY_CHUNKED, 0, 100, "5\r\nhello\r\n", false);
+    arrived(io[0], 10);
+    must(body_ready(&b.body) && body_ready(&b.body));
+    must(body_pull(&b.body, DEADLINE_NONE, &in) == OK && bytes_eq(in, BYTES("hello")));
+    body_give(&b.body, 5);
+    must(!body_ready(&b.body));
+    send_text(io[1], "1\r\n!\r\n0\r\n\r\n");
+    arrived(io[0], 11);
+    must(body_ready(&b.body) && body_pull(&b.body, DEADLINE_NONE, &in) == OK && bytes_eq(in, BYTES("!")));
+    body_give(&b.body, 1);
+    must(body_ready(&b.body) && body_pull(&b.body, DEADLINE_NONE, &in) == OK && in.len == 0);
+    close_both(io);
+    one_body(&b, io, HTTP_BODY_LENGTH, 5, 100, "", false);
+    must(!body_ready(&b.body));
+    send_text(io[1], "h");
+    arrived(io[0], 1);
+    must(body_ready(&b.body));
+    close_both(io);
+}
+TEST(ready_or_not)
+
 static void finishing(void)
 {
     struct http1_body b;
@@ -551,6 +578,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_none),
     cmocka_unit_test(test_before_the_first_wait),
     cmocka_unit_test(test_raw_and_moved),
+    cmocka_unit_test(test_ready_or_not),
     cmocka_unit_test(test_finishing),
     cmocka_unit_test(test_send_everything),
     cmocka_unit_test(test_send_trailers),

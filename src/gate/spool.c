@@ -24,10 +24,10 @@ void spool_close(struct spool *s)
 {
     for (struct spool_segment *g; (g = s->head);) {
         s->head = g->next;
-        coder_memory_put(s->opts.pool, g);
+        block_pool_put(s->opts.pool, g);
     }
-    coder_memory_put(s->opts.pool, s->stage);
-    coder_memory_put(s->opts.pool, s->block);
+    block_pool_put(s->opts.pool, s->stage);
+    block_pool_put(s->opts.pool, s->block);
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;
@@ -39,7 +39,7 @@ static void *take(struct spool *s, size_t size)
 {
     if (s->opts.pool->used_bytes + size > s->opts.pool_bytes_max)
         return NULL;
-    return coder_memory_get(s->opts.pool, size);
+    return block_pool_get(s->opts.pool, size);
 }
 
 err spool_reserve(struct spool *s)
@@ -88,18 +88,24 @@ static size_t add_memory(struct spool *s, struct bytes data)
     return n;
 }
 
+/* A full disk, no descriptor, too much to do for the helpers: not the fault of who sends the body. */
+static err as_unavailable(err e)
+{
+    return e == ERR_LIMIT ? ERR_UNAVAILABLE : e;
+}
+
 /* The stage, full, goes behind what is in the file. Nobody reads it meanwhile. */
 static err write_stage(struct spool *s)
 {
     const struct bytes data = { s->stage + s->stage_start, s->stage_end - s->stage_start };
     err e = s->fd < 0 ? file_open_unnamed(s->opts.folder, &s->fd) : OK;
     if (e)
-        return e;
+        return as_unavailable(e);
     s->writing = true;
     e = file_write(s->fd, data, s->file_end);
     s->writing = false;
     if (e)
-        return e;
+        return as_unavailable(e);
     s->file_end += data.len;
     s->stage_start = s->stage_end = 0;
     return OK;
@@ -154,7 +160,7 @@ static err read_file(struct spool *s)
     const uint64_t left = s->file_end - s->file_start;
     size_t len;
     if (!s->block) /* for want of pooled memory a reader must not stand still */
-        s->block = coder_memory_get(s->opts.pool, SPOOL_BLOCK_BYTES);
+        s->block = block_pool_get(s->opts.pool, SPOOL_BLOCK_BYTES);
     err e = file_read(s->fd, s->block, left < SPOOL_BLOCK_BYTES ? (size_t)left : SPOOL_BLOCK_BYTES,
                       s->file_start, &len);
     if (e)
@@ -197,7 +203,7 @@ static void skip_segment(struct spool *s, size_t n)
         return; /* it may still be added to */
     s->head = g->next;
     s->memory_bytes -= g->size;
-    coder_memory_put(s->opts.pool, g);
+    block_pool_put(s->opts.pool, g);
 }
 
 void spool_skip(struct spool *s, size_t n)

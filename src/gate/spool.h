@@ -9,12 +9,12 @@
 #pragma once
 #include "base/bytes.h"
 #include "base/err.h"
-#include "gate/coder_memory.h"
+#include "gate/block_pool.h"
 
 #define SPOOL_BLOCK_BYTES (64 * 1024)
 
 struct spool_opts {
-    struct coder_memory *pool;
+    struct block_pool *pool;
     size_t pool_bytes_max;   /* of all that is out of the pool */
     size_t memory_bytes_max; /* of this spool, beside its stage and the block it reads into */
     uint64_t file_bytes_max; /* 0: no file */
@@ -44,7 +44,7 @@ void spool_close(struct spool *s);
  * ERR_LIMIT. */
 err spool_reserve(struct spool *s) CHECK_RESULT;
 /* Takes as much of data as there is room for; what is lent out of the stage is in the way, too. May wait for
- * a disk. ERR_LIMIT: the file's disk is full; ERR_IO. */
+ * a disk. ERR_UNAVAILABLE: it is full, or no descriptor or helper is to be had; ERR_IO. */
 err spool_add(struct spool *s, struct bytes data, size_t *ret_taken) CHECK_RESULT;
 /* Lends what comes next; len 0: nothing is there, or it is on its way into the file just now. May wait for a
  * disk. ERR_IO. */

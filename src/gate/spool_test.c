@@ -7,7 +7,7 @@
 #define MUCH 700000
 
 static char content[MUCH];
-static struct coder_memory pool = { .kept_bytes_max = 1 << 20 };
+static struct block_pool pool = { .kept_bytes_max = 1 << 20 };
 
 static void fill(void)
 {
@@ -118,7 +118,7 @@ static void by_turns(void)
         spool_close(&s);
         must(pool.used_bytes == 0);
     }
-    coder_memory_close(&pool);
+    block_pool_close(&pool);
 }
 
 TEST(in_memory_and_in_a_file)

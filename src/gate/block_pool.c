@@ -1,10 +1,10 @@
-#include "gate/coder_memory.h"
+#include "gate/block_pool.h"
 
 #include "base/mem.h"
 #include "base/must.h"
 
-struct coder_block {
-    struct coder_block *next; /* while it is free */
+struct block {
+    struct block *next; /* while it is free */
     unsigned class;
     char memory[] __attribute__((aligned(16)));
 };
@@ -12,7 +12,7 @@ struct coder_block {
 /* Classes 0, 1, 2, 3, 4 ... hold 256, 320, 384, 448, 512 ... bytes. */
 static size_t class_size(unsigned class)
 {
-    return ((size_t)4 + class % 4) << (CODER_BLOCK_SHIFT_MIN - 2 + class / 4);
+    return ((size_t)4 + class % 4) << (BLOCK_SHIFT_MIN - 2 + class / 4);
 }
 
 static unsigned class_of(size_t size)
@@ -21,20 +21,20 @@ static unsigned class_of(size_t size)
         return 0;
     unsigned octave = 63 - (unsigned)__builtin_clzll(size - 1);
     unsigned quarter = (unsigned)((size - 1) >> (octave - 2)) & 3;
-    return 4 * (octave - CODER_BLOCK_SHIFT_MIN) + quarter + 1;
+    return 4 * (octave - BLOCK_SHIFT_MIN) + quarter + 1;
 }
 
-static struct coder_block *block_of(const void *memory)
+static struct block *block_of(const void *memory)
 {
-    return (struct coder_block *)(uintptr_t)((const char *)memory - offsetof(struct coder_block, memory));
+    return (struct block *)(uintptr_t)((const char *)memory - offsetof(struct block, memory));
 }
 
-void *coder_memory_get(struct coder_memory *m, size_t size)
+void *block_pool_get(struct block_pool *m, size_t size)
 {
     unsigned class = class_of(size);
-    if (class >= CODER_BLOCK_CLASSES)
+    if (class >= BLOCK_CLASSES)
         return NULL;
-    struct coder_block *b = m->free[class];
+    struct block *b = m->free[class];
     if (b) {
         m->free[class] = b->next;
         m->kept_bytes -= class_size(class);
@@ -46,16 +46,16 @@ void *coder_memory_get(struct coder_memory *m, size_t size)
     return b->memory;
 }
 
-size_t coder_memory_size(const void *memory)
+size_t block_pool_size(const void *memory)
 {
     return class_size(block_of(memory)->class);
 }
 
-size_t coder_memory_put(struct coder_memory *m, void *memory)
+size_t block_pool_put(struct block_pool *m, void *memory)
 {
     if (!memory)
         return 0;
-    struct coder_block *b = block_of(memory);
+    struct block *b = block_of(memory);
     size_t size = class_size(b->class);
     m->used_bytes -= size;
     if (m->kept_bytes + size > m->kept_bytes_max) {
@@ -68,11 +68,11 @@ size_t coder_memory_put(struct coder_memory *m, void *memory)
     return size;
 }
 
-void coder_memory_close(struct coder_memory *m)
+void block_pool_close(struct block_pool *m)
 {
     must(m->used_bytes == 0);
-    for (unsigned i = 0; i < CODER_BLOCK_CLASSES; i++) {
-        for (struct coder_block *b; (b = m->free[i]);) {
+    for (unsigned i = 0; i < BLOCK_CLASSES; i++) {
+        for (struct block *b; (b = m->free[i]);) {
             m->free[i] = b->next;
             mem_free(b);
         }
