@@ -242,6 +242,8 @@ void server_change(struct call *c)
     if (!s)
         return;
     if (b->state != STATE_KEEP) {
+        if (server_state(s->shared) != SERVER_ENABLED && b->state - 1 == SERVER_ENABLED)
+            atomic_store(&s->shared->up_since_us, worker_now_us()); /* for slow start */
         atomic_store(&s->shared->state, (uint32_t)b->state - 1);
         log_warn("server", "%.*s %s is %s (by %s)", BYTES_ARG(c->args[0]), s->shared->text,
                  server_states[b->state - 1], c->author);

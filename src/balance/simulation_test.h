@@ -302,7 +302,8 @@ static inline void world_close(struct world *w)
 static inline struct simulation_result simulate(const struct simulation *is)
 {
     struct arena a;
-    struct world *w = mem_must_get(sizeof *w);
+    struct world *w = mem_get_aligned(sizeof *w, _Alignof(struct world));
+    must(w != NULL);
     arena_open(&a, &arena_heap, 1 << 20, NULL, 0);
     world_open(w, is, &a);
     uint64_t arrival_us = 1;

@@ -354,8 +354,8 @@ static void check(struct conv *c, struct servers *all, const struct line *l)
     if (!all->checked && !all->http)
         conv_set_in(c, &all->service->settings, "health_check", BYTES("method"), BYTES("tcp"));
     server_number(c, all, l, "inter", "interval");
-    server_number(c, all, l, "rise", "healthy");
-    server_number(c, all, l, "fall", "unhealthy");
+    server_number(c, all, l, "rise", "healthy_after");
+    server_number(c, all, l, "fall", "unhealthy_after");
     all->checked = true;
 }
 

@@ -189,8 +189,11 @@ static struct conv_route *add_route(struct conv *c, const struct front *f, struc
     }
     struct conv_route *r = conv_route(c, match, l->number);
     r->service = service;
-    for (const struct conv_setting *s = f->settings; s; s = s->next)
-        conv_set(c, &r->settings, s->key.ptr, s->value);
+    for (const struct conv_setting *s = f->settings; s; s = s->next) {
+        if (service.len ||
+            bytes_eq(s->key, BYTES("ip_allow"))) /* what haproxy answers itself is not edited */
+            conv_set(c, &r->settings, s->key.ptr, s->value);
+    }
     return r;
 }
 

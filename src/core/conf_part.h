@@ -5,6 +5,7 @@
  * Nodes live in a scratch arena that ends with the parse. */
 #pragma once
 #include "core/conf.h"
+#include "core/conf_near.h"
 
 enum conf_node_kind { CONF_NODE_SCALAR, CONF_NODE_LIST, CONF_NODE_MAPPING };
 
@@ -133,15 +134,3 @@ struct conf_shown {
 const char *conf_show(struct conf_shown *out, struct bytes text);
 /* The same, always in quotes. */
 const char *conf_quote(struct conf_shown *out, struct bytes text);
-
-/* The nearest of the words offered to a wrong one, by edit distance. */
-struct conf_near {
-    struct bytes wrong;
-    struct bytes best;
-    size_t distance; /* SIZE_MAX: none near enough */
-    char hint[128];
-};
-void conf_near_begin(struct conf_near *near, struct bytes wrong);
-void conf_near_offer(struct conf_near *near, struct bytes word);
-/* "; did you mean "x"?", or "" */
-const char *conf_near_hint(struct conf_near *near);

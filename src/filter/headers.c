@@ -4,9 +4,11 @@
  *        request:  { set: {X-Env: prod}, remove: [Cookie] }      before the server is asked
  *        response: { add: {Strict-Transport-Security: max-age=31536000} }      before the client is answered
  *
- * In this order: remove, set, add. What frames a message or belongs to one connection is not a field to edit:
- * that is refused when the configuration is loaded. */
+ * In this order: remove, set, add. Values may have variables (gate/variable.h). What frames a message or
+ * belongs to one connection is not a field to edit: that is refused when the configuration is loaded. */
+#include "base/mem.h"
 #include "gate/filter.h"
+#include "gate/variable.h"
 
 struct edits {
     struct conf_list set, add; /* struct conf_pair */
@@ -54,8 +56,18 @@ static err check_name(struct bytes name, struct diag *reterr)
     return OK;
 }
 
+static err check_value(const struct conf_pair *pair, const struct variable_scope *scope, struct diag *reterr)
+{
+    struct diag d = DIAG_NONE;
+    err e = variable_check(pair->value, scope, &d);
+    if (e)
+        diag_set(reterr, "%.*s: %s", BYTES_ARG(pair->name), d.text);
+    return e;
+}
+
 static err check_pairs(const struct conf_list *list, struct diag *reterr)
 {
+    static const struct variable_scope any = { 0 };
     const struct conf_pair *pairs = list->items;
     for (size_t i = 0; i < list->count; i++) {
         err e = check_name(pairs[i].name, reterr);
@@ -65,6 +77,9 @@ static err check_pairs(const struct conf_list *list, struct diag *reterr)
             diag_set(reterr, "%.*s: a field's value has no control characters", BYTES_ARG(pairs[i].name));
             return ERR_CONF;
         }
+        e = check_value(&pairs[i], &any, reterr);
+        if (e)
+            return e;
     }
     return OK;
 }
@@ -82,32 +97,108 @@ static err edits_check(void *conf, struct diag *reterr)
     return e ? e : check_pairs(&edits->add, reterr);
 }
 
+/* What only the route shows: which captures there are. */
+static err check_captures(const struct edits *edits, const struct filter_place *place, struct diag *reterr)
+{
+    const struct variable_scope scope = { .route = place->route };
+    const struct conf_list *const lists[] = { &edits->set, &edits->add };
+    for (unsigned i = 0; i < 2; i++) {
+        const struct conf_pair *pairs = lists[i]->items;
+        for (size_t j = 0; j < lists[i]->count; j++) {
+            err e = check_value(&pairs[j], &scope, reterr);
+            if (e)
+                return e;
+        }
+    }
+    return OK;
+}
+
+static err headers_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
+{
+    const struct headers_conf *c = conf;
+    err e = c->request ? check_captures(c->request, place, reterr) : OK;
+    return e || !c->response ? e : check_captures(c->response, place, reterr);
+}
+
 /* ---- the filter ---- */
 
-static err apply(const struct edits *edits, struct http_fields *fields, struct arena *a)
+/* Of one head: the values compiled, in the order of edits->set, then edits->add. */
+struct side {
+    const struct edits *edits; /* NULL: nothing to do */
+    struct variable_text **values;
+};
+
+struct headers {
+    struct side request, response;
+};
+
+static err apply(const struct side *side, struct http_fields *fields, struct exchange *x)
 {
+    const struct edits *edits = side->edits;
     const struct bytes *names = edits->remove.items;
+    const struct conf_pair *set = edits->set.items;
+    const struct conf_pair *add = edits->add.items;
+    struct variable_text **text = side->values;
     for (size_t i = 0; i < edits->remove.count; i++)
         http_fields_remove(fields, names[i]);
     err e = OK;
-    const struct conf_pair *set = edits->set.items;
-    for (size_t i = 0; !e && i < edits->set.count; i++)
-        e = http_fields_set(fields, a, set[i].name, set[i].value);
-    const struct conf_pair *add = edits->add.items;
-    for (size_t i = 0; !e && i < edits->add.count; i++)
-        e = http_fields_add(fields, a, add[i].name, add[i].value);
+    for (size_t i = 0; !e && i < edits->set.count; i++) {
+        struct bytes value = variable_print(*text++, x, VARIABLE_FIELD, NULL);
+        e = value.ptr ? http_fields_set(fields, &x->arena, set[i].name, value) : ERR_LIMIT;
+    }
+    for (size_t i = 0; !e && i < edits->add.count; i++) {
+        struct bytes value = variable_print(*text++, x, VARIABLE_FIELD, NULL);
+        e = value.ptr ? http_fields_add(fields, &x->arena, add[i].name, value) : ERR_LIMIT;
+    }
     return e;
 }
 
 static err headers_handle(struct exchange *x, void *state, struct chain *next)
 {
-    const struct headers_conf *c = state;
-    err e = c->request ? apply(c->request, &x->request.fields, &x->arena) : OK;
+    const struct headers *h = state;
+    err e = h->request.edits ? apply(&h->request, &x->request.fields, x) : OK;
     if (!e)
         e = chain_next(next, x);
-    if (e || !c->response)
+    if (e || !h->response.edits)
         return e;
-    return apply(c->response, &x->response.fields, &x->arena);
+    return apply(&h->response, &x->response.fields, x);
+}
+
+static void side_close(struct side *side)
+{
+    size_t count = side->values ? side->edits->set.count + side->edits->add.count : 0;
+    for (size_t i = 0; i < count; i++)
+        variable_close(side->values[i]);
+    mem_free(side->values);
+}
+
+static err side_open(struct side *side, const struct edits *edits)
+{
+    if (!edits)
+        return OK;
+    side->edits = edits;
+    side->values = mem_get((edits->set.count + edits->add.count + 1) * sizeof(struct variable_text *));
+    if (!side->values)
+        return ERR_MEMORY;
+    struct variable_text **text = side->values;
+    const struct conf_list *const lists[] = { &edits->set, &edits->add };
+    for (unsigned i = 0; i < 2; i++) {
+        const struct conf_pair *pairs = lists[i]->items;
+        for (size_t j = 0; j < lists[i]->count; j++) {
+            err e = variable_open(pairs[j].value, text++);
+            if (e)
+                return e;
+        }
+    }
+    return OK;
+}
+
+static void headers_close(void *state)
+{
+    struct headers *h = state;
+    side_close(&h->request);
+    side_close(&h->response);
+    mem_free(h);
 }
 
 /* The configuration lives as long as the generation, and that as long as its exchanges. */
@@ -117,7 +208,18 @@ static err headers_open(const void *conf, struct gate *g, struct bytes scope, vo
     (void)g;
     (void)scope;
     (void)reterr;
-    *ret_state = (void *)(uintptr_t)conf;
+    const struct headers_conf *c = conf;
+    struct headers *h = mem_get(sizeof *h);
+    if (!h)
+        return ERR_MEMORY;
+    err e = side_open(&h->request, c->request);
+    if (!e)
+        e = side_open(&h->response, c->response);
+    if (e) {
+        headers_close(h);
+        return e;
+    }
+    *ret_state = h;
     return OK;
 }
 
@@ -159,6 +261,8 @@ const struct filter headers_filter = {
                                                        .doc = "before the client is answered" },
                                                      { 0 } },
               .doc = "Adds, sets and removes fields of requests and answers." },
+    .check_route = headers_check_route,
     .open = headers_open,
     .handle = headers_handle,
+    .close = headers_close,
 };

@@ -37,7 +37,9 @@ static void *loaded(const char *text)
     const struct root *root = conf;
     const struct conf_module *module = root->filters.items;
     assert_int_equal(root->filters.count, 1);
-    return (void *)(uintptr_t)module->conf;
+    void *state;
+    assert_int_equal(headers_open(module->conf, NULL, BYTES("r"), &state, NULL), OK);
+    return state;
 }
 
 static void add_field(struct exchange *x, struct http_fields *f, const char *name, const char *value)
@@ -98,6 +100,7 @@ static void both_ways(void **state)
     assert_string_equal(values(&x.response.fields, "Server"), "weir;");
     assert_string_equal(values(&x.response.fields, "Set-Cookie"), "a=1;b=2;");
     fake_exchange_close(&x);
+    headers_close(conf);
 }
 
 static void without_an_answer_there_is_nothing_to_edit(void **state)
@@ -111,6 +114,7 @@ static void without_an_answer_there_is_nothing_to_edit(void **state)
     fake.chain_result = OK;
     assert_int_equal(x.response.fields.count, 0);
     fake_exchange_close(&x);
+    headers_close(conf);
 }
 
 static void an_arena_without_room_is_a_limit(void **state)
@@ -123,6 +127,7 @@ static void an_arena_without_room_is_a_limit(void **state)
     arena_open(&x.arena, &arena_heap, 0, NULL, 0);
     assert_int_equal(headers_handle(&x, conf, NULL), ERR_LIMIT);
     fake_exchange_close(&x);
+    headers_close(conf);
 }
 
 static void what_is_not_ours_to_edit_is_refused(void **state)
@@ -139,12 +144,40 @@ static void what_is_not_ours_to_edit_is_refused(void **state)
         { "headers: {request: {set: {'X Env': a}}}", "not a field's name" },
         { "headers: {request: {add: {X-Env: \"a\\r\\nEvil: b\"}}}", "control characters" },
         { "headers: {request: {remove: ['']}}", "not a field's name" },
+        { "headers: {request: {set: {X-A: a$hots}}}", "X-A: $hots is no variable; did you mean \"host\"?" },
+        { "headers: {request: {set: {X-A: 5$}}}", "a $ is written $$" },
     };
     for (unsigned i = 0; i < sizeof refused / sizeof *refused; i++) {
         assert_null(loaded(refused[i].text));
         if (!strstr(words, refused[i].why))
             fail_msg("%s: %s", refused[i].text, words);
     }
+}
+
+static void server_answers_with_variables(struct exchange *x)
+{
+    x->response.status = 201;
+    assert_string_equal(values(&x->request.fields, "X-A"), "GET /p ?Evil;");
+}
+
+static void variables_are_filled_in(void **state)
+{
+    (void)state;
+    void *conf = loaded("headers:\n"
+                        "  request: {set: {X-A: $method $path $arg.q}}\n"
+                        "  response: {add: {X-B: $status$$}}\n");
+    assert_non_null(conf);
+    struct exchange x;
+    fake_exchange_open(&x);
+    x.request = (struct http_request){ .method_text = BYTES("GET"),
+                                       .path = BYTES("/p"),
+                                       .query = BYTES("q=%0aEvil") };
+    fake.on_chain = server_answers_with_variables;
+    assert_int_equal(headers_handle(&x, conf, NULL), OK);
+    fake.on_chain = NULL;
+    assert_string_equal(values(&x.response.fields, "X-B"), "201$;");
+    fake_exchange_close(&x);
+    headers_close(conf);
 }
 
 static int end(void **state)
@@ -161,6 +194,7 @@ int main(void)
         cmocka_unit_test(without_an_answer_there_is_nothing_to_edit),
         cmocka_unit_test(an_arena_without_room_is_a_limit),
         cmocka_unit_test(what_is_not_ours_to_edit_is_refused),
+        cmocka_unit_test(variables_are_filled_in),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

@@ -21,7 +21,7 @@
 #include "gate/file_body.h"
 #include "gate/file_path.h"
 #include "gate/filter.h"
-#include "gate/route.h"
+#include "gate/route_path.h"
 #include "proto/content_coding.h"
 #include "proto/http_precondition.h"
 #include "proto/media_type.h"
@@ -533,6 +533,7 @@ const struct filter static_filter = {
                       { 0 } },
               .check = static_check,
               .doc = "Sends files from a folder." },
+    .ends = true,
     .open = static_open,
     .handle = static_handle,
     .close = static_close,

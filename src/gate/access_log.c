@@ -30,6 +30,8 @@ struct buffer {
     char text[ACCESS_LOG_BUFFER_BYTES];
 };
 
+#define SPARE_MAX 64
+
 /* Protects out but dropped, and the list of logs. Held for the time of a few pointer moves, by workers once a
  * buffer. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -39,6 +41,8 @@ static struct {
     _Atomic uint64_t dropped;
     bool running, stop, reopen;
     struct buffer *first, **last;
+    struct buffer *spare; /* written, to be filled again; up to SPARE_MAX */
+    unsigned spare_count;
     size_t bytes; /* handed over and not yet written */
     struct access_log *logs;
     pthread_t thread;
@@ -85,7 +89,41 @@ void access_log_drop(struct access_log *log)
 static void buffer_free(struct buffer *b)
 {
     access_log_drop(b->log);
-    mem_free(b);
+    pthread_mutex_lock(&lock);
+    const bool kept = out.spare_count < SPARE_MAX;
+    if (kept) {
+        b->next = out.spare;
+        out.spare = b;
+        out.spare_count++;
+    }
+    pthread_mutex_unlock(&lock);
+    if (!kept)
+        mem_free(b);
+}
+
+static struct buffer *buffer_get(void)
+{
+    pthread_mutex_lock(&lock);
+    struct buffer *b = out.spare;
+    if (b) {
+        out.spare = b->next;
+        out.spare_count--;
+    }
+    pthread_mutex_unlock(&lock);
+    if (!b)
+        return mem_must_get(sizeof *b);
+    b->len = 0;
+    return b;
+}
+
+static void free_spare(void)
+{
+    struct buffer *b;
+    while ((b = out.spare)) {
+        out.spare = b->next;
+        mem_free(b);
+    }
+    out.spare_count = 0;
 }
 
 /* ---- the log thread ---- */
@@ -202,6 +240,7 @@ void access_log_close(void)
     pthread_mutex_unlock(&lock);
     pthread_join(out.thread, NULL);
     out.running = false;
+    free_spare();
 }
 
 /* ---- workers ---- */
@@ -258,7 +297,7 @@ static struct buffer *buffer_for(struct access_log *log)
         timer_init(&here.timer, flush_due);
         here.ready = true;
     }
-    b = here.buffer = mem_must_get(sizeof *b);
+    b = here.buffer = buffer_get();
     b->log = log;
     atomic_fetch_add(&log->holds, 1);
     timer_set(&here.timer, worker_now_us() + log->flush_us);

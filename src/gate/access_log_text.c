@@ -103,6 +103,14 @@ char *access_log_put_text(char *at, struct bytes text, enum access_log_escape es
         memcpy(at, &v, 16);
         at += 16;
     }
+    if (left && text.len >= 16) { /* what is left and some before it, once more: they are clean both or not */
+        vector v;
+        memcpy(&v, from + left - 16, 16);
+        if (!needs_escape16(v)) {
+            memcpy(at + left - 16, &v, 16);
+            return at + left;
+        }
+    }
     return put_short(at, from, left, escape);
 }
 

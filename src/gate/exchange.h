@@ -57,10 +57,22 @@ struct exchange {
     void *carrier;        /* of interim and of the protocol that carries the exchange */
     struct io *tunnel;    /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
+    struct bytes path;                     /* the request's, as its route was found: without dot segments */
+    struct bytes rest;                     /* of path: what the * of its match stands for */
+    const struct route_captures *captures; /* of its match; NULL: none */
+
     const struct addr *peer; /* of the connection, where it is a trusted proxy; NULL: it is the client */
     struct bytes user; /* who the client is, as a filter has found (basic_auth, jwt); empty: nobody knows */
     struct exchange_hook *hooks;
     struct arena arena;
+};
+
+/* What a match captured, in the exchange's arena. A value's ptr is NULL when that part of a regex took none.
+ */
+struct route_captures {
+    unsigned count;
+    const struct bytes *names;
+    struct bytes values[];
 };
 
 /* Empty, in generation g, which it holds; first: memory of the caller's for what is needed first, may be

@@ -15,10 +15,28 @@
 
 struct gate;
 struct gate_conf;
+struct route_conf;
 struct chain; /* what is left of it: links of a route's array */
+
+/* Where it stands in a configuration. */
+struct filter_place {
+    const struct gate_conf *root;
+    const struct route_conf *route;
+    struct service *services; /* for explain: name and conf of each of root's; NULL otherwise */
+};
 
 struct filter {
     struct conf_struct conf; /* conf.name = file, configuration key, metric prefix, log tag, page, test */
+    /* It answers whatever comes, or chooses the service: a route with it needs none of its own. */
+    bool ends;
+    /* When the file is loaded, once for each route that names it: what conf alone cannot show to be wrong.
+     * May be NULL. */
+    err (*check_route)(const void *conf, const struct filter_place *place, struct diag *reterr);
+    /* What it would do to x's request, in words, a line each (weir explain); it may change the request and
+     * x->service as handle would. True: it answers by itself. x has no gate, no client and no opened service.
+     * May be NULL. */
+    bool (*explain)(const void *conf, const struct filter_place *place, struct exchange *x,
+                    const struct conf_writer *w);
     /* Once for each route that names it, generation and worker, on that worker, before the generation is
      * used. scope is the route's own text ("shop.example/api/"), the same over reloads: shared_get takes it
      * as part of its name. On failure the configuration is refused with reterr. May be NULL. */
@@ -57,6 +75,8 @@ void exchange_prepare(struct exchange *x, struct gate *g);
 /* Closes its bodies, runs its hooks, lets go of its generation and memory. */
 void exchange_release(struct exchange *x);
 
+/* In open: the route that the filter is opened for. */
+const struct route_conf *gate_opening(const struct gate *g);
 /* Answers instead of the gate after chain_next failed with e (504, 503, 502, or what the request's body did
  * wrong): for a filter that edits such answers too. The filter then returns OK. */
 void gate_answer_failure(struct exchange *x, err e);

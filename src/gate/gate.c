@@ -6,7 +6,9 @@
 #include "gate/gate_metrics.h"
 #include "gate/listening.h"
 #include "gate/priority.h"
+#include "gate/regex.h"
 #include "gate/registry.h"
+#include "gate/route_path.h"
 #include "gate/service_open.h"
 #include "gate/tap.h"
 
@@ -16,11 +18,8 @@ static _Thread_local struct gate *current;
 
 static struct service *find_service(struct gate *g, struct bytes name)
 {
-    for (unsigned i = 0; i < g->services_count; i++) {
-        if (bytes_eq(g->services[i].name, name))
-            return &g->services[i];
-    }
-    return NULL;
+    uintptr_t place = (uintptr_t)map_get(&g->generation->services_by_name, name);
+    return place ? &g->services[place - 1] : NULL;
 }
 
 static err open_services(struct gate *g, struct diag *reterr)
@@ -39,12 +38,24 @@ static err open_services(struct gate *g, struct diag *reterr)
     return OK;
 }
 
+/* At the end of a chain without a service: whoever was to answer or to choose one did neither. */
+static err nobody_handle(struct exchange *x, void *state, struct chain *next)
+{
+    (void)state;
+    if (x->service)
+        return chain_next(next, x);
+    exchange_answer(x, 404, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+    return OK;
+}
+
+static const struct filter nobody_filter = { .conf = { .name = "nobody" }, .handle = nobody_handle };
+
 static err open_route(struct gate *g, struct route *r, const struct route_conf *conf, struct diag *reterr)
 {
     r->conf = conf;
-    r->service = find_service(g, conf->service);
-    must(r->service != NULL); /* CONF_REF has seen to it */
-    r->chain = mem_get((conf->filters.count + 1) * sizeof *r->chain);
+    r->service = conf->service.len ? find_service(g, conf->service) : NULL;
+    must(r->service != NULL || !conf->service.len); /* CONF_REF has seen to it */
+    r->chain = mem_get((conf->filters.count + 2) * sizeof *r->chain);
     if (!r->chain)
         return ERR_MEMORY;
     for (size_t i = 0; i < conf->filters.count; i++) {
@@ -62,6 +73,8 @@ static err open_route(struct gate *g, struct route *r, const struct route_conf *
         l->filter = f;
         r->links = (unsigned)i + 1;
     }
+    if (!r->service)
+        r->chain[r->links++].filter = &nobody_filter;
     return OK;
 }
 
@@ -127,6 +140,8 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
     generation_hold(generation);
     g->unrouted = mem_get(sizeof *g->unrouted);
     err e = g->unrouted ? service_metrics_open(g->unrouted, BYTES("none")) : ERR_MEMORY;
+    if (!e && router_has_regexes(generation->router))
+        e = regex_ready();
     if (!e)
         e = open_services(g, reterr);
     if (!e)
@@ -171,6 +186,11 @@ void gate_drop(struct gate *g)
 struct service *gate_service(struct gate *g, struct bytes name)
 {
     return find_service(g, name);
+}
+
+const struct route_conf *gate_opening(const struct gate *g)
+{
+    return g->routes[g->routes_count - 1].conf;
 }
 
 unsigned gate_workers(const struct gate *g)
@@ -233,6 +253,33 @@ void gate_answer_failure(struct exchange *x, err e)
         answer_server_failure(x, e);
 }
 
+/* No route: nobody has such a path, or somebody does and takes other methods (RFC 9110 15.5.6). */
+static void answer_unrouted(struct exchange *x, uint32_t methods)
+{
+    exchange_answer(x, methods ? 405 : 404, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+    struct bytes allow = BYTES_NONE;
+    for (unsigned m = 0; m < HTTP_OTHER; m++) {
+        if (methods >> m & 1)
+            allow = arena_print(&x->arena, "%.*s%s%.*s", BYTES_ARG(allow), allow.len ? ", " : "",
+                                BYTES_ARG(http_method_text(m)));
+    }
+    if (methods && allow.ptr)
+        (void)!http_fields_add(&x->response.fields, &x->arena, BYTES("Allow"), allow);
+}
+
+static err note_captures(struct exchange *x, const struct route_hit *hit)
+{
+    size_t bytes = hit->count * sizeof hit->values[0];
+    struct route_captures *c = arena_get(&x->arena, sizeof *c + bytes);
+    if (!c)
+        return ERR_LIMIT;
+    c->count = hit->count;
+    c->names = hit->names;
+    memcpy(c->values, hit->values, bytes);
+    x->captures = c;
+    return OK;
+}
+
 static bool find_client(struct exchange *x)
 {
     err e = trusted_proxies_apply(x->gate->generation->trusted_proxies, x);
@@ -243,29 +290,39 @@ static bool find_client(struct exchange *x)
     return !e;
 }
 
-void gate_serve(struct exchange *x)
+/* False: it is answered. */
+static bool find_route(struct exchange *x)
 {
-    struct gate *g = x->gate;
-    struct bytes path;
-    if (g->generation->trusted_proxies && !find_client(x))
-        return;
+    struct route_hit hit;
+    err e = ERR_SYNTAX;
     if (x->request.method == HTTP_CONNECT) {
         exchange_answer(x, 501, BYTES_NONE, BYTES_NONE, BYTES("gate"));
-        return;
+        return false;
     }
-    if (route_path(x->request.path, &x->arena, &path) != OK) {
+    if (route_path(x->request.path, &x->arena, &x->path) == OK)
+        e = router_find(x->gate->generation->router, &x->request, x->path, &x->arena, &hit);
+    if (!e && hit.count)
+        e = note_captures(x, &hit);
+    if (e == ERR_NOT_FOUND)
+        answer_unrouted(x, hit.methods);
+    else if (e)
         exchange_answer(x, 400, BYTES_NONE, BYTES_NONE, BYTES("gate"));
-        return;
-    }
-    uint32_t index = router_find(g->generation->router, x->request.authority, path);
-    if (index == UINT32_MAX) {
-        exchange_answer(x, 404, BYTES_NONE, BYTES_NONE, BYTES("gate"));
-        return;
-    }
-    x->route = &g->routes[index];
+    if (e)
+        return false;
+    x->rest = hit.rest;
+    x->route = &x->gate->routes[hit.route];
     x->service = x->route->service;
     if (x->route->conf->priority)
         x->priority = (uint8_t)priority_of(x->route->conf->priority, &x->request.fields);
+    return true;
+}
+
+void gate_serve(struct exchange *x)
+{
+    if (x->gate->generation->trusted_proxies && !find_client(x))
+        return;
+    if (!find_route(x))
+        return;
     struct chain chain = { x->route->chain };
     err e = chain_next(&chain, x);
     if (e)

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "base/diag.h"
+#include "base/map.h"
 #include "gate/exchange.h"
 #include "gate/filter.h"
 #include "gate/gate_conf.h"
@@ -27,6 +28,7 @@ struct generation {
     const struct gate_conf *conf;
     struct http1_limits client_limits;
     struct router *router;
+    struct map services_by_name;             /* -> index in conf->services, + 1 */
     struct trusted_proxies *trusted_proxies; /* NULL: nobody */
     struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;

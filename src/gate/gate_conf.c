@@ -8,6 +8,7 @@
 #include "gate/priority.h"
 #include "gate/queue.h"
 #include "gate/retry.h"
+#include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
 #include "gate/trusted_proxies.h"
@@ -24,6 +25,7 @@
 static const struct conf_struct *filter_modules[64];
 static const struct conf_struct *balancer_modules[64];
 static const struct conf_struct *service_modules[64];
+static const struct filter *const *filters;
 
 /* ---- client ---- */
 
@@ -376,28 +378,23 @@ static const struct conf_struct service_struct = {
 
 /* ---- routes ---- */
 
+/* Without a service somebody on the way has to answer, or to choose one. */
+static bool has_end(const struct route_conf *r)
+{
+    const struct conf_module *m = r->filters.items;
+    for (size_t i = 0; i < r->filters.count; i++) {
+        if (filters[m[i].index]->ends)
+            return true;
+    }
+    return r->service.len != 0;
+}
+
 static err route_check(void *conf, struct diag *reterr)
 {
-    const struct route_conf *r = conf;
-    size_t slash = bytes_index(r->match, '/');
-    if (slash == r->match.len) {
-        diag_set(reterr,
-                 "match: \"%s\" has no path: expected host/path, /path, or either with a * at the end",
-                 r->match.ptr);
-        return ERR_CONF;
-    }
-    struct bytes host = { r->match.ptr, slash };
-    size_t colon = host.len && host.ptr[0] == '[' ? bytes_index(host, ']') + 1 : bytes_index(host, ':');
-    if (colon < host.len) {
-        diag_set(reterr, "match: in \"%s\" the host has a port: hosts are compared without", r->match.ptr);
-        return ERR_CONF;
-    }
-    size_t star = bytes_index(r->match, '*');
-    if (star + 1 < r->match.len) {
-        diag_set(reterr, "match: in \"%s\" the * is not at the end", r->match.ptr);
-        return ERR_CONF;
-    }
-    return OK;
+    if (has_end(conf))
+        return OK;
+    diag_set(reterr, "\"service\" is missing in route, and no filter of it answers instead");
+    return ERR_CONF;
 }
 
 static const struct conf_struct route_struct = {
@@ -406,18 +403,18 @@ static const struct conf_struct route_struct = {
     .fields =
         (const struct conf_field[]){
             { .name = "match",
-              .type = CONF_TEXT,
-              .offset = AT(route_conf, match),
+              .type = CONF_LIST,
+              .offset = AT(route_conf, matches),
               .required = true,
-              .doc = "`/exact`, `/prefix/*`, with a host in front if wanted: `shop.example/api/*`. The most "
-                     "specific "
-                     "wins: a host before none, exact before prefix, long before short" },
+              .sub = &match_conf_struct,
+              .doc = "`/exact`, `/prefix/*`, `/users/{id}`, with a host in front if wanted: "
+                     "`shop.example/api/*`; or "
+                     "the long form; or several of them. The most specific route wins" },
             { .name = "service",
               .type = CONF_REF,
               .offset = AT(route_conf, service),
-              .required = true,
               .ref = "services",
-              .doc = "who answers" },
+              .doc = "who answers; may be missing where a filter answers instead" },
             { .name = "retry",
               .type = CONF_STRUCT,
               .offset = AT(route_conf, retry),
@@ -567,7 +564,6 @@ const struct conf_struct gate_conf_struct = {
             { .name = "services",
               .type = CONF_MAP,
               .offset = AT(gate_conf, services),
-              .required = true,
               .sub = &service_struct,
               .doc = "the servers, by name" },
             { .name = "weight_of",
@@ -582,9 +578,10 @@ const struct conf_struct gate_conf_struct = {
     .doc = "The whole file.",
 };
 
-void gate_conf_modules(const struct filter *const *filters, const struct balancer *const *balancers,
+void gate_conf_modules(const struct filter *const *all_filters, const struct balancer *const *balancers,
                        const struct service_module *const *services)
 {
+    filters = all_filters;
     for (unsigned i = 0; filters[i]; i++)
         filter_modules[i] = &filters[i]->conf;
     for (unsigned i = 0; balancers[i]; i++)

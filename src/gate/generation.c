@@ -6,6 +6,7 @@
 #include "gate/access_log.h"
 #include "gate/gate.h"
 #include "gate/registry.h"
+#include "gate/route_match.h"
 
 #define GENERATION_BYTES_MAX (256u << 20)
 
@@ -93,6 +94,40 @@ static err resolve_all(struct generation *g, const char *file, struct diag *rete
     return OK;
 }
 
+static err check_filters(const struct gate_conf *conf, const struct route_conf *route, const char *file,
+                         struct diag *reterr)
+{
+    const struct filter_place place = { .root = conf, .route = route };
+    const struct conf_module *m = route->filters.items;
+    for (size_t i = 0; i < route->filters.count; i++) {
+        const struct filter *f = filter_registry[m[i].index];
+        err e = f->check_route ? f->check_route(m[i].conf, &place, reterr) : OK;
+        if (e) {
+            diag_at(reterr, m[i].mark, file);
+            return e;
+        }
+    }
+    return OK;
+}
+
+/* What one route's own settings do not show: its text, its place among the others, what its filters stand on.
+ */
+static err prepare_routes(struct generation *g, struct gate_conf *conf, const char *file, struct diag *reterr)
+{
+    struct route_conf *routes = conf->routes.items;
+    for (size_t i = 0; i < conf->routes.count; i++) {
+        routes[i].match = match_text(&routes[i].matches, &g->arena);
+        if (!routes[i].match.ptr)
+            return ERR_MEMORY;
+    }
+    err e = router_build(&conf->routes, &g->router, reterr);
+    if (e == ERR_CONF && reterr && reterr->line)
+        reterr->file = file;
+    for (size_t i = 0; !e && i < conf->routes.count; i++)
+        e = check_filters(conf, &routes[i], file, reterr);
+    return e;
+}
+
 static err fill(struct generation *g, struct bytes text, const char *file, struct conf_errors *errors,
                 struct diag *reterr)
 {
@@ -110,7 +145,11 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
     g->text = arena_copy(&g->arena, text);
     if (!g->text.ptr)
         return ERR_MEMORY;
-    e = router_build(&g->conf->routes, &g->router, reterr);
+    const struct service_conf *services = g->conf->services.items;
+    for (size_t i = 0; !e && i < g->conf->services.count; i++)
+        e = map_set(&g->services_by_name, services[i].name, (void *)(uintptr_t)(i + 1));
+    if (!e)
+        e = prepare_routes(g, conf, file, reterr);
     for (unsigned i = 0; filter_registry[i] && !e; i++)
         e = filter_registry[i]->check ? filter_registry[i]->check(g->conf, i, reterr) : OK;
     if (e == ERR_CONF && reterr && reterr->line)
@@ -157,6 +196,7 @@ void generation_drop(struct generation *g)
         return;
     if (g->router)
         router_free(g->router);
+    map_close(&g->services_by_name);
     trusted_proxies_close(g->trusted_proxies);
     access_log_drop(g->access_log);
     arena_close(&g->arena);

@@ -64,14 +64,14 @@
         "routes:\n"
         "  - {match: api, service: a}\n"
         "services: {a: {servers: 10.0.0.1:80}}\n",
-        "weir.yaml:3:5: match: \"api\" has no path: expected host/path, /path, or either with a * at the end"
+        "weir.yaml:3:13: match: \"api\" has no path: expected host/path, /path, or either with a * at the end"
 },
 {
         "listen: :1\n"
         "routes:\n"
         "  - {match: /a*b, service: a}\n"
         "services: {a: {servers: 10.0.0.1:80}}\n",
-        "weir.yaml:3:5: match: in \"/a*b\" the * is not at the end"
+        "weir.yaml:3:13: match: in \"/a*b\" the * is not at the end"
 },
 {
         "listen: :1\n"
@@ -85,7 +85,7 @@
         "routes:\n"
         "  - {match: /a}\n"
         "services: {a: {servers: 10.0.0.1:80}}\n",
-        "weir.yaml:3:5: \"service\" is missing in route"
+        "weir.yaml:3:5: \"service\" is missing in route, and no filter of it answers instead"
 },
 {
         "listen: :1\n"
@@ -115,13 +115,13 @@
         "  - {match: /b, service: a}\n"
         "  - {match: /a, service: a}\n"
         "services: {a: {servers: 10.0.0.1:80}}\n",
-        "weir.yaml:5:5: match: \"/a\" stands twice"
+        "weir.yaml:5:13: match: \"/a\" stands twice, first in line 3"
 },
 {
         "listen: :1\n"
         "routes: [{match: /, service: a}]\n"
         "services: {}\n",
-        "weir.yaml:3:11: \"services\" needs at least one item"
+        "weir.yaml:2:30: there is no \"a\" in \"services\""
 },
 {
         "listen: :1\n"
@@ -210,7 +210,7 @@
         "listen: :1\n"
         "routes: [{match: shop:80/x, service: a}]\n"
         "services: {a: {servers: 10.0.0.1:80}}\n",
-        "weir.yaml:2:10: match: in \"shop:80/x\" the host has a port: hosts are compared without"
+        "weir.yaml:2:18: match: in \"shop:80/x\" the host has a port: hosts are compared without"
 },
 {
         "listen: :1\n"

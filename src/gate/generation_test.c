@@ -72,7 +72,10 @@ static void the_example(void **state)
     assert_string_equal(text, "10.0.0.3:80");
     addr_print(&g->service_addrs[1][0], text);
     assert_string_equal(text, "10.0.0.9:80");
-    assert_int_equal(router_find(g->router, BYTES("x"), BYTES("/api/y")), 0);
+    const struct http_request q = { .authority = BYTES("x"), .path = BYTES("/api/y") };
+    struct route_hit hit;
+    assert_int_equal(router_find(g->router, &q, q.path, &g->arena, &hit), OK);
+    assert_int_equal(hit.route, 0);
     assert_int_equal(g->text.len, sizeof example - 1);
     uint64_t number = g->number;
     generation_hold(g);

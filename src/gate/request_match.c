@@ -1,6 +1,6 @@
 #include "gate/request_match.h"
 
-#include "gate/route.h"
+#include "gate/route_path.h"
 
 /* "abc*" is a prefix, anything else has to be equal. */
 static bool fits(struct bytes pattern, struct bytes text)

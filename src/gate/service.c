@@ -138,7 +138,7 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     s->name = conf->name;
     s->conf = conf;
     s->gate = g;
-    s->servers = mem_get(conf->servers.count * sizeof *s->servers);
+    s->servers = mem_get_aligned(conf->servers.count * sizeof *s->servers, _Alignof(struct server));
     s->metrics = mem_get(sizeof *s->metrics);
     if (!s->servers || !s->metrics)
         return ERR_MEMORY;

@@ -61,9 +61,9 @@ struct well_count {
     uint32_t well;
 };
 
-/* What a choice reads stands first. */
+/* What a choice reads stands first, in one cache line. */
 struct server {
-    struct server_shared *shared;
+    _Alignas(64) struct server_shared *shared;
     uint32_t weight; /* 1 .. 1000 */
     uint32_t index;  /* in service->servers */
     uint32_t active; /* exchanges of this worker that it is answering */

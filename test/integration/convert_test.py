@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import textwrap
+import urllib.parse
 
 import pytest
 
@@ -87,8 +88,8 @@ def ask(port, method="GET", path="/", host="shop.example", headers=(), body=None
         response = c.read_response(method)
     kept = {n.lower(): v for n, v in response.headers
             if n.lower().startswith("x-") or n.lower() in ("location", "content-encoding")}
-    if "location" in kept:  # nginx says it in full
-        kept["location"] = re.sub(r"^http://[^/]*", "", kept["location"])
+    if "location" in kept:  # nginx says it in full, weir as short as it can be
+        kept["location"] = re.sub(r"^http://[^/]*", "", urllib.parse.urljoin(path, kept["location"]))
     kept.pop("x-request-id", None)
     served = response.status == 200 and "server:" in response.body.decode("latin-1")
     return response.status, kept, response.body if served or response.status == 200 else b""

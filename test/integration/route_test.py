@@ -92,6 +92,72 @@ def test_the_server_gets_the_target_as_it_came(weir, scripted):
     assert server.requests[0].startswith(b"GET /a/../b/%2e/c?x=/../ HTTP/1.1\r\n")
 
 
+def test_conditions_captures_and_wildcards(weir, scripted):
+    names = ["any", "user", "orders", "canary", "post", "sub", "both", "lang"]
+    servers = {n: scripted(answer(n)) for n in names}
+    gate = weir("""
+        routes:
+          - {match: /*, service: any}
+          - {match: "/users/{id}", service: user, headers: {request: {set: {X-Id: $capture.id}}}}
+          - {match: "/users/{id}/orders/*", service: orders, headers: {request: {set: {X-Rest: $rest}}}}
+          - match: {path: /users/*, header: {X-Canary: present}, cookie: {plan: gold}}
+            service: canary
+          - {match: POST /*, service: post}
+          - {match: "*.shop.example/*", service: sub}
+          - {match: [/a/x, {host: b.example, query: {v: "2*"}}], service: both}
+        services:
+""" + "".join(f'          {n}: {{servers: ["{s.address}"]}}\n' for n, s in servers.items()))
+    wanted = [
+        ("GET", "/users/17", {}, "user"),
+        ("HEAD", "/users/17", {}, ""),
+        ("GET", "/users/17/orders/9/x", {}, "orders"),
+        ("GET", "/users/", {}, "any"),
+        ("GET", "/users/17/y", {"X-Canary": "", "Cookie": "a=b; plan=gold"}, "canary"),
+        ("GET", "/users/17/y", {"X-Canary": "", "Cookie": "a=b; plan=golden"}, "any"),
+        ("POST", "/elsewhere", {}, "post"),
+        ("GET", "/", {"Host": "x.y.shop.example:80"}, "sub"),
+        ("GET", "/", {"Host": "shop.example"}, "any"),
+        ("GET", "/a/x", {}, "both"),
+        ("GET", "/q?v=%32x", {"Host": "b.example"}, "both"),
+        ("GET", "/q?v=1", {"Host": "b.example"}, "any"),
+    ]
+    with gate.connect() as client:
+        for method, target, headers, name in wanted:
+            response = client.request(method, target, headers)
+            assert (response.status, response.text) == (200, name), (method, target, headers)
+    assert b"\r\nX-Id: 17\r\n" in servers["user"].requests[0]
+    assert b"\r\nX-Rest: 9/x\r\n" in servers["orders"].requests[0]
+
+
+def test_a_method_that_nobody_takes(weir, scripted):
+    gate = weir(f"""
+        routes: [{{match: {{path: /a, method: [GET, PUT]}}, service: shop}}]
+        services: {{shop: {{servers: ["{scripted(answer()).address}"]}}}}
+    """)
+    response = gate.request("DELETE", "/a")
+    assert (response.status, response.all("allow")) == (405, ["GET, HEAD, PUT"])
+    assert gate.request("DELETE", "/b").status == 404
+
+
+def test_regexes_match_and_never_stall(weir, scripted, weir_command):
+    if "pcre2" not in weir_command("version").stdout.partition("without")[0]:
+        pytest.skip("this weir has no PCRE2")
+    gate = weir(f"""
+        routes:
+          - {{match: /*, respond: 200 any}}
+          - {{match: {{regex: '/(?<lang>[a-z]{{2}})/.*'}}, respond: 200 lang $capture.lang}}
+          - {{match: {{regex: '/(a|aa)+b'}}, respond: 200 evil}}
+        services: {{shop: {{servers: ["{scripted(answer()).address}"]}}}}
+    """)
+    with gate.connect() as client:
+        assert client.get("/de/x/y").text == "lang de"
+        assert client.get("/deu/x").text == "any"
+        assert client.get("/aab").text == "evil"
+        for _ in range(20):  # each would take longer than the sun shines
+            assert client.get("/" + "a" * 4000 + "!b").status == 400
+        assert client.get("/x").text == "any"
+
+
 def test_connect_is_not_served(routed):
     answer_ = routed.raw(b"CONNECT shop.example:443 HTTP/1.1\r\nHost: shop.example:443\r\nConnection: close\r\n\r\n")
     assert answer_.startswith(b"HTTP/1.1 501")
