@@ -95,6 +95,22 @@ static void signatures_of_others_do_not_fit(void **state)
     jwt_keys_drop(k);
 }
 
+/* One signature has one form: zeros in front of its numbers make another token of the same worth. */
+static void a_padded_signature_does_not_fit(void **state)
+{
+    (void)state;
+    struct jwt_keys *k = keys_of(KEYS, false);
+    struct jwt t;
+    char padded[66] = { 0 };
+    assert_int_equal(jwt_read(BYTES(TOKEN_ES256), &arena, &t), OK);
+    memcpy(padded + 1, t.signature.ptr, 32);
+    memcpy(padded + 34, t.signature.ptr + 32, 32);
+    t.signature = (struct bytes){ padded, sizeof padded };
+    assert_int_equal(jwt_keys_verify(k, &t), ERR_DENIED);
+    jwt_close(&t);
+    jwt_keys_drop(k);
+}
+
 static void a_public_key_is_never_a_secret(void **state)
 {
     (void)state;
@@ -189,6 +205,7 @@ int main(void)
         cmocka_unit_test(each_algorithm_holds),
         cmocka_unit_test(a_tampered_one_does_not),
         cmocka_unit_test(signatures_of_others_do_not_fit),
+        cmocka_unit_test(a_padded_signature_does_not_fit),
         cmocka_unit_test(a_public_key_is_never_a_secret),
         cmocka_unit_test(a_key_is_used_for_what_it_says),
         cmocka_unit_test(what_is_of_no_use_is_left_out),
