@@ -6,8 +6,8 @@
 #include "base/list.h"
 #include "core/file.h"
 
-/* What is read at a time, */
-#define BUFFER_BYTES (32 * 1024)
+/* What is read at a time (it fits a pooled chunk of the arena; more would ask the heap), */
+#define BUFFER_BYTES (15 * 1024)
 /* what sendfile is asked for at a time, */
 #define SEND_BYTES_MAX (512 * 1024)
 /* and what it is worth a call of its own for. */
