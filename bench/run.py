@@ -46,6 +46,8 @@ CASES = [
     Case("512", "100 B, 512 connections", ["--connections", "512"], 0.60, ALL),
     Case("client-pipelining", "100 B, 64 connections, clients pipeline 32 deep",
          ["--connections", "64", "--pipeline", "32"], None, ALL),
+    Case("policies", "100 B, 64 connections, limit, breaker, retries, fields, log and metrics on", ["--connections", "64"], None,
+         ALL + ("plain",), policies=True),
     Case("idle", "memory of an idle connection", [], None, ALL),
     Case("workers-1", "100 B, 64 connections, 1 worker", ["--connections", "64"], None, ("weir",)),
     Case("workers-2", "100 B, 64 connections, 2 workers", ["--connections", "64"], None, ("weir",), workers=2),
@@ -59,6 +61,7 @@ CASES = [
     Case("servers-1000", "100 B, 64 connections, 1,000 servers", ["--connections", "64"], None, ALL, servers=1000),
 ]
 IDLE_BYTES_TARGET = 300
+POLICIES_TARGET = 0.15
 LARGE_BYTES = 65536
 SATURATED = 0.93         # of a core: below that the proxy is said not to have been the limit
 
@@ -81,13 +84,17 @@ def configure(proxy, case, port, ports, folder):
     large = body_of(case) > LARGE_BYTES
     servers = [f"127.0.0.1:{p}" for p in ports]
     values = {"DIR": folder, "PORT": port, "WORKERS": case.workers, "FILES": files_max(),
-              "MODULE": nginx_stream(), "TCP": "", "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": "", "FRONTEND": ""}
+              "MODULE": nginx_stream(), "TCP": "", "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": "", "FRONTEND": "",
+              "LOG": "off", "ROUTE": "", "HTTP": ""}
     if proxy == "nginx":
         values["SERVERS"] = "\n".join(f"        server {s};" for s in servers)
         if large:
             values["EXTRA"] = NGINX_LARGE
         elif case.fields:
             values["EXTRA"] = NGINX_FIELDS
+        elif case.policies:
+            values["EXTRA"], values["HTTP"] = NGINX_POLICIES, NGINX_POLICIES_HTTP
+            values["LOG"] = f"{folder}/access.log json buffer=64k flush=1s"
         file, command = "nginx.conf", ["nginx", "-p", folder, "-c"]
     elif proxy == "haproxy":
         values["SERVERS"] = "\n".join(f"    server s{i} {s}" for i, s in enumerate(servers))
@@ -95,6 +102,8 @@ def configure(proxy, case, port, ports, folder):
             values["EXTRA"], values["GLOBAL"] = HAPROXY_LARGE, HAPROXY_LARGE_GLOBAL
         elif case.fields:
             values["FRONTEND"] = HAPROXY_FIELDS
+        elif case.policies:
+            values["FRONTEND"], values["EXTRA"] = HAPROXY_POLICIES, HAPROXY_POLICIES_DEFAULTS
         file, command = "haproxy.cfg", ["haproxy", "-db", "-f"]
     elif proxy == "bare":
         return [OPTIONS.bare, "uring", str(port), *servers]
@@ -106,6 +115,9 @@ def configure(proxy, case, port, ports, folder):
         values["LISTEN"] = f'"127.0.0.1:{port}"'
         values["FIELDS"] = "" if case.fields else "via: off\nx_forwarded: off\nrequest_id: off"
         extra = []
+        if case.policies and proxy == "weir":
+            values["LOG"], values["ROUTE"] = folder + "/access.log", WEIR_POLICIES
+            extra.append("    retry: 2")
         if case.pipelined:
             extra.append("    upstream: pipelined")
         if case.congestion:
@@ -149,6 +161,31 @@ HAPROXY_FIELDS = """    option forwardfor
     http-request add-header Via "1.1 haproxy"
     http-request set-header X-Forwarded-Proto http
     http-request set-header X-Forwarded-Host %[req.hdr(host)]"""
+# A realistic route: a limit for each client that is never reached, a breaker (nginx and haproxy have the nearest they
+# know: passive checks), retries, a field each way, a JSON log line a request.
+WEIR_POLICIES = """    rate_limit: 10000000/s per ip
+    circuit_breaker: 5% over 10s
+    headers: {request: {set: {X-Route: bench}}, response: {set: {X-Gate: weir}}}"""
+NGINX_POLICIES_HTTP = """    limit_req_zone $binary_remote_addr zone=clients:10m rate=10000000r/s;
+    log_format json escape=json '{"time":"$time_iso8601","client":"$remote_addr","method":"$request_method","uri":"$request_uri",'
+        '"status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"server":"$upstream_addr","id":"$request_id",'
+        '"agent":"$http_user_agent"}';"""
+NGINX_POLICIES = """            limit_req zone=clients burst=100000 nodelay;
+            proxy_next_upstream error timeout http_502 http_503 http_504;
+            proxy_next_upstream_tries 3;
+            proxy_set_header X-Route bench;
+            add_header X-Gate nginx;"""
+HAPROXY_POLICIES = """    stick-table type ip size 100k expire 30s store http_req_rate(1s)
+    http-request track-sc0 src
+    http-request deny deny_status 429 if { sc_http_req_rate(0) gt 10000000 }
+    http-request set-header X-Route bench
+    http-response set-header X-Gate haproxy
+    log stdout format raw local0
+    option httplog"""
+HAPROXY_POLICIES_DEFAULTS = """    retries 2
+    option redispatch
+    retry-on conn-failure empty-response response-timeout 502 503 504
+    default-server observe layer7 error-limit 50 on-error mark-down check inter 1h"""
 HAPROXY_LARGE_GLOBAL = "    tune.pipesize 524288"
 
 
@@ -406,7 +443,7 @@ def is_idle(case):
 
 
 def run_case(case):
-    proxies = [p for p in case.proxies if p in OPTIONS.proxies]
+    proxies = [p for p in case.proxies if p in OPTIONS.proxies or (p == "plain" and "weir" in OPTIONS.proxies)]
     if len(case.proxies) > 1:
         proxies += [p for p in ("h2o", "bare") if p in OPTIONS.proxies]
     runs = {p: [] for p in proxies}
@@ -466,6 +503,10 @@ def remarks(results):
     out = []
     for name, r in results.items():
         out += [f"- {name}: {e}" for e in r["errors"]]
+        if "plain" in r["summary"]:
+            more = statistics.median(w["cpu_us"] / p["cpu_us"] for w, p in zip(r["runs"]["weir"], r["runs"]["plain"])) - 1
+            out.append(f"- {name}: weir costs {more:+.0%} a request against itself without them, measured in the same rounds "
+                       f"({r['summary']['plain']['cpu_us']:.1f} us; target +{POLICIES_TARGET:.0%})")
         for p, s in r["summary"].items():
             if s["failures"]:
                 out.append(f"- {name}: {p}: {s['failures']} wrong or missing answers")

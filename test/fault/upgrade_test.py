@@ -112,7 +112,7 @@ def test_state_survives(weir, scripted, each_loop):
 def test_a_server_that_is_down_stays_down(weir, scripted):
     """No request goes to it in the moment between the checks of the old process and those of the new one."""
     good, bad = scripted(answer("good")), scripted(answer(status="503 Down"))
-    gate = weir(one_service(good, bad, service="health_check: {path: /healthz, interval: 500ms, unhealthy: 1}"))
+    gate = weir(one_service(good, bad, service="health_check: {path: /healthz, interval: 500ms, unhealthy_after: 1}"))
 
     def health():
         return [s["health"] for s in gate.admin("/v1/services").json["services"][0]["servers"]]
