@@ -31,9 +31,10 @@ FILES_WANTED = 65536
 
 # name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
 # part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
-# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes
-Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp",
-                              defaults=(None, None, False, None, 3, 1, False, False))
+# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = all that
+# a realistic route has
+Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies",
+                              defaults=(None, None, False, None, 3, 1, False, False, False))
 ALL = ("weir",) + PEERS
 CASES = [
     Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
