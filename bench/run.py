@@ -31,8 +31,7 @@ FILES_WANTED = 65536
 
 # name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
 # part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
-# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = all that
-# a realistic route has
+# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = below
 Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies",
                               defaults=(None, None, False, None, 3, 1, False, False, False))
 ALL = ("weir",) + PEERS
@@ -162,8 +161,7 @@ HAPROXY_FIELDS = """    option forwardfor
     http-request add-header Via "1.1 haproxy"
     http-request set-header X-Forwarded-Proto http
     http-request set-header X-Forwarded-Host %[req.hdr(host)]"""
-# A realistic route: a limit for each client that is never reached, a breaker (nginx and haproxy have the nearest they
-# know: passive checks), retries, a field each way, a JSON log line a request.
+# A realistic route; the peers' nearest to a breaker are passive checks.
 WEIR_POLICIES = """    rate_limit: 10000000/s per ip
     circuit_breaker: 5% over 10s
     headers: {request: {set: {X-Route: bench}}, response: {set: {X-Gate: weir}}}"""
