@@ -165,10 +165,9 @@ void io_listener_room(struct io_listener *l, uint32_t room);
  * What the kernel had accepted already is still handed over, within this call. */
 void io_listener_pause(struct io_listener *l, bool pause);
 /* Accepts what stands in the kernel's queue already (and there is room for), then closes (close_fd) or leaves
- * the socket to its owner. */
+ * the socket to its owner. Also where another process accepts from the same socket: the kernel wakes one of the
+ * two for a connection, and if that was this one just before it stopped, nobody else learns of it. */
 void io_listener_close(struct io_listener *l, bool close_fd);
-/* Closes without emptying that queue: another process accepts from the same socket. */
-void io_listener_end(struct io_listener *l);
 
 /* ---- anything else that can be polled ---- */
 

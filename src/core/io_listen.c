@@ -94,13 +94,6 @@ void io_listener_pause(struct io_listener *l, bool pause)
         retry_accept(&l->retry);
 }
 
-void io_listener_end(struct io_listener *l)
-{
-    io_listener_pause(l, true);
-    close(l->fd);
-    mem_free(l);
-}
-
 void io_listener_close(struct io_listener *l, bool close_fd)
 {
     io_listener_pause(l, true);

@@ -307,10 +307,7 @@ static void stop_accepting(void *arg)
     while (*at != mine)
         at = &(*at)->next;
     *at = mine->next;
-    if (p->listener->given)
-        io_listener_end(mine->io);
-    else
-        io_listener_close(mine->io, true);
+    io_listener_close(mine->io, true);
 }
 
 /* The configuration has changed around a listener that stays. */

@@ -39,8 +39,6 @@ void reload_stop_modules(void);
 void reload_stop_admin(void);
 /* -1: there is none. */
 int reload_admin_fd(const struct addr **ret_addr);
-/* The next process accepts on it too. */
-void reload_give_admin(bool given);
 void process_log_failure(const char *what, err e, const struct diag *d);
 
 /* ---- drain.c */

@@ -35,7 +35,6 @@ static struct {
     struct io_listener *listener;
     int fd;
     struct addr addr;
-    bool given; /* the next process accepts on it */
 } admin;
 
 /* ---- the file ---- */
@@ -206,16 +205,9 @@ int reload_admin_fd(const struct addr **ret_addr)
     return admin.listener ? admin.fd : -1;
 }
 
-void reload_give_admin(bool given)
-{
-    admin.given = given;
-}
-
 void reload_stop_admin(void)
 {
-    if (admin.listener && admin.given)
-        io_listener_end(admin.listener);
-    else if (admin.listener)
+    if (admin.listener)
         io_listener_close(admin.listener, true);
     admin.listener = NULL;
 }

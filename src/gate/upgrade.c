@@ -190,8 +190,6 @@ static err hear(int socket, struct handover_record *r, struct diag *reterr)
             close(r->fds[i]); /* it has none to give */
         if (handover_word(r->text, BYTES("taken"), &rest))
             listeners_give(rest);
-        else if (handover_word(r->text, BYTES("taken-admin"), &rest))
-            reload_give_admin(true);
         else if (handover_word(r->text, BYTES("ready"), &rest))
             return OK;
         else if (handover_word(r->text, BYTES("failed"), &rest)) {
@@ -254,7 +252,6 @@ err upgrade_run(pid_t *ret_pid, struct diag *reterr)
     if (e) {
         close(pair[0]);
         listeners_give_none();
-        reload_give_admin(false);
         shared_kept();
         return e;
     }

@@ -29,7 +29,6 @@ static struct {
     uint64_t generation, rolled_back_to;
     struct bytes conf;
     int admin;
-    bool admin_taken;
     char admin_addr[ADDR_TEXT_BYTES_MAX];
 } self = { .socket = -1, .admin = -1 };
 
@@ -202,7 +201,6 @@ int upgrade_take_admin(const struct addr *a)
         return -1;
     int fd = self.admin;
     self.admin = -1;
-    self.admin_taken = true;
     return fd;
 }
 
@@ -249,8 +247,6 @@ void upgrade_ready(void)
     if (self.socket < 0)
         return;
     listeners_adopted(tell_taken, NULL);
-    if (self.admin_taken)
-        tell(BYTES("taken-admin"));
     if (self.admin >= 0)
         close(self.admin);
     tell(BYTES("ready"));
