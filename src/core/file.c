@@ -22,7 +22,7 @@
 /* How far apart a piece is looked at to know whether it is in memory. */
 #define PROBE_BYTES (64 * 1024)
 
-static struct helper_pool helpers = HELPER_POOL("files", 4, 1024);
+static struct helper_pool helpers = HELPER_POOL("files", 4, 1024, 0);
 
 /* What this kernel cannot do is asked for once. */
 static atomic_bool no_openat2, no_cached;

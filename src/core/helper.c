@@ -1,6 +1,7 @@
 #include "core/helper.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "base/must.h"
 #include "core/worker_internal.h"
@@ -15,11 +16,15 @@ struct helper_job {
     struct worker *worker;
     struct fiber *fiber;
     struct mail mail;
+    bool taken; /* a thread has begun; under the pool's mutex */
+    bool done;
 };
 
 static void job_done(struct mail *m)
 {
-    fiber_resume(container_of(m, struct helper_job, mail)->fiber, OK);
+    struct helper_job *j = container_of(m, struct helper_job, mail);
+    j->done = true;
+    fiber_resume(j->fiber, OK);
 }
 
 static struct helper_job *take(struct helper_pool *p)
@@ -32,6 +37,7 @@ static struct helper_job *take(struct helper_pool *p)
     struct helper_job *j = p->first;
     p->first = j->next;
     p->waiting--;
+    j->taken = true;
     pthread_mutex_unlock(&p->mutex);
     return j;
 }
@@ -40,6 +46,8 @@ static void *thread_main(void *arg)
 {
     struct helper_pool *p = arg;
     pthread_setname_np(pthread_self(), p->name);
+    if (p->nice)
+        (void)!setpriority(PRIO_PROCESS, 0, p->nice); /* of this thread alone, on Linux */
     for (;;) {
         struct helper_job *j = take(p);
         j->fn(j->arg);
@@ -88,12 +96,35 @@ static err give(struct helper_pool *p, struct helper_job *j)
     return e;
 }
 
+/* false: it is being run, or has been. */
+static bool take_back(struct helper_pool *p, struct helper_job *j)
+{
+    pthread_mutex_lock(&p->mutex);
+    const bool mine = !j->taken;
+    if (mine) {
+        struct helper_job **at = &p->first;
+        while (*at != j)
+            at = &(*at)->next;
+        *at = j->next;
+        if (!j->next)
+            p->last = at;
+        p->waiting--;
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return mine;
+}
+
 err helper_run(struct helper_pool *p, void (*fn)(void *arg), void *arg)
 {
     struct helper_job j = { .fn = fn, .arg = arg, .worker = worker_this, .fiber = fiber_self() };
     must(j.fiber != NULL);
     err e = give(p, &j);
-    if (!e)
-        fiber_hold();
-    return e;
+    if (e)
+        return e;
+    if (fiber_block() == OK || j.done)
+        return OK;
+    if (take_back(p, &j))
+        return ERR_CANCELLED;
+    fiber_hold();
+    return OK;
 }

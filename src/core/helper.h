@@ -17,19 +17,21 @@ struct helper_pool {
     const char *name;     /* of its threads, up to 15 characters */
     unsigned threads_max; /* started when there is work and nobody idle */
     unsigned jobs_max;    /* waiting for a thread; ERR_LIMIT beyond */
+    int nice;             /* of its threads, above the workers': 0 for what waits, more for what computes */
     pthread_mutex_t mutex;
     pthread_cond_t work;
     struct helper_job *first, **last;
     unsigned waiting, threads, idle;
 };
 
-#define HELPER_POOL(name_, threads_max_, jobs_max_)                              \
-    {                                                                            \
-        .name = (name_), .threads_max = (threads_max_), .jobs_max = (jobs_max_), \
-        .mutex = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER     \
+#define HELPER_POOL(name_, threads_max_, jobs_max_, nice_)                                        \
+    {                                                                                             \
+        .name = (name_), .threads_max = (threads_max_), .jobs_max = (jobs_max_), .nice = (nice_), \
+        .mutex = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER                      \
     }
 
-/* Runs fn(arg) on one of the pool's threads and waits for it. A fiber that is cancelled meanwhile waits all
- * the same: arg may lie on its stack. ERR_LIMIT: too many wait already; ERR_SYSTEM: no thread is to be had.
- * fn was not called then. */
+/* Runs fn(arg) on one of the pool's threads and waits for it. A fiber that is cancelled while it runs waits
+ * all the same: arg may lie on its stack. ERR_LIMIT: too many wait already; ERR_SYSTEM: no thread is to be
+ * had; ERR_CANCELLED: it was cancelled before fn began, so that a stop does not wait for a long queue. fn was
+ * not called then. */
 err helper_run(struct helper_pool *p, void (*fn)(void *arg), void *arg) CHECK_RESULT;

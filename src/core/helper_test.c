@@ -5,7 +5,7 @@
 
 #include "core/io_test.h"
 
-static struct helper_pool pool = HELPER_POOL("helper_test", 3, 5);
+static struct helper_pool pool = HELPER_POOL("helper_test", 3, 5, 5);
 static pthread_t worker_thread;
 static _Atomic int running, most, calls;
 
@@ -79,14 +79,72 @@ static void who_is_cancelled_waits_for_it(void)
     fiber_spawn(cancelled_one, &f);
     fiber_yield();
     must(f != NULL && done == 0);
+    while (!running)
+        must(fiber_sleep_us(1000) == OK);
     fiber_cancel(f);
     wait_done(1);
     must(calls == before + 1);
 }
 
+static struct helper_pool narrow = HELPER_POOL("helper_test", 1, 10, 0);
+static _Atomic int held, ran;
+static _Atomic bool open_now;
+static int left, taken_back;
+
+static void hold(void *arg)
+{
+    (void)arg;
+    held++;
+    while (!open_now)
+        usleep(1000);
+    ran++;
+}
+
+static void one_held(void *unused)
+{
+    (void)unused;
+    must(helper_run(&narrow, hold, NULL) == OK);
+    left--;
+}
+
+static void one_taken_back(void *unused)
+{
+    (void)unused;
+    must(helper_run(&narrow, hold, NULL) == ERR_CANCELLED);
+    taken_back++;
+}
+
+/* What has not begun does not begin any more: a stop does not wait for a long queue. */
+static void what_waits_is_taken_back(void)
+{
+    held = ran = left = taken_back = 0;
+    open_now = false;
+    left = 1;
+    fiber_spawn(one_held, NULL);
+    while (!held)
+        must(fiber_sleep_us(1000) == OK);
+    for (int i = 0; i < 5; i++)
+        fiber_spawn(one_taken_back, NULL);
+    must(fiber_sleep_us(1000) == OK);
+    fiber_cancel_all();
+    for (int i = 0; i < 1000 && taken_back < 5; i++)
+        fiber_yield();
+    must(taken_back == 5 && left == 1);
+    open_now = true;
+    while (left)
+        must(fiber_sleep_us(1000) == OK);
+    must(ran == 1);
+    left = 1; /* the queue is whole */
+    fiber_spawn(one_held, NULL);
+    while (left)
+        must(fiber_sleep_us(1000) == OK);
+    must(ran == 2);
+}
+
 TEST(the_worker_goes_on)
 TEST(too_many_are_refused)
 TEST(who_is_cancelled_waits_for_it)
+TEST(what_waits_is_taken_back)
 
 int main(void)
 {
@@ -94,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_the_worker_goes_on),
         cmocka_unit_test(test_too_many_are_refused),
         cmocka_unit_test(test_who_is_cancelled_waits_for_it),
+        cmocka_unit_test(test_what_waits_is_taken_back),
     };
     return run_both(tests, sizeof tests / sizeof *tests);
 }

@@ -13,7 +13,7 @@
  * somebody has. */
 #include "base/base64.h"
 #include "base/mem.h"
-#include "core/helpers.h"
+#include "core/helper.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
 #include "gate/htpasswd.h"
@@ -29,6 +29,7 @@ struct basic_auth_conf {
 };
 
 #define HELPER_THREADS 2
+#define HELPER_NICE 5   /* requests go before passwords */
 #define WAITING_MAX 256 /* passwords that wait for a helper thread, of all routes and workers */
 #define CREDENTIALS_BYTES_MAX 1024
 
@@ -60,24 +61,7 @@ static const struct metric_group metric_group = {
 
 /* ---- the helper threads, one pool for all routes ---- */
 
-static const char pool_key; /* stands for all settings */
-
-static err make_pool(const void *conf, void **ret_made, struct diag *reterr)
-{
-    struct helpers *h;
-    (void)conf;
-    err e = helpers_open("weir-password", HELPER_THREADS, WAITING_MAX, &h, reterr);
-    if (!e)
-        *ret_made = h;
-    return e;
-}
-
-static void unmake_pool(void *made)
-{
-    helpers_close(made);
-}
-
-static const struct once_kind pool_kind = { make_pool, unmake_pool };
+static struct helper_pool helpers = HELPER_POOL("weir-password", HELPER_THREADS, WAITING_MAX, HELPER_NICE);
 
 /* ---- the users, one table for all workers ---- */
 
@@ -129,7 +113,6 @@ static bool credentials_read(struct bytes value, struct credentials *c)
 struct basic_auth {
     const struct basic_auth_conf *conf;
     void *users;                 /* struct htpasswd */
-    void *pool;                  /* struct helpers */
     struct verdict_cache *cache; /* NULL: off */
     struct metric_instance *metrics;
     struct metric_cells *cells;
@@ -164,7 +147,7 @@ static err is_right(const struct basic_auth *b, const struct credentials *c, boo
         }
     }
     struct question q = { .password = c->password, .hash = hash ? hash : htpasswd_any(b->users) };
-    err e = helpers_call(b->pool, answer_question, &q);
+    err e = helper_run(&helpers, answer_question, &q);
     if (e)
         return e;
     *ret_right = q.fits && hash;
@@ -227,7 +210,6 @@ static void basic_auth_close(void *state)
     metric_instance_free(b->metrics);
     verdict_cache_close(b->cache);
     once_put(b->users);
-    once_put(b->pool);
     mem_free(b);
 }
 
@@ -241,8 +223,6 @@ static err basic_auth_open(const void *conf, struct gate *g, struct bytes scope,
         return ERR_MEMORY;
     b->conf = c;
     err e = once_get(&users_kind, conf, &b->users, reterr);
-    if (!e)
-        e = once_get(&pool_kind, &pool_key, &b->pool, reterr);
     if (!e && c->cache_ms != CONF_MS_OFF && !(b->cache = verdict_cache_open((size_t)c->cache_entries, 0)))
         e = ERR_MEMORY;
     if (!e)

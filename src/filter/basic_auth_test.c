@@ -1,6 +1,6 @@
 #include "filter/fakes_test.h"
 /* first the fakes */
-#include "core/helpers.h"
+#include "core/helper.h"
 
 static struct {
     unsigned calls;
@@ -8,16 +8,16 @@ static struct {
 } fake_helpers;
 
 /* On the spot, without a thread. */
-static err fake_helpers_call(struct helpers *h, void (*fn)(void *arg), void *arg)
+static err fake_helper_run(struct helper_pool *p, void (*fn)(void *arg), void *arg)
 {
-    (void)h;
+    (void)p;
     fake_helpers.calls++;
     if (fake_helpers.result)
         return fake_helpers.result;
     fn(arg);
     return OK;
 }
-#define helpers_call fake_helpers_call
+#define helper_run fake_helper_run
 
 #include "filter/basic_auth.c"
 
