@@ -4,6 +4,7 @@
 #include "gate/admin_conf.h"
 #include "gate/filter.h"
 #include "gate/hedge.h"
+#include "gate/http2_conf.h"
 #include "gate/listen_conf.h"
 #include "gate/priority.h"
 #include "gate/queue.h"
@@ -111,6 +112,12 @@ static const struct conf_struct client_struct = {
                   "connection, or ended its side and a 100 (Continue) shows that nobody listens; `ended`: as "
                   "soon as "
                   "it ended its side, half-closed or not; `off`: never, the server's answer is waited for" },
+            { .name = "http2",
+              .type = CONF_STRUCT,
+              .offset = AT(client_conf, http2),
+              .preset = WEIR_HAVE_NGHTTP2 ? "on" : NULL,
+              .sub = &http2_struct,
+              .doc = "HTTP/2, or `off`" },
             { 0 } },
     .doc = "What one client may cost.",
 };

@@ -45,6 +45,8 @@ static inline enum listen_kind listen_kind(const struct listen_conf *l)
 /* What counts as a client that left while its answer is waited for. */
 enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
 
+struct http2_conf;
+
 /* What one client may cost. */
 struct client_conf {
     uint64_t line_bytes_max, head_bytes_max, body_bytes_max;
@@ -53,6 +55,7 @@ struct client_conf {
     int64_t connections_max; /* of one worker */
     int64_t requests_max;    /* of one connection; 0: no bound */
     int cancel_when_gone;    /* enum gone_mode */
+    struct http2_conf *http2; /* NULL: off (gate/http2_conf.h) */
 };
 
 #define PRIORITIES_MAX 16
