@@ -475,7 +475,13 @@ static void become_http2(struct http1_conn *c)
     struct io *io = c->io;
     struct peer peer = c->peer;
     conn_free(c);
+#if WEIR_HAVE_NGHTTP2
     http2_server_accept(clients, io, &peer);
+#else
+    (void)clients;
+    (void)peer;
+    io_close(io, 0, false); /* its settings cannot be had: see http2_conf.c */
+#endif
 }
 
 static void conn_run(void *arg)

@@ -1,3 +1,4 @@
+#if WEIR_HAVE_NGHTTP2
 #include "gate/http2_memory.h"
 
 #include <string.h>
@@ -132,3 +133,4 @@ nghttp2_mem *http2_memory(void)
     }
     return &memory;
 }
+#endif

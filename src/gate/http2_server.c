@@ -1,3 +1,4 @@
+#if WEIR_HAVE_NGHTTP2
 #include "gate/http2_server.h"
 
 #include "base/pool.h"
@@ -279,7 +280,7 @@ static void stream_run(void *arg)
     struct request r;
     unsigned status = 400;
     request_open(&r, s);
-    err e = http2_head_request(&s->head, s->flags & HTTP2_ENDED, &r.x.request, &status);
+    err e = http2_head_request(&s->head, s->flags & HTTP2_BARE, &r.x.request, &status);
     if (e == ERR_SYNTAX) {
         http2_count(HTTP2_MALFORMED);
         http2_session_note(s->session, HTTP2_ABUSE_ERRORS);
@@ -469,3 +470,4 @@ void http2_server_accept(struct clients *s, struct io *io, const struct peer *pe
     http2_session_open(&conn->session, io);
     http2_session_start(&conn->session);
 }
+#endif

@@ -1,3 +1,4 @@
+#if WEIR_HAVE_NGHTTP2
 #include "gate/http2_session.h"
 
 #include "base/must.h"
@@ -202,6 +203,24 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* A request that was taken back before it was framed. */
+static int on_frame_not_sent(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *user)
+{
+    (void)ng;
+    (void)code;
+    struct http2_session *c = session_of(user);
+    if (frame->hd.type != NGHTTP2_HEADERS || c->side->server)
+        return 0;
+    LIST_EACH (at, &c->streams) {
+        struct http2_stream *s = container_of(at, struct http2_stream, link);
+        if (s->id != frame->hd.stream_id)
+            continue;
+        http2_stream_closed(s, NGHTTP2_REFUSED_STREAM);
+        break;
+    }
+    return 0;
+}
+
 /* A frame that nghttp2 answers with RST_STREAM: a client can have us reset its streams without end, each of
  * which has cost its work ("made you reset", CVE-2025-8671). */
 static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *user)
@@ -233,6 +252,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_sent);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
     nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
     return cb;
@@ -549,3 +569,4 @@ void http2_session_start(struct http2_session *c)
     read_all(c);
     go_on(c);
 }
+#endif

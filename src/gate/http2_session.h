@@ -96,7 +96,7 @@ enum http2_stream_flag {
     HTTP2_DEFERRED = 1 << 4, /* nghttp2 waits to be told that there is something to send */
     HTTP2_LAST = 1 << 5,     /* what is lent is all there will be */
     HTTP2_SAID = 1 << 6,     /* the end is framed */
-    HTTP2_LIMITED = 1 << 7,  /* its head was too large */
+    HTTP2_BARE = 1 << 7,     /* its head was all of it */
 };
 
 struct http2_stream {

@@ -1,4 +1,5 @@
 /* http2_stream: what comes in on a stream, piece by piece, and what goes out. */
+#if WEIR_HAVE_NGHTTP2
 #include "base/must.h"
 #include "base/pool.h"
 #include "gate/http2_session.h"
@@ -222,7 +223,7 @@ void http2_stream_end_head(struct http2_stream *s, bool ended)
         return;
     }
     if (ended)
-        s->flags |= HTTP2_ENDED;
+        s->flags |= HTTP2_ENDED | HTTP2_BARE;
     if (s->session->side->server || s->head.status >= 200)
         s->flags |= HTTP2_HEADED;
     s->session->side->head(s);
@@ -566,3 +567,4 @@ err http2_fields_put_all(struct http2_fields *f, struct arena *a, const struct h
     }
     return OK;
 }
+#endif
