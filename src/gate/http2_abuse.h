@@ -9,19 +9,18 @@
 #define HTTP2_ABUSE_OVER_MS 10000
 
 /*    id             word               bound in HTTP2_ABUSE_OVER_MS, what it is for */
-#define HTTP2_ABUSE_LIST(X)                                                                                 \
-    X(RESETS, "resets", 500)               /* streams begun and taken back: CVE-2023-44487               */ \
-    X(ERRORS, "errors", 100)               /* streams that we had to reset: "made you reset"             */ \
-    X(SETTINGS, "settings", 100)           /* each has to be acknowledged: CVE-2019-9515                 */ \
-    X(PINGS, "pings", 500)                 /* the same: CVE-2019-9512                                    */ \
-    X(EMPTY, "empty_frames", 500)          /* frames that bring nothing and end nothing: CVE-2019-9518   */ \
-    X(CONTINUATIONS, "continuations", 500) /* pieces of heads                                            */ \
-    X(PRIORITIES, "priorities", 2000)      /* PRIORITY and PRIORITY_UPDATE: CVE-2019-9513                */ \
-    X(WINDOWS, "window_updates", 4000)     /* beyond those that data of ours explain                     */ \
-    X(TINY, "tiny_windows", 1000)          /* frames of ours that a window cut to next to nothing:          \
-                                              CVE-2019-9511                                              */ \
-    X(HEADS, "heads", 0)               /* of a size far beyond what may be: CVE-2016-6581, HPACK bombs  */  \
-    X(UNKNOWN, "unknown_frames", 1000) /* of types that nobody defined                               */
+#define HTTP2_ABUSE_LIST(X)                                                                                  \
+    X(RESETS, "resets", 500)               /* streams begun and taken back: CVE-2023-44487               */  \
+    X(ERRORS, "errors", 100)               /* streams that we had to reset: "made you reset"             */  \
+    X(SETTINGS, "settings", 100)           /* each has to be acknowledged: CVE-2019-9515                 */  \
+    X(PINGS, "pings", 500)                 /* the same: CVE-2019-9512                                    */  \
+    X(EMPTY, "empty_frames", 500)          /* frames that bring nothing and end nothing: CVE-2019-9518   */  \
+    X(CONTINUATIONS, "continuations", 500) /* pieces of heads                                            */  \
+    X(PRIORITIES, "priorities", 2000)      /* PRIORITY and PRIORITY_UPDATE: CVE-2019-9513                */  \
+    X(WINDOWS, "window_updates", 4000)     /* beyond those that data of ours explain                     */  \
+    X(TINY, "tiny_windows", 500)           /* frames of ours that a window cut to next to nothing:           \
+                                               CVE-2019-9511                                              */ \
+    X(HEADS, "heads", 0)                   /* of a size far beyond what may be: CVE-2016-6581, HPACK bombs  */
 
 enum http2_abuse_kind {
 #define X(id, word, bound) HTTP2_ABUSE_##id,

@@ -283,7 +283,6 @@ static void stream_run(void *arg)
     err e = http2_head_request(&s->head, s->flags & HTTP2_BARE, &r.x.request, &status);
     if (e == ERR_SYNTAX) {
         http2_count(HTTP2_MALFORMED);
-        http2_session_note(s->session, HTTP2_ABUSE_ERRORS);
         exchange_release(&r.x);
         http2_stream_leave(s, NGHTTP2_PROTOCOL_ERROR);
         return;

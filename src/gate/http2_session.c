@@ -13,8 +13,8 @@
 #define ACKS_MAX 1000
 /* A window that cuts a frame to less than this, though there is more to send, is noted. */
 #define TINY_BYTES 64
-/* Pieces of one head; all together they have a bound, too. */
-#define CONTINUATIONS_MAX 32
+/* Pieces of one head: http2_abuse has a lower bound. */
+#define CONTINUATIONS_MAX 1000
 /* Read in one go, before others have their turn. */
 #define FEED_BYTES_MAX (256 * 1024)
 
@@ -93,7 +93,7 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     case NGHTTP2_WINDOW_UPDATE:
         return note(c, HTTP2_ABUSE_WINDOWS);
     default:
-        return hd->type > NGHTTP2_CONTINUATION ? note(c, HTTP2_ABUSE_UNKNOWN) : 0;
+        return 0;
     }
 }
 
@@ -123,10 +123,11 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     struct http2_stream *s = c->reading;
     if (!s)
         return 0;
-    err e = http2_head_add(&s->head, (struct bytes){ (const char *)name, name_len },
+    struct http2_head *h = http2_stream_head(s);
+    err e = http2_head_add(h, (struct bytes){ (const char *)name, name_len },
                            (struct bytes){ (const char *)value, value_len });
     /* what is too much is still decoded, or the two tables would run apart; but not without end */
-    return e == ERR_LIMIT && s->head.bytes > 4 * s->head.bytes_max ? note(c, HTTP2_ABUSE_HEADS) : 0;
+    return e == ERR_LIMIT && h->bytes > 4 * h->bytes_max ? note(c, HTTP2_ABUSE_HEADS) : 0;
 }
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
@@ -187,11 +188,21 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     return 0;
 }
 
+/* A client can have us reset its streams without end, each of which has cost its work ("made you reset",
+ * CVE-2025-8671). */
+static bool is_mistake(uint32_t code)
+{
+    return code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
+           code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
+}
+
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct http2_session *c = session_of(user);
     if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
         c->closing = true;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && c->side->server && is_mistake(frame->rst_stream.error_code))
+        http2_session_note(c, HTTP2_ABUSE_ERRORS);
     if (frame->hd.type == NGHTTP2_DATA) {
         /* each may be answered by an update of the stream's window and one of the connection's */
         http2_abuse_forgive(&c->abuse, HTTP2_ABUSE_WINDOWS);
@@ -221,24 +232,16 @@ static int on_frame_not_sent(nghttp2_session *ng, const nghttp2_frame *frame, in
     return 0;
 }
 
-/* A frame that nghttp2 answers with RST_STREAM: a client can have us reset its streams without end, each of
- * which has cost its work ("made you reset", CVE-2025-8671). */
-static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *user)
-{
-    (void)ng;
-    (void)frame;
-    (void)code;
-    return session_of(user)->side->server ? note(session_of(user), HTTP2_ABUSE_ERRORS) : 0;
-}
-
 static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t length,
                      nghttp2_data_source *source, void *user)
 {
     (void)ng;
     (void)frame;
     struct http2_session *c = session_of(user);
-    http2_stream_frame(source->ptr, (struct bytes){ (const char *)head, 9 }, length);
-    return io_queued(c->io) >= HTTP2_QUEUED_BYTES_MAX ? NGHTTP2_ERR_PAUSE : 0;
+    bool more = http2_stream_frame(source->ptr, (struct bytes){ (const char *)head, 9 }, length);
+    if (more) /* its fiber has more, and may go before others that are ready */
+        http2_session_soon(c);
+    return more || io_queued(c->io) >= HTTP2_QUEUED_BYTES_MAX ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 static nghttp2_session_callbacks *make_callbacks(void)
@@ -253,7 +256,6 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_sent);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
     nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
     return cb;
 }

@@ -110,7 +110,7 @@ struct http2_stream {
     struct fiber *waiting; /* for input */
     struct fiber *writing; /* for its output to be taken */
     /* in */
-    struct http2_head head;
+    struct http2_head head, tail; /* tail: of the trailers */
     struct http_fields fields, trailers;
     struct http2_piece *first, *last;
     uint64_t bytes, bytes_max;                   /* of the body: given so far; ERR_LIMIT beyond */
@@ -186,7 +186,14 @@ void http2_stream_input(struct http2_stream *s, struct bytes data);
 void http2_stream_end_input(struct http2_stream *s);
 void http2_stream_closed(struct http2_stream *s, uint32_t code);
 void http2_stream_cut(struct http2_stream *s, err why);
-void http2_stream_frame(struct http2_stream *s, struct bytes frame_head, size_t n);
+/* True: all that was lent is framed, and its fiber, woken now, has more. */
+bool http2_stream_frame(struct http2_stream *s, struct bytes frame_head, size_t n);
+
+/* The one that is coming in. */
+static inline struct http2_head *http2_stream_head(struct http2_stream *s)
+{
+    return s->flags & HTTP2_HEADED ? &s->tail : &s->head;
+}
 
 /* ---- heads ---- */
 

@@ -201,12 +201,12 @@ void http2_stream_begin_head(struct http2_stream *s)
         fields->at = arena_get(&s->arena, FIELDS_FIRST * sizeof *fields->at);
         fields->count_max = fields->at ? FIELDS_FIRST : 0;
     }
-    http2_head_open(&s->head, kind, &s->arena, fields, l->fields_max, l->list_bytes_max);
+    http2_head_open(http2_stream_head(s), kind, &s->arena, fields, l->fields_max, l->list_bytes_max);
 }
 
 static void end_trailers(struct http2_stream *s)
 {
-    err e = http2_head_trailers(&s->head);
+    err e = http2_head_trailers(&s->tail);
     if (e == ERR_SYNTAX) {
         http2_stream_reset(s, NGHTTP2_PROTOCOL_ERROR);
         return;
@@ -421,7 +421,7 @@ static void frame_copied(struct http2_stream *s, struct bytes frame_head, size_t
 }
 
 /* The next n bytes of what is lent go out as one frame. Not more is queued than never waits. */
-void http2_stream_frame(struct http2_stream *s, struct bytes frame_head, size_t n)
+bool http2_stream_frame(struct http2_stream *s, struct bytes frame_head, size_t n)
 {
     struct io *io = s->session->io;
     uint64_t left;
@@ -442,8 +442,10 @@ void http2_stream_frame(struct http2_stream *s, struct bytes frame_head, size_t 
     }
     s->out = bytes_skip(s->out, n);
     s->out_bytes += n;
-    if (!s->out.len && s->writing)
-        fiber_wake(s->writing);
+    if (s->out.len || !s->writing)
+        return false;
+    fiber_wake(s->writing);
+    return !(s->flags & HTTP2_LAST);
 }
 
 static bool is_taken(const struct http2_stream *s)

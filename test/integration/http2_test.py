@@ -93,7 +93,7 @@ def test_trailers_both_ways(weir, scripted):
     with connect(gate) as c:
         stream = c.start("POST", "/", [("trailer", "x-digest")], end=False)
         c.send_body(stream, b"body", end=False)
-        c.send(c.headers(stream, [("x-digest", "7"), ("content-length", "99")], end=True))
+        c.send(c.headers(stream, [("x-digest", "7"), ("x-forwarded-for", "99")], end=True))
         m = c.response(stream)
         assert (m.text, m.trailers) == ("hi", [("x-sum", "42")])
     assert b"x-digest: 7\r\n" in seen[0] and b"99" not in seen[0].split(b"\r\n\r\n", 1)[1]
@@ -197,7 +197,7 @@ def test_heads_have_bounds(weir, scripted):
         assert c.get().text == "here"
 
 
-def test_more_streams_than_allowed_are_refused(weir, scripted):
+def test_more_streams_than_allowed_break_the_protocol(weir, scripted):
     hold = threading.Event()
 
     def serve(peer):
@@ -209,11 +209,15 @@ def test_more_streams_than_allowed_are_refused(weir, scripted):
     with connect(gate) as c:
         c.read_until(lambda: c.settled)
         assert c.settings[http2.MAX_STREAMS] == 4
-        streams = [c.start() for _ in range(5)]
-        c.read_until(lambda: c.message(streams[4]).over)
-        assert c.message(streams[4]).reset == http2.REFUSED_STREAM
+        streams = [c.start() for _ in range(4)]
         hold.set()
-        assert [c.response(s).text for s in streams[:4]] == ["late"] * 4
+        assert [c.response(s).text for s in streams] == ["late"] * 4
+        hold.clear()
+        for _ in range(5):
+            c.start()
+        c.read_to_end()
+        assert c.goaway[1] == http2.PROTOCOL_ERROR
+    hold.set()
 
 
 def test_a_stream_taken_back_lets_go_of_its_server(weir, scripted):
@@ -236,7 +240,7 @@ def test_a_stream_taken_back_lets_go_of_its_server(weir, scripted):
 def test_a_slow_client_slows_its_server_and_nobody_else(weir, origin):
     server = origin()
     gate = weir(one_service(server))
-    size = 50_000_000
+    size = 3_000_000
     with connect(gate, auto_window=False) as c:
         slow = c.start(path=f"/bytes/{size}")
         c.read_until(lambda: len(c.message(slow).body) >= 65535)
@@ -270,20 +274,20 @@ def test_a_slow_server_slows_its_stream_and_nobody_else(weir, scripted, origin):
         assert c.response(stream).text == "enough"
 
 
-def test_urgent_answers_come_first(weir, origin):
+def test_urgent_answers_come_first(weir):
     """RFC 9218: what is ready at the same time goes out by urgency; a frame can change it."""
-    gate = weir(one_service(origin()))
     size = 300_000
+    gate = weir(f"routes: [{{match: /*, respond: {{text: '{'x' * size}'}}}}]")
     with connect(gate, auto_window=False, window=size) as c:
-        fill = c.start(path="/bytes/65535")  # the window of the connection is used up
-        c.response(fill)
-        later = c.start(path=f"/bytes/{size}", fields=[("priority", "u=5")])
-        moved = c.start(path=f"/bytes/{size}", fields=[("priority", "u=6")])
-        first = c.start(path=f"/bytes/{size}", fields=[("priority", "u=1")])
+        fill = c.start()  # the window of the connection is used up
+        c.read_until(lambda: len(c.message(fill).body) == 65535)
+        later = c.start(fields=[("priority", "u=5")])
+        moved = c.start(fields=[("priority", "u=6")])
+        first = c.start(fields=[("priority", "u=1")])
         c.read_until(lambda: all(c.message(s).headed for s in (later, moved, first)))
         c.send(http2.frame(http2.PRIORITY_UPDATE, 0, 0, moved.to_bytes(4, "big") + b"u=0"))
         c.data_order.clear()
-        c.send(http2.window_update(0, 3 * size))
+        c.send(http2.window_update(0, 4 * size))
         for stream in (later, moved, first):
             assert len(c.response(stream).body) == size
         last = {s: max(i for i, x in enumerate(c.data_order) if x == s) for s in (later, moved, first)}
@@ -345,13 +349,13 @@ def test_filters_do_not_learn_of_it(weir, scripted):
     gate = weir(f"""
         routes:
           - {{match: /limited, rate_limit: 1/h per ip, service: shop}}
-          - {{match: /old, redirect: /new}}
+          - {{match: /old, redirect: https}}
           - {{match: /zip, compress: on, respond: {{text: "{'long ' * 1000}"}}}}
         services: {{shop: {{servers: ["{scripted(answer("here")).address}"]}}}}
     """)
     with connect(gate) as c:
         assert [c.get("/limited").status for _ in range(3)] == [200, 429, 429]
-        assert c.get("/old").get("location").endswith("/new")
+        assert c.get("/old").get("location") == "https://test/old"
         assert c.get("/zip", [("accept-encoding", "gzip")]).get("content-encoding") == "gzip"
         assert c.get("/none").status == 404
 

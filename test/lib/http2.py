@@ -309,8 +309,9 @@ class Served(Connection):
 
     def answer(self, stream, body=b"", status="200", fields=(), trailers=None):
         out = self.headers(stream, [(":status", status), *fields], end=not body and trailers is None)
-        if body:
-            out += frame(DATA, END_STREAM if trailers is None else 0, stream, body)
+        for at in range(0, len(body), 16384):
+            last = at + 16384 >= len(body) and trailers is None
+            out += frame(DATA, END_STREAM if last else 0, stream, body[at:at + 16384])
         if trailers is not None:
             out += self.headers(stream, trailers, end=True)
         self.send(out)
