@@ -1,12 +1,8 @@
 #include "ledger/stock.h"
 
-#include "ledger/rules.h"
-#include "ledger/stock_internal.h"
+#include "ledger/stock_records.h"
 
-#define STOCK_RULES_ID 1
 #define STOCK_RULES_VERSION 1
-/* Places in the line of paid orders that one operation passes over because they are empty. */
-#define LINE_SKIPS_MAX 4096
 
 static const struct {
     unsigned from;
@@ -18,73 +14,6 @@ static const struct {
 #undef X
 };
 
-static const err result_errs[] = {
-#define X(id, word, e, meaning) e,
-    STOCK_RESULT_LIST(X)
-#undef X
-};
-
-/* ---- records ---- */
-
-static struct pack key_begin(struct stock_key *k, char kind)
-{
-    struct pack p = { .at = k->at, .end = k->at + sizeof k->at };
-    pack_u8(&p, (uint8_t)kind);
-    return p;
-}
-
-static struct bytes key_end(struct stock_key *k, const struct pack *p)
-{
-    k->len = (size_t)(p->at - k->at);
-    return stock_key_bytes(k);
-}
-
-static struct bytes key_of_name(struct stock_key *k, char kind, struct bytes name)
-{
-    struct pack p = key_begin(k, kind);
-    pack_raw(&p, name);
-    return key_end(k, &p);
-}
-
-/* Big-endian, so that the checkpoint has them in order. */
-static struct bytes key_of_number(struct stock_key *k, char kind, uint64_t number)
-{
-    struct pack p = key_begin(k, kind);
-    for (int shift = 56; shift >= 0; shift -= 8)
-        pack_u8(&p, (uint8_t)(number >> shift));
-    return key_end(k, &p);
-}
-
-static struct bytes key_of_user(struct stock_key *k, struct bytes item, struct bytes user)
-{
-    struct pack p = key_begin(k, 'u');
-    pack_text(&p, item);
-    pack_raw(&p, user);
-    return key_end(k, &p);
-}
-
-static struct record *find(struct ledger_apply *a, struct bytes key)
-{
-    return record_find(a->records, STOCK_RULES_ID, key);
-}
-
-static struct record *make(struct ledger_apply *a, struct bytes key, size_t bytes)
-{
-    return record_make(a->records, STOCK_RULES_ID, key, (uint32_t)bytes);
-}
-
-static struct record *find_named(struct ledger_apply *a, char kind, struct bytes name)
-{
-    struct stock_key k;
-    return find(a, key_of_name(&k, kind, name));
-}
-
-/* A key without its kind. */
-static struct bytes name_of(const struct record *r)
-{
-    return bytes_skip(record_key(r), 1);
-}
-
 /* To be changed. NULL: there is no room for them, who would be new. */
 static struct stock_sums *sums_write(struct ledger_apply *a)
 {
@@ -94,47 +23,6 @@ static struct stock_sums *sums_write(struct ledger_apply *a)
     else
         r = make(a, BYTES("s"), sizeof(struct stock_sums));
     return r ? record_value(r) : NULL;
-}
-
-/* ---- answers ---- */
-
-static err answer(struct ledger_apply *a, enum stock_result result, unsigned line)
-{
-    const struct stock_answer s = { .result = (uint8_t)result, .line = (uint8_t)line };
-    ledger_answer(a, &s, sizeof s);
-    return result_errs[result];
-}
-
-static err answer_order(struct ledger_apply *a, enum stock_result result, const struct stock_order_value *o)
-{
-    const struct stock_answer s = { .result = (uint8_t)result,
-                                    .state = o->state,
-                                    .placed_ms = o->placed_ms,
-                                    .due_ms = o->due_ms,
-                                    .since_ms = o->since_ms,
-                                    .amount = o->amount };
-    ledger_answer(a, &s, sizeof s);
-    return result_errs[result];
-}
-
-static err answer_count(struct ledger_apply *a, uint32_t count)
-{
-    const struct stock_answer s = { .result = STOCK_DONE, .count = count };
-    ledger_answer(a, &s, sizeof s);
-    return OK;
-}
-
-static void answer_text(struct ledger_apply *a, struct bytes text)
-{
-    const uint8_t len = (uint8_t)text.len;
-    ledger_answer(a, &len, 1);
-    ledger_answer(a, text.ptr, text.len);
-}
-
-static void answer_record(struct ledger_apply *a, const struct record *r)
-{
-    answer_text(a, name_of(r));
-    ledger_answer(a, record_value(r), r->value_bytes);
 }
 
 /* ---- items ---- */
@@ -373,12 +261,6 @@ static bool line_add(struct ledger_apply *a, struct stock_sums *all, struct reco
     return true;
 }
 
-static struct record *line_at(struct ledger_apply *a, uint64_t place)
-{
-    struct stock_key k;
-    return find(a, key_of_number(&k, 't', place));
-}
-
 static void line_remove(struct ledger_apply *a, struct stock_sums *all, struct stock_order_value *o)
 {
     struct record *r = line_at(a, o->place - 1);
@@ -389,15 +271,6 @@ static void line_remove(struct ledger_apply *a, struct stock_sums *all, struct s
     for (unsigned skips = 0; skips < 2 && all->line_first < all->line_next && !line_at(a, all->line_first);
          skips++)
         all->line_first++;
-}
-
-static struct record *line_order(struct ledger_apply *a, const struct record *place)
-{
-    struct unpack u = { .at = record_value(place),
-                        .end = (const char *)record_value(place) + place->value_bytes };
-    struct record *order = find_named(a, 'o', unpack_text(&u));
-    must(order);
-    return order;
 }
 
 /* ---- moves ---- */
@@ -536,77 +409,6 @@ static void stock_due(struct ledger_apply *a, struct record *order)
         must(o->state == STOCK_PREPARING && move_order(a, order, STOCK_MOVE_PUT_BACK, 0));
 }
 
-/* ---- looking ---- */
-
-static err look_named(struct ledger_apply *a, struct unpack *u, char kind, enum stock_result unknown)
-{
-    const struct bytes name = unpack_text(u);
-    if (u->bad || !stock_name_is_good(name))
-        return answer(a, STOCK_MALFORMED, 0);
-    const struct record *r = find_named(a, kind, name);
-    if (!r)
-        return answer(a, unknown, 0);
-    answer_count(a, 1);
-    answer_record(a, r);
-    return OK;
-}
-
-static const struct stock_sums *sums_look(struct ledger_apply *a)
-{
-    static const struct stock_sums none;
-    const struct record *r = find(a, BYTES("s"));
-    return r ? record_value(r) : &none;
-}
-
-static err look_items(struct ledger_apply *a, struct unpack *u)
-{
-    struct stock_key k;
-    const uint32_t from = unpack_u32(u), max = unpack_u32(u);
-    const uint64_t items = sums_look(a)->items;
-    if (u->bad || max > STOCK_TAKE_MAX)
-        return answer(a, STOCK_MALFORMED, 0);
-    const uint64_t left = from < items ? items - from : 0;
-    const uint32_t count = left < max ? (uint32_t)left : max;
-    answer_count(a, count);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct record *number = find(a, key_of_number(&k, 'n', from + i));
-        must(number);
-        struct unpack n = { .at = record_value(number),
-                            .end = (const char *)record_value(number) + number->value_bytes };
-        const struct record *item = find_named(a, 'i', unpack_text(&n));
-        must(item);
-        answer_record(a, item);
-    }
-    return OK;
-}
-
-static err look_sums(struct ledger_apply *a)
-{
-    answer_count(a, 1);
-    ledger_answer(a, sums_look(a), sizeof(struct stock_sums));
-    return OK;
-}
-
-static err look_line(struct ledger_apply *a, struct unpack *u)
-{
-    const struct record *found[STOCK_TAKE_MAX];
-    const uint32_t max = unpack_u32(u);
-    if (u->bad || max > STOCK_TAKE_MAX)
-        return answer(a, STOCK_MALFORMED, 0);
-    const struct stock_sums all = *sums_look(a);
-    uint32_t count = 0;
-    for (uint64_t at = all.line_first;
-         count < max && at < all.line_next && at < all.line_first + LINE_SKIPS_MAX; at++) {
-        const struct record *place = line_at(a, at);
-        if (place)
-            found[count++] = line_order(a, place);
-    }
-    answer_count(a, count);
-    for (uint32_t i = 0; i < count; i++)
-        answer_record(a, found[i]);
-    return OK;
-}
-
 /* ---- the rules ---- */
 
 static err stock_apply(struct ledger_apply *a, struct bytes op)
@@ -622,15 +424,15 @@ static err stock_apply(struct ledger_apply *a, struct bytes op)
     case STOCK_CODE_ITEM:
         return change_item(a, &u);
     case STOCK_CODE_LOOK_ITEM:
-        return look_named(a, &u, 'i', STOCK_UNKNOWN_ITEM);
+        return stock_look_named(a, &u, 'i', STOCK_UNKNOWN_ITEM);
     case STOCK_CODE_LOOK_ITEMS:
-        return look_items(a, &u);
+        return stock_look_items(a, &u);
     case STOCK_CODE_LOOK_ORDER:
-        return look_named(a, &u, 'o', STOCK_UNKNOWN_ORDER);
+        return stock_look_named(a, &u, 'o', STOCK_UNKNOWN_ORDER);
     case STOCK_CODE_LOOK_SUMS:
-        return look_sums(a);
+        return stock_look_sums(a);
     case STOCK_CODE_LOOK_LINE:
-        return look_line(a, &u);
+        return stock_look_line(a, &u);
     default:
         return answer(a, STOCK_MALFORMED, 0);
     }

@@ -194,7 +194,7 @@ static enum stock_result logged(struct little *l, const struct stock_op *op)
     log_[log_count].now_ms = l->now_ms;
     log_[log_count++].op = *op;
     model_due(l->now_ms);
-    const enum stock_result result = ask(l, op);
+    const enum stock_result result = ask_stock(l, op);
     seen[result]++;
     return result;
 }
@@ -205,7 +205,7 @@ static void crash(struct little *l)
     little_restart(l);
     for (unsigned i = 0; i < log_count; i++) {
         l->now_ms = log_[i].now_ms;
-        ask(l, &log_[i].op);
+        ask_stock(l, &log_[i].op);
     }
     l->now_ms = now_ms;
 }

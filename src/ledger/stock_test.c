@@ -219,7 +219,7 @@ static unsigned take(struct little *l, unsigned max, const char *ids)
     struct stock_op op;
     struct stock_order_shown o;
     stock_write_take(&op, max, 1000);
-    assert_int_equal(ask(l, &op), STOCK_DONE);
+    assert_int_equal(ask_stock(l, &op), STOCK_DONE);
     struct bytes rest = little_rest(l);
     for (; stock_read_order(&rest, &o); ids++) {
         assert_int_equal(o.state, STOCK_PREPARING);
@@ -244,7 +244,7 @@ static void paid_orders_are_taken_in_order_and_come_back_when_nobody_delivers(vo
     little_checkpoint(&l);
     little_restart(&l);
     stock_write_look_line(&op, 2);
-    assert_int_equal(ask(&l, &op), STOCK_DONE);
+    assert_int_equal(ask_stock(&l, &op), STOCK_DONE);
     assert_int_equal(little_answer(&l).count, 2);
     assert_int_equal(take(&l, 2, "ba"), 2);
     assert_int_equal(move_to(&l, "a", STOCK_MOVE_DELIVER), STOCK_DONE);
@@ -338,7 +338,7 @@ static void all_items_can_be_listed(void **unused)
     unsigned seen = 0;
     for (;;) {
         stock_write_look_items(&op, seen, 128);
-        assert_int_equal(ask(&l, &op), STOCK_DONE);
+        assert_int_equal(ask_stock(&l, &op), STOCK_DONE);
         if (!little_answer(&l).count)
             break;
         for (struct bytes rest = little_rest(&l); stock_read_item(&rest, &s); seen++)

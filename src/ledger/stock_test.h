@@ -163,7 +163,7 @@ static inline struct bytes little_rest(struct little *l)
                            l->answer_bytes - sizeof(struct stock_answer) };
 }
 
-static inline enum stock_result ask(struct little *l, const struct stock_op *op)
+static inline enum stock_result ask_stock(struct little *l, const struct stock_op *op)
 {
     static const err errs[] = {
 #define X(id, word, e, meaning) e,
@@ -185,7 +185,7 @@ static inline enum stock_result reserve_lines(struct little *l, const char *orde
     };
     memcpy(r.lines, lines, count * sizeof *lines);
     stock_write_reserve(&op, &r);
-    return ask(l, &op);
+    return ask_stock(l, &op);
 }
 
 static inline enum stock_result reserve_one(struct little *l, const char *order, const char *user,
@@ -199,14 +199,14 @@ static inline enum stock_result move_to(struct little *l, const char *order, enu
 {
     struct stock_op op;
     stock_write_move(&op, bytes_from(order), move);
-    return ask(l, &op);
+    return ask_stock(l, &op);
 }
 
 static inline enum stock_result set_item(struct little *l, const struct stock_item_change *c)
 {
     struct stock_op op;
     stock_write_item(&op, c);
-    return ask(l, &op);
+    return ask_stock(l, &op);
 }
 
 static inline struct stock_item item_now(struct little *l, const char *name)
@@ -214,7 +214,7 @@ static inline struct stock_item item_now(struct little *l, const char *name)
     struct stock_op op;
     struct stock_item_shown s;
     stock_write_look_item(&op, bytes_from(name));
-    assert_int_equal(ask(l, &op), STOCK_DONE);
+    assert_int_equal(ask_stock(l, &op), STOCK_DONE);
     struct bytes rest = little_rest(l);
     assert_true(stock_read_item(&rest, &s));
     assert_bytes_equal(s.name, bytes_from(name));
@@ -228,7 +228,7 @@ static inline struct stock_order_shown order_now(struct little *l, const char *i
     struct stock_op op;
     struct stock_order_shown s;
     stock_write_look_order(&op, bytes_from(id));
-    assert_int_equal(ask(l, &op), STOCK_DONE);
+    assert_int_equal(ask_stock(l, &op), STOCK_DONE);
     struct bytes rest = little_rest(l);
     assert_true(stock_read_order(&rest, &s));
     assert_int_equal(rest.len, 0);
@@ -240,7 +240,7 @@ static inline struct stock_sums sums_now(struct little *l)
     struct stock_op op;
     struct stock_sums s;
     stock_write_look_sums(&op);
-    assert_int_equal(ask(l, &op), STOCK_DONE);
+    assert_int_equal(ask_stock(l, &op), STOCK_DONE);
     struct bytes rest = little_rest(l);
     assert_true(stock_read_sums(&rest, &s));
     return s;
