@@ -29,9 +29,10 @@ static bool take(struct waiting_room *w, const struct waiting_rate *r, uint64_t 
     }
 }
 
-static bool is_half_full(const struct waiting_room *w, const struct waiting_rate *r, uint64_t now_ns)
+/* More tokens lie there than who was called has had time to take: half of the burst, and two. */
+static bool has_too_many(const struct waiting_room *w, const struct waiting_rate *r, uint64_t now_ns)
 {
-    return load(&w->due_ns) <= now_ns + r->interval_ns * (r->burst - 1) / 2;
+    return load(&w->due_ns) + 2 * r->interval_ns <= now_ns + r->interval_ns * (r->burst - 1) / 2;
 }
 
 /* ---- the line ---- */
@@ -52,7 +53,7 @@ static void advance(struct waiting_room *w, const struct waiting_rate *r, uint64
     if (!atomic_compare_exchange_strong_explicit(&w->open_ns, &since, since + steps * r->interval_ns,
                                                  memory_order_relaxed, memory_order_relaxed))
         return; /* another worker does it */
-    const uint64_t more = is_half_full(w, r, now_ns) ? 2 * steps : steps;
+    const uint64_t more = has_too_many(w, r, now_ns) ? 2 * steps : steps;
     uint64_t open = load(&w->open), to;
     do {
         const uint64_t issued = load(&w->issued);

@@ -8,9 +8,9 @@
  *
  * The bucket is the generic cell rate algorithm: one number, the time at which all that was let in would have
  * been due one by one. Tickets are numbered as they are given out; those up to `open` may take a token, and
- * `open` moves on at the rate; twice as fast while the bucket is half full, because then too few of those who
- * were called come. A ticket is good for one token: the last used ones are remembered at their number modulo
- * WAITING_USED_MAX, and one that is older than what stands there counts as used.
+ * `open` moves on at the rate; twice as fast while tokens pile up in the bucket, because then too few of
+ * those who were called come. A ticket is good for one token: the last used ones are remembered at their
+ * number modulo WAITING_USED_MAX, and one that is older than what stands there counts as used.
  *
  * What a client holds of it is a text that is signed by whoever gives it out (filter/order.c); here are
  * numbers. One room serves all workers and outlives reloads: its memory is zeroed at first, has no pointers
