@@ -1,5 +1,5 @@
-#include "command/command.h"
 #include "gate/registry.h"
+#include "command/command.h"
 
 #define FILTER(name) extern const struct filter name##_filter;
 #define BALANCER(name) extern const struct balancer name##_balancer;
@@ -23,6 +23,12 @@ const struct service_module *const service_module_registry[] = {
 #define SERVICE_MODULE(name) &name##_module,
 #include "modules.def"
     NULL,
+};
+
+const struct conf_left_out left_out_registry[] = {
+#define LEFT_OUT(name, needs) { #name, needs },
+#include "modules.def"
+    { 0 },
 };
 
 const struct command *const command_registry[] = {
