@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "core/helper.h"
 #include "core/log.h"
 #include "ledger/crypt.h"
 
@@ -170,10 +171,16 @@ void ledger_compare(const struct ledger_conf *now, const struct ledger_conf *nex
         log_warn("ledger", "a change of its settings takes effect at the next start");
 }
 
+static void leave(void *arg)
+{
+    ledger_leave(arg);
+}
+
 void ledger_hand_over(void)
 {
-    if (own)
-        ledger_leave(own);
+    static struct helper_pool pool = HELPER_POOL("weir-leave", 1, 1, 0);
+    if (own && helper_run(&pool, leave, own) != OK)
+        log_error("ledger", "cannot be handed over: the next process gets it when this one ends");
 }
 
 void ledger_stop(void)

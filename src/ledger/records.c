@@ -32,6 +32,7 @@ static void move_some(struct records *rs, unsigned buckets)
             r->next = *to;
             *to = r;
         }
+        rs->old.buckets[rs->moved] = NULL;
         if (++rs->moved < rs->old.count)
             continue;
         mem_free(rs->old.buckets);

@@ -229,6 +229,21 @@ static void a_scan_gives_all_while_the_table_grows(void **state)
     records_close(rs);
 }
 
+/* At any moment of the table's growth. */
+static void closing_gives_all_back(void **state)
+{
+    (void)state;
+    for (unsigned count = 900; count < 1400; count += 7) {
+        struct records *rs;
+        assert_int_equal(records_open(UINT64_MAX, &rs), OK);
+        records_begin(rs);
+        for (unsigned i = 0; i < count; i++)
+            assert_non_null(record_make(rs, 3, (struct bytes){ (char *)&i, 4 }, i % 50 ? 4 : 100000));
+        records_keep(rs);
+        records_close(rs);
+    }
+}
+
 static void the_budget_is_kept(void **state)
 {
     (void)state;
@@ -259,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows_the_model),
         cmocka_unit_test(a_scan_gives_all_while_the_table_grows),
+        cmocka_unit_test(closing_gives_all_back),
         cmocka_unit_test(the_budget_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
