@@ -4,53 +4,6 @@
 
 /* ---- JSON ---- */
 
-/* One token of a pointer against a name: ~1 is /, ~0 is ~. */
-static bool token_eq(struct bytes token, struct bytes name)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < token.len; i++, at++) {
-        char c = token.ptr[i];
-        if (c == '~' && i + 1 < token.len && (token.ptr[i + 1] == '0' || token.ptr[i + 1] == '1'))
-            c = token.ptr[++i] == '0' ? '~' : '/';
-        if (at == name.len || name.ptr[at] != c)
-            return false;
-    }
-    return at == name.len;
-}
-
-static const struct json *child_of(const struct json *j, struct bytes token)
-{
-    uint64_t index;
-    if (j->kind == JSON_ARRAY)
-        return bytes_to_u64(token, &index) && index < j->count ? json_at(j, (uint32_t)index) : NULL;
-    if (j->kind != JSON_OBJECT)
-        return NULL;
-    JSON_EACH(member, j)
-    {
-        if (token_eq(token, member->key))
-            return member;
-    }
-    return NULL;
-}
-
-const struct json *json_pointer(const struct json *j, struct bytes pointer)
-{
-    struct bytes token;
-    if (!pointer.len)
-        return j;
-    if (pointer.ptr[0] != '/')
-        return NULL;
-    pointer = bytes_skip(pointer, 1);
-    for (bool more = true; j && more;) {
-        size_t len = bytes_index(pointer, '/');
-        token = (struct bytes){ pointer.ptr, len };
-        more = len < pointer.len;
-        pointer = bytes_skip(pointer, more ? len + 1 : len);
-        j = child_of(j, token);
-    }
-    return j;
-}
-
 static const struct json *look_up(struct expect_answer *a, struct bytes pointer)
 {
     if (!a->json_tried) {

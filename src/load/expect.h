@@ -73,6 +73,3 @@ struct take {
 err take_parse(struct bytes text, struct take *ret_take, struct diag *reterr) CHECK_RESULT;
 /* ptr NULL: the answer has it not. A slice of the answer, or in its arena. */
 struct bytes take_from(const struct take *t, struct expect_answer *a);
-
-/* What the pointer leads to (RFC 6901); NULL: nothing. */
-const struct json *json_pointer(const struct json *j, struct bytes pointer);

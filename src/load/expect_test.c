@@ -1,6 +1,5 @@
 #include "load/expect.h"
 
-#include "base/json_read.h"
 #include "base/test.h"
 
 static struct arena arena;
@@ -18,21 +17,6 @@ static struct http_response head = { .status = 200, .fields = { fields, 3, 3 } }
 static struct expect_answer answer_of(const char *body)
 {
     return (struct expect_answer){ .head = &head, .body = bytes_from(body), .ns = 5000000, .arena = &arena };
-}
-
-static void pointers(void **state)
-{
-    (void)state;
-    struct json *j;
-    assert_int_equal(json_read(BYTES("{\"a\":{\"b/c\":[1,{\"~x\":\"y\"}]},\"\":7,\"n\":null}"), &arena, &j),
-                     OK);
-    assert_true(json_pointer(j, BYTES("")) == j);
-    assert_true(json_pointer(j, BYTES("/a/b~1c/0"))->number == 1);
-    assert_bytes_equal(json_pointer(j, BYTES("/a/b~1c/1/~0x"))->text, BYTES("y"));
-    assert_true(json_pointer(j, BYTES("/"))->number == 7);
-    static const char *const nowhere[] = { "a", "/b", "/a/b~1c/2", "/a/b~1c/x", "/n/x", "/a/b", "/a/b~1c/-" };
-    for (unsigned i = 0; i < sizeof nowhere / sizeof *nowhere; i++)
-        assert_null(json_pointer(j, bytes_from(nowhere[i])));
 }
 
 static void statuses(void **state)
@@ -132,7 +116,6 @@ static void what_is_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pointers),
         cmocka_unit_test(statuses),
         cmocka_unit_test(bodies_and_time),
         cmocka_unit_test(what_is_taken),
