@@ -1,0 +1,370 @@
+#include "net/tls.h"
+
+#if WEIR_HAVE_OPENSSL
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "base/pool.h"
+#include "core/io_codec.h"
+
+/* The longest record's content (RFC 8446 5.1). */
+#define RECORD_BYTES (16 * 1024)
+
+enum tls_state { TLS_FRESH, TLS_SHAKING, TLS_OPEN, TLS_OVER };
+
+struct tls {
+    struct io_codec codec;
+    SSL *ssl;
+    struct bytes in; /* what has arrived and OpenSSL has not read; only while received runs */
+    struct tls_watcher *watcher;
+    void (*done)(void *owner, struct io *io, err why); /* of a server, until it was called */
+    void *owner;
+    const char *why; /* static, or from OpenSSL's tables */
+    uint8_t state;
+    bool server;
+};
+
+/* What this worker makes connections of. */
+static _Thread_local struct {
+    struct pool pool;
+    struct turn_hook end;
+    char *record; /* short runs of plain bytes are put together here */
+} here;
+
+/* ---- OpenSSL's view of the socket ---- */
+
+static int bio_read(BIO *b, char *out, size_t size, size_t *ret_n)
+{
+    struct tls *t = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    if (t->in.len == 0) {
+        BIO_set_retry_read(b);
+        return 0;
+    }
+    size_t n = size < t->in.len ? size : t->in.len;
+    memcpy(out, t->in.ptr, n);
+    t->in = bytes_skip(t->in, n);
+    *ret_n = n;
+    return 1;
+}
+
+static int bio_write(BIO *b, const char *data, size_t size, size_t *ret_n)
+{
+    struct tls *t = BIO_get_data(b);
+    io_codec_emit(&t->codec, (struct bytes){ data, size });
+    *ret_n = size;
+    return 1;
+}
+
+static long bio_ctrl(BIO *b, int what, long number, void *pointer)
+{
+    (void)b;
+    (void)number;
+    (void)pointer;
+    return what == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *bio_method;
+static int tls_index; /* of a connection, in its SSL */
+
+static void prepare_process(void)
+{
+    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weir");
+    must(bio_method && BIO_meth_set_read_ex(bio_method, bio_read) &&
+         BIO_meth_set_write_ex(bio_method, bio_write) && BIO_meth_set_ctrl(bio_method, bio_ctrl));
+    tls_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    must(tls_index >= 0);
+}
+
+/* ---- what happened ---- */
+
+static void over(struct tls *t, err result)
+{
+    struct tls_watcher *w = t->watcher;
+    t->watcher = NULL;
+    if (w)
+        w->done(w, t, result, tls_why(t));
+}
+
+static void fail(struct tls *t, err e, const char *why)
+{
+    bool shaking = t->state < TLS_OPEN;
+    if (t->state == TLS_OVER)
+        return;
+    t->state = TLS_OVER;
+    t->why = why;
+    ERR_clear_error();
+    io_codec_failed(&t->codec, e);
+    if (shaking)
+        over(t, e);
+}
+
+/* After a call that brought nothing. */
+static void look_at_failure(struct tls *t)
+{
+    if (SSL_want_read(t->ssl))
+        return;
+    if (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN) {
+        io_codec_peer_ended(&t->codec);
+        ERR_clear_error();
+        return;
+    }
+    unsigned long number = ERR_peek_error();
+    const char *why = number ? ERR_reason_error_string(number) : NULL;
+    if (ERR_GET_REASON(number) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        why = X509_verify_cert_error_string(SSL_get_verify_result(t->ssl));
+    fail(t, ERR_PROTOCOL, why ? why : "the handshake failed");
+}
+
+/* ---- in ---- */
+
+/* A client that speaks HTTP to a TLS port is told so, in its own tongue. */
+static bool is_plain_http(struct bytes raw)
+{
+    return raw.ptr[0] >= 'A' && raw.ptr[0] <= 'Z';
+}
+
+static void answer_plain_http(struct tls *t)
+{
+    static const char body[] = "400 Bad Request: this port speaks HTTPS, and the request was plain HTTP\n";
+    char text[256];
+    int n =
+        snprintf(text, sizeof text,
+                 "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\nConnection: "
+                 "close\r\n\r\n%s",
+                 sizeof body - 1, body);
+    io_codec_emit(&t->codec, (struct bytes){ text, (size_t)n });
+    fail(t, ERR_PROTOCOL, "plain HTTP");
+}
+
+static void shake(struct tls *t)
+{
+    ERR_clear_error();
+    if (SSL_do_handshake(t->ssl) != 1) {
+        look_at_failure(t);
+        return;
+    }
+    t->state = TLS_OPEN;
+    io_codec_opened(&t->codec);
+    over(t, OK);
+}
+
+static void decode(struct tls *t)
+{
+    do {
+        size_t room, n = 0;
+        char *to = io_codec_room(&t->codec, &room);
+        int ok = SSL_read_ex(t->ssl, to, room, &n);
+        io_codec_decoded(&t->codec, ok ? n : 0);
+        if (!ok) {
+            look_at_failure(t);
+            return;
+        }
+    } while (t->in.len > 0 || SSL_pending(t->ssl) > 0);
+}
+
+static void tls_received(struct io_codec *c, struct bytes raw)
+{
+    struct tls *t = container_of(c, struct tls, codec);
+    if (t->state == TLS_FRESH && t->server && is_plain_http(raw)) {
+        answer_plain_http(t);
+        return;
+    }
+    t->in = raw;
+    if (t->state == TLS_FRESH)
+        t->state = TLS_SHAKING;
+    if (t->state == TLS_SHAKING)
+        shake(t);
+    if (t->state == TLS_OPEN && t->in.len > 0)
+        decode(t);
+    t->in = BYTES_NONE;
+}
+
+static bool tls_ended(struct io_codec *c)
+{
+    struct tls *t = container_of(c, struct tls, codec);
+    if (t->state < TLS_OPEN)
+        fail(t, ERR_RESET, "the peer closed the connection");
+    return SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
+}
+
+/* ---- out ---- */
+
+static void tls_encode(struct io_codec *c)
+{
+    struct tls *t = container_of(c, struct tls, codec);
+    struct bytes run;
+    while (t->state == TLS_OPEN && (run = io_codec_plain_run(c, here.record, RECORD_BYTES)).len > 0) {
+        size_t n;
+        if (!SSL_write_ex(t->ssl, run.ptr, run.len, &n)) {
+            fail(t, ERR_IO, "a record could not be written");
+            return;
+        }
+        io_codec_encoded(c, n);
+    }
+}
+
+static void tls_end(struct io_codec *c)
+{
+    struct tls *t = container_of(c, struct tls, codec);
+    tls_encode(c);
+    if (t->state == TLS_OPEN && SSL_shutdown(t->ssl) < 0)
+        ERR_clear_error();
+}
+
+/* ---- life ---- */
+
+static void tls_free(struct io_codec *c)
+{
+    struct tls *t = container_of(c, struct tls, codec);
+    if (t->state < TLS_OPEN) {
+        t->state = TLS_OVER;
+        t->why = t->why ? t->why : "given up";
+        over(t, ERR_CANCELLED);
+    }
+    SSL_free(t->ssl);
+    pool_give(&here.pool, t);
+}
+
+static const struct io_codec_ops tls_ops = {
+    .received = tls_received,
+    .ended = tls_ended,
+    .encode = tls_encode,
+    .end = tls_end,
+    .free = tls_free,
+};
+
+static void end_here(struct turn_hook *h)
+{
+    (void)h;
+    pool_close(&here.pool);
+    mem_free(here.record);
+    here.record = NULL;
+}
+
+static void prepare_here(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (here.record)
+        return;
+    must(pthread_once(&once, prepare_process) == 0);
+    here.record = mem_must_get(RECORD_BYTES);
+    pool_init(&here.pool, sizeof(struct tls));
+    here.end.run = end_here;
+    worker_on_end(&here.end);
+}
+
+static struct tls *tls_open(SSL_CTX *context, struct tls_watcher *watcher, bool server)
+{
+    prepare_here();
+    struct tls *t = pool_take(&here.pool);
+    *t = (struct tls){ .codec.ops = &tls_ops, .watcher = watcher, .server = server };
+    BIO *bio = BIO_new(bio_method);
+    t->ssl = SSL_new(context);
+    must(bio && t->ssl && SSL_set_ex_data(t->ssl, tls_index, t));
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(t->ssl, bio, bio);
+    SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+    return t;
+}
+
+static void accept_woke(void *owner, err why)
+{
+    struct tls *t = owner;
+    if (why == ERR_TIMEOUT)
+        fail(t, why, "the handshake took too long");
+    t->done(t->owner, t->codec.io, why);
+}
+
+void tls_accept(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, uint64_t deadline_us,
+                void (*done)(void *owner, struct io *io, err why), void *owner)
+{
+    struct tls *t = tls_open(context, watcher, true);
+    t->done = done;
+    t->owner = owner;
+    SSL_set_accept_state(t->ssl);
+    io_set_codec(io, &t->codec);
+    io_park(io, accept_woke, t, deadline_us);
+}
+
+err tls_connect(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, const char *server_name,
+                SSL_SESSION *session, uint64_t deadline_us)
+{
+    struct tls *t = tls_open(context, watcher, false);
+    SSL_set_connect_state(t->ssl);
+    if (server_name &&
+        (!SSL_set_tlsext_host_name(t->ssl, server_name) || !SSL_set1_host(t->ssl, server_name)))
+        ERR_clear_error();
+    if (session && !SSL_set_session(t->ssl, session))
+        ERR_clear_error();
+    io_set_codec(io, &t->codec);
+    if (t->state == TLS_FRESH) {
+        t->state = TLS_SHAKING;
+        shake(t);
+    }
+    err e = io_codec_wait(&t->codec, deadline_us);
+    if (e == ERR_TIMEOUT)
+        fail(t, e, "the handshake took too long");
+    return e;
+}
+
+/* ---- what was agreed on ---- */
+
+struct tls *tls_of(const struct io *io)
+{
+    struct io_codec *c = io ? io_codec_of(io) : NULL;
+    return c && c->ops == &tls_ops ? container_of(c, struct tls, codec) : NULL;
+}
+
+const char *tls_version(const struct tls *t)
+{
+    return SSL_get_version(t->ssl);
+}
+
+const char *tls_cipher(const struct tls *t)
+{
+    return SSL_get_cipher_name(t->ssl);
+}
+
+bool tls_resumed(const struct tls *t)
+{
+    return SSL_session_reused(t->ssl);
+}
+
+struct bytes tls_alpn(const struct tls *t)
+{
+    const unsigned char *ptr;
+    unsigned len;
+    SSL_get0_alpn_selected(t->ssl, &ptr, &len);
+    return (struct bytes){ (const char *)ptr, len };
+}
+
+struct bytes tls_server_name(const struct tls *t)
+{
+    return bytes_from(SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name));
+}
+
+const char *tls_why(const struct tls *t)
+{
+    return t->why ? t->why : "";
+}
+
+SSL *tls_ssl(const struct tls *t)
+{
+    return t->ssl;
+}
+
+struct tls *tls_from_ssl(const SSL *ssl)
+{
+    return SSL_get_ex_data(ssl, tls_index);
+}
+
+#endif
