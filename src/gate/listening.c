@@ -62,6 +62,7 @@ err listening_open(struct gate *g, struct diag *reterr)
         return ERR_MEMORY;
     for (size_t i = 0; i < list->count; i++) {
         g->listening_count = (unsigned)i + 1;
+        g->listening[i].tls = g->generation->listen_tls[i];
         err e = open_one(&g->listening[i], g, (const struct listen_conf *)list->items + i, reterr);
         if (e)
             return e;

@@ -8,6 +8,7 @@
 struct cidr_set;
 struct gate;
 struct service;
+struct tls_listener;
 
 /*    index               name                    type              help */
 #define TCP_METRIC_LIST(X)                                                                            \
@@ -42,6 +43,7 @@ enum udp_metric { UDP_METRIC_LIST(X) UDP_METRICS };
 struct listening {
     const struct listen_conf *conf;
     enum listen_kind kind;
+    struct tls_listener *tls; /* NULL: in the clear */
     struct service *service;  /* of LISTEN_TCP and LISTEN_UDP */
     struct cidr_set *proxies; /* who is believed; NULL: no PROXY protocol here */
     uint64_t idle_us;

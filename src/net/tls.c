@@ -26,7 +26,8 @@ struct tls {
     struct tls_watcher *watcher;
     void (*done)(void *owner, struct io *io, err why); /* of a server, until it was called */
     void *owner;
-    const char *why; /* static, or from OpenSSL's tables */
+    const char *why;    /* static, or from OpenSSL's tables */
+    void *client_facts; /* net/tls_fact.c's */
     uint8_t state;
     bool server;
 };
@@ -230,6 +231,7 @@ static void tls_free(struct io_codec *c)
         over(t, ERR_CANCELLED);
     }
     SSL_free(t->ssl);
+    mem_free(t->client_facts);
     pool_give(&here.pool, t);
 }
 
@@ -360,6 +362,11 @@ const char *tls_why(const struct tls *t)
 SSL *tls_ssl(const struct tls *t)
 {
     return t->ssl;
+}
+
+void **tls_client_facts_at(struct tls *t)
+{
+    return &t->client_facts;
 }
 
 struct tls *tls_from_ssl(const SSL *ssl)

@@ -49,6 +49,8 @@ struct bytes tls_server_name(const struct tls *t);
 /* Why the handshake failed, in words; "" if it did not. */
 const char *tls_why(const struct tls *t);
 struct ssl_st *tls_ssl(const struct tls *t);
+/* What tls_fact keeps; freed with mem_free. */
+void **tls_client_facts_at(struct tls *t);
 struct tls *tls_from_ssl(const struct ssl_st *ssl);
 
 #else

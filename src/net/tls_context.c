@@ -51,18 +51,22 @@ struct contexts {
 
 static int contexts_index;
 
+static void pair_free(struct pair *p)
+{
+    X509_free(p->certificate);
+    EVP_PKEY_free(p->key);
+    sk_X509_pop_free(p->chain, X509_free);
+    OPENSSL_free(p->ocsp);
+}
+
 static void contexts_free(struct contexts *c)
 {
     if (!c)
         return;
     for (size_t i = 1; i < c->all_count; i++)
         SSL_CTX_free(c->all[i]);
-    for (size_t i = 0; i < c->count; i++) {
-        X509_free(c->pairs[i].certificate);
-        EVP_PKEY_free(c->pairs[i].key);
-        sk_X509_pop_free(c->pairs[i].chain, X509_free);
-        OPENSSL_free(c->pairs[i].ocsp);
-    }
+    for (size_t i = 0; i < c->count; i++)
+        pair_free(&c->pairs[i]);
     map_close(&c->exact);
     map_close(&c->wildcard);
     mem_free(c->pairs);
@@ -195,6 +199,14 @@ static err read_pair(const struct tls_files *f, struct pair *p, struct diag *ret
         e = read_ocsp(f->ocsp.ptr, p, reterr);
     if (!e)
         p->kind = kind_of(p->key);
+    return e;
+}
+
+err tls_files_check(const struct tls_files *files, struct diag *reterr)
+{
+    struct pair p = { 0 };
+    err e = read_pair(files, &p, reterr);
+    pair_free(&p);
     return e;
 }
 
@@ -575,9 +587,7 @@ err tls_client_context(const struct tls_options *o, SSL_CTX **ret_context, struc
     if (!e && o->alpn.len &&
         SSL_CTX_set_alpn_protos(c, (const unsigned char *)o->alpn.ptr, (unsigned)o->alpn.len) != 0)
         e = ERR_MEMORY;
-    X509_free(p.certificate);
-    EVP_PKEY_free(p.key);
-    sk_X509_pop_free(p.chain, X509_free);
+    pair_free(&p);
     if (e) {
         SSL_CTX_free(c);
         return e;

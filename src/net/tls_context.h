@@ -48,6 +48,8 @@ struct tls_certificate {
     bool expired;
 };
 
+/* Can they be read, and do certificate and key go together? ERR_CONF. */
+err tls_files_check(const struct tls_files *files, struct diag *reterr) CHECK_RESULT;
 /* ERR_CONF: in words why; ERR_MEMORY. */
 err tls_server_context(const struct tls_options *o, struct ssl_ctx_st **ret_context,
                        struct diag *reterr) CHECK_RESULT;

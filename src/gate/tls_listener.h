@@ -1,0 +1,27 @@
+/* tls_listener: TLS before a listener's connections become somebody's.
+ *
+ *   accept ─▶ ARRIVING: [PROXY header: a fiber] ─▶ handshake: parked, no fiber ─▶ by ALPN: http1_server, ...
+ *                │ failed, too late, let go of
+ *                ▼
+ *              closed
+ *
+ * What arrives is counted among the clients (gate/clients.h) from the beginning. */
+#pragma once
+#include "base/diag.h"
+#include "base/err.h"
+#include "core/io.h"
+
+struct clients;
+struct listen_conf;
+struct listening;
+struct tls_listener;
+
+/* Of one listener in one generation; opened and closed on the control thread. ERR_CONF, with words;
+ * ERR_MEMORY. */
+err tls_listener_open(const struct listen_conf *conf, struct tls_listener **ret_listener,
+                      struct diag *reterr) CHECK_RESULT;
+/* NULL is let be. */
+void tls_listener_close(struct tls_listener *l);
+
+/* On a worker. proxied: the connection begins with a PROXY header. */
+void tls_listener_accept(struct tls_listener *l, struct clients *clients, struct io *io, bool proxied);
