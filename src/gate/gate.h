@@ -22,6 +22,7 @@
 #include "proto/http1.h"
 
 struct tls_listener;
+struct tls_service;
 
 /* Process-wide, immutable but for the counts. */
 struct generation {
@@ -33,6 +34,7 @@ struct generation {
     struct map services_by_name;             /* -> index in conf->services, + 1 */
     struct trusted_proxies *trusted_proxies; /* NULL: nobody */
     struct tls_listener **listen_tls;        /* of each listener; NULL: in the clear */
+    struct tls_service **service_tls;        /* of each service; NULL: in the clear */
     struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
     struct access_log *access_log; /* NULL: off; opened when the generation is used */

@@ -96,7 +96,8 @@ struct service_conf {
     struct bytes host;        /* the Host field sent; empty: the client's own */
     int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
-    struct conf_list breakers; /* struct service_breaker_conf */
+    struct tls_service_conf *tls; /* NULL: in the clear */
+    struct conf_list breakers;    /* struct service_breaker_conf */
     struct conf_list modules; /* service modules: health_check ... */
 };
 

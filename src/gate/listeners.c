@@ -250,7 +250,7 @@ static void take(struct listening *here, struct io *io, bool proxied)
 {
     struct clients *clients = process_clients();
     if (here && here->tls)
-        tls_listener_accept(here->tls, clients, io, proxied);
+        tls_listener_accept(here, clients, io, proxied);
     else if (proxied)
         http1_server_accept_proxied(clients, io);
     else

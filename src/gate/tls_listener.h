@@ -10,6 +10,7 @@
 #include "base/diag.h"
 #include "base/err.h"
 #include "core/io.h"
+#include "gate/tls_conf.h"
 
 struct clients;
 struct listen_conf;
@@ -23,5 +24,13 @@ err tls_listener_open(const struct listen_conf *conf, struct tls_listener **ret_
 /* NULL is let be. */
 void tls_listener_close(struct tls_listener *l);
 
+/* Looks whether its files have changed, and whether a fresh ticket key is due; what cannot be read is not
+ * used. Said in the log. Control thread. */
+enum tls_look tls_listener_look(struct tls_listener *l);
+
+/* What handshakes are made with now, held for the caller. Any thread. */
+struct ssl_ctx_st;
+struct ssl_ctx_st *tls_listener_context(struct tls_listener *l);
+
 /* On a worker. proxied: the connection begins with a PROXY header. */
-void tls_listener_accept(struct tls_listener *l, struct clients *clients, struct io *io, bool proxied);
+void tls_listener_accept(struct listening *l, struct clients *clients, struct io *io, bool proxied);

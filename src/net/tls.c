@@ -2,6 +2,7 @@
 
 #if WEIR_HAVE_OPENSSL
 
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
@@ -24,6 +25,7 @@ struct tls {
     SSL *ssl;
     struct bytes in; /* what has arrived and OpenSSL has not read; only while received runs */
     struct tls_watcher *watcher;
+    struct tls_keeper *keeper;                         /* of a client; NULL: none */
     void (*done)(void *owner, struct io *io, err why); /* of a server, until it was called */
     void *owner;
     const char *why;    /* static, or from OpenSSL's tables */
@@ -281,8 +283,8 @@ static struct tls *tls_open(SSL_CTX *context, struct tls_watcher *watcher, bool 
 static void accept_woke(void *owner, err why)
 {
     struct tls *t = owner;
-    if (why == ERR_TIMEOUT)
-        fail(t, why, "the handshake took too long");
+    if (why)
+        fail(t, why, why == ERR_TIMEOUT ? "the handshake took too long" : err_text(why));
     t->done(t->owner, t->codec.io, why);
 }
 
@@ -297,15 +299,25 @@ void tls_accept(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, ui
     io_park(io, accept_woke, t, deadline_us);
 }
 
+static void set_server(SSL *ssl, const char *name)
+{
+    unsigned char ip[16];
+    bool is_ip = inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
+    if (is_ip) /* RFC 6066 3: no SNI for addresses */
+        must(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name));
+    else if (!SSL_set_tlsext_host_name(ssl, name) || !SSL_set1_host(ssl, name))
+        ERR_clear_error();
+}
+
 err tls_connect(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, const char *server_name,
-                SSL_SESSION *session, uint64_t deadline_us)
+                struct tls_keeper *keeper, uint64_t deadline_us)
 {
     struct tls *t = tls_open(context, watcher, false);
+    t->keeper = keeper;
     SSL_set_connect_state(t->ssl);
-    if (server_name &&
-        (!SSL_set_tlsext_host_name(t->ssl, server_name) || !SSL_set1_host(t->ssl, server_name)))
-        ERR_clear_error();
-    if (session && !SSL_set_session(t->ssl, session))
+    if (server_name[0])
+        set_server(t->ssl, server_name);
+    if (keeper && keeper->session && !SSL_set_session(t->ssl, keeper->session))
         ERR_clear_error();
     io_set_codec(io, &t->codec);
     if (t->state == TLS_FRESH) {
@@ -313,9 +325,28 @@ err tls_connect(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, co
         shake(t);
     }
     err e = io_codec_wait(&t->codec, deadline_us);
-    if (e == ERR_TIMEOUT)
-        fail(t, e, "the handshake took too long");
+    if (e)
+        fail(t, e, e == ERR_TIMEOUT ? "the handshake took too long" : err_text(e));
+    if (e && keeper)
+        tls_keeper_empty(keeper);
     return e;
+}
+
+/* A server gives tickets when and as often as it likes (RFC 8446 4.6.1): the last one counts. */
+int tls_keep_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls *t = SSL_get_ex_data(ssl, tls_index);
+    if (!t->keeper)
+        return 0;
+    SSL_SESSION_free(t->keeper->session);
+    t->keeper->session = session;
+    return 1; /* ours now */
+}
+
+void tls_keeper_empty(struct tls_keeper *k)
+{
+    SSL_SESSION_free(k->session);
+    k->session = NULL;
 }
 
 /* ---- what was agreed on ---- */
@@ -367,11 +398,6 @@ SSL *tls_ssl(const struct tls *t)
 void **tls_client_facts_at(struct tls *t)
 {
     return &t->client_facts;
-}
-
-struct tls *tls_from_ssl(const SSL *ssl)
-{
-    return SSL_get_ex_data(ssl, tls_index);
 }
 
 #endif

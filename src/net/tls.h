@@ -24,15 +24,22 @@ struct tls_watcher {
     void (*done)(struct tls_watcher *w, struct tls *t, err result, const char *why);
 };
 
+/* The session that a client goes on with next time; zeroed in the beginning. */
+struct tls_keeper {
+    struct ssl_session_st *session;
+};
+void tls_keeper_empty(struct tls_keeper *k);
+
 /* Takes over io's bytes as a server. done(owner, io, why) is called once, on the loop's stack: OK; or
  * ERR_TIMEOUT, ERR_RESET, ERR_PROTOCOL, ...: io is then still to be closed. Plain HTTP is answered with 400.
  * watcher: may be NULL; must live as long as the handshake. */
 void tls_accept(struct io *io, struct ssl_ctx_st *context, struct tls_watcher *watcher, uint64_t deadline_us,
                 void (*done)(void *owner, struct io *io, err why), void *owner);
-/* The same as a client, of the server with that name (NULL: none is sent or checked), going on with a session
- * of before (NULL: none). From a fiber. On failure io is still the caller's, and tls_why says more. */
+/* The same as a client, of the server with that name or address (empty: none is asked for or checked), going
+ * on with the kept session (keeper NULL: none is used or kept; else it outlives the connection). From a
+ * fiber. On failure io is still the caller's, and tls_why says more. */
 err tls_connect(struct io *io, struct ssl_ctx_st *context, struct tls_watcher *watcher,
-                const char *server_name, struct ssl_session_st *session, uint64_t deadline_us) CHECK_RESULT;
+                const char *server_name, struct tls_keeper *keeper, uint64_t deadline_us) CHECK_RESULT;
 
 /* NULL: plain. */
 struct tls *tls_of(const struct io *io);
@@ -51,7 +58,8 @@ const char *tls_why(const struct tls *t);
 struct ssl_st *tls_ssl(const struct tls *t);
 /* What tls_fact keeps; freed with mem_free. */
 void **tls_client_facts_at(struct tls *t);
-struct tls *tls_from_ssl(const struct ssl_st *ssl);
+/* For client contexts: SSL_CTX_sess_set_new_cb's function. */
+int tls_keep_session(struct ssl_st *ssl, struct ssl_session_st *session);
 
 #else
 

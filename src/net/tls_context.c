@@ -15,7 +15,9 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "net/tls.h"
 #include "net/tls_self_signed.h"
+#include "net/tls_tickets.h"
 
 /* Forward secrecy and authenticated encryption only; AES-128 first: it is as good and cheaper. */
 #define CIPHERS                                                                                \
@@ -24,6 +26,7 @@
 #define SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS "X25519:P-256:P-384"
 #define NAME_BYTES_MAX 255
+#define SETS_FIRST 8
 #define KINDS_MAX 4 /* of keys: RSA, ECDSA, Ed25519, others */
 
 /* A certificate with its key and what is stapled to it. */
@@ -42,7 +45,7 @@ struct contexts {
     size_t count;
     struct tls_certificate *certificates;
     SSL_CTX **all; /* one for each set of certificates that goes together; the first one is the listener's */
-    size_t all_count;
+    size_t all_count, all_max;
     size_t *sets; /* which: KINDS_MAX indices of pairs, + 1, for each of all */
     struct bytes alpn;
     struct map exact;    /* name -> SSL_CTX */
@@ -110,6 +113,8 @@ static const char *last_error(void)
 }
 
 /* ---- certificates ---- */
+
+static const char *const kinds[KINDS_MAX] = { "rsa", "ecdsa", "ed25519", "other" };
 
 static unsigned kind_of(EVP_PKEY *key)
 {
@@ -435,6 +440,22 @@ struct building {
     struct diag *reterr;
 };
 
+/* A session goes on only where clients are asked for the same. */
+static bool set_sessions(SSL_CTX *c, const struct tls_options *o)
+{
+    char text[4096 + 16];
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    int len = snprintf(text, sizeof text, "%d %.*s", o->verify, BYTES_ARG(o->ca));
+    if (len < 0 || (size_t)len >= sizeof text ||
+        !EVP_Digest(text, (size_t)len, digest, NULL, EVP_sha256(), NULL))
+        return false;
+    if (o->tickets_count == 0)
+        SSL_CTX_set_options(c, SSL_OP_NO_TICKET);
+    else if (o->tickets)
+        tls_tickets_use(c, o->tickets);
+    return SSL_CTX_set_num_tickets(c, o->tickets_count) && SSL_CTX_set_session_id_context(c, digest, 32);
+}
+
 static SSL_CTX *server_context_make(struct building *b, const size_t set[KINDS_MAX])
 {
     struct contexts *c = b->contexts;
@@ -447,6 +468,11 @@ static SSL_CTX *server_context_make(struct building *b, const size_t set[KINDS_M
     }
     if (!made)
         return NULL;
+    if (!set_sessions(made, b->options)) {
+        diag_set(b->reterr, "OpenSSL: %s", last_error());
+        SSL_CTX_free(made);
+        return NULL;
+    }
     SSL_CTX_set_tlsext_servername_callback(made, choose_by_name);
     SSL_CTX_set_tlsext_servername_arg(made, c);
     SSL_CTX_set_tlsext_status_cb(made, staple);
@@ -456,6 +482,25 @@ static SSL_CTX *server_context_make(struct building *b, const size_t set[KINDS_M
     return made;
 }
 
+static bool grow(struct contexts *c)
+{
+    SSL_CTX **all = mem_get(2 * c->all_max * sizeof(SSL_CTX *));
+    size_t *sets = mem_get(2 * c->all_max * KINDS_MAX * sizeof *sets);
+    if (!all || !sets) {
+        mem_free(all);
+        mem_free(sets);
+        return false;
+    }
+    memcpy(all, c->all, c->all_count * sizeof(SSL_CTX *));
+    memcpy(sets, c->sets, c->all_count * KINDS_MAX * sizeof *sets);
+    mem_free(c->all);
+    mem_free(c->sets);
+    c->all = all;
+    c->sets = sets;
+    c->all_max *= 2;
+    return true;
+}
+
 /* The context with those certificates, made when there is none yet. */
 static SSL_CTX *context_of_set(struct building *b, const size_t set[KINDS_MAX])
 {
@@ -463,6 +508,8 @@ static SSL_CTX *context_of_set(struct building *b, const size_t set[KINDS_MAX])
     for (size_t i = 0; i < c->all_count; i++)
         if (memcmp(c->sets + i * KINDS_MAX, set, KINDS_MAX * sizeof *set) == 0)
             return c->all[i];
+    if (c->all_count == c->all_max && !grow(c))
+        return NULL;
     SSL_CTX *made = server_context_make(b, set);
     if (made) {
         memcpy(c->sets + c->all_count * KINDS_MAX, set, KINDS_MAX * sizeof *set);
@@ -521,8 +568,10 @@ static err read_pairs(struct building *b)
         else
             p->kind = kind_of(p->key);
     }
-    for (size_t i = 0; i < c->count && !e; i++)
+    for (size_t i = 0; i < c->count && !e; i++) {
         describe(c->pairs[i].certificate, &c->certificates[i]);
+        c->certificates[i].key = kinds[c->pairs[i].kind];
+    }
     return e;
 }
 
@@ -551,8 +600,9 @@ err tls_server_context(const struct tls_options *o, SSL_CTX **ret_context, struc
     prepare_once();
     c->pairs = mem_get(count * sizeof *c->pairs);
     c->certificates = mem_get(count * sizeof *c->certificates);
-    c->all = mem_get((count * count + 1) * sizeof(SSL_CTX *));
-    c->sets = mem_get((count * count + 1) * KINDS_MAX * sizeof *c->sets);
+    c->all = mem_get(SETS_FIRST * sizeof(SSL_CTX *));
+    c->sets = mem_get(SETS_FIRST * KINDS_MAX * sizeof *c->sets);
+    c->all_max = SETS_FIRST;
     char *alpn = mem_get(o->alpn.len + 1);
     if (!c->pairs || !c->certificates || !c->all || !c->sets || !alpn) {
         mem_free(alpn);
@@ -580,6 +630,8 @@ err tls_client_context(const struct tls_options *o, SSL_CTX **ret_context, struc
     SSL_CTX *c = context_make(o, false, reterr);
     if (!c)
         return ERR_CONF;
+    SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+    SSL_CTX_sess_set_new_cb(c, tls_keep_session);
     struct pair p = { 0 };
     err e = o->count ? read_pair(&o->files[0], &p, reterr) : OK;
     if (!e && o->count && !use_pair(c, &p, reterr))

@@ -15,6 +15,7 @@
 #if WEIR_HAVE_OPENSSL
 
 struct ssl_ctx_st;
+struct tls_tickets;
 
 /* Paths, NUL behind them; ptr NULL: none. */
 struct tls_files {
@@ -38,12 +39,16 @@ struct tls_options {
     struct bytes
         alpn; /* as on the wire: each with its length before it; of a server in order of preference */
     enum tls_verify verify;
-    struct bytes ca; /* path of those whose certificates are believed; empty: the system's */
+    const struct tls_tickets
+        *tickets;           /* a server's; outlives the context; NULL: OpenSSL makes keys of its own */
+    unsigned tickets_count; /* so many after a full handshake (TLS 1.3); 0: sessions are not gone on with */
+    struct bytes ca;        /* path of those whose certificates are believed; empty: the system's */
 };
 
 /* One that a context has. */
 struct tls_certificate {
     char name[256];    /* the first of its names, for people */
+    const char *key;   /* "rsa", "ecdsa", "ed25519", "other" */
     int64_t not_after; /* seconds since 1970 */
     bool expired;
 };

@@ -382,7 +382,7 @@ static void silence_has_a_deadline(void)
     tcp_pair(ends);
     l.server = ends[1];
     tls_accept(ends[1], server_context, NULL, deadline_in_ms(10), server_done, &l);
-    must(tls_connect(ends[0], client_context, NULL, NULL, NULL, deadline_in_ms(0)) == ERR_TIMEOUT);
+    must(tls_connect(ends[0], client_context, NULL, "", NULL, deadline_in_ms(0)) == ERR_TIMEOUT);
     while (!l.server_done)
         must(fiber_sleep_us(1000) == OK);
     must(l.server_result == ERR_TIMEOUT || l.server_result == OK); /* the hello was on its way already */
