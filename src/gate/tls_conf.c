@@ -149,7 +149,7 @@ const struct conf_struct tls_listen_struct = {
 static err service_check(void *conf, struct diag *reterr);
 
 const struct conf_struct tls_service_struct = {
-    .name = "tls",
+    .name = "tls_service",
     .size = sizeof(struct tls_service_conf),
     .fields =
         (const struct conf_field[]){

@@ -316,9 +316,11 @@ static struct bytes group_of(const struct regex_match *groups, unsigned i)
 
 static struct bytes value_of(const struct part *p, struct exchange *x, const struct regex_match *groups)
 {
-    if (p->id < (enum variable_id)TLS_FACT_COUNT)
-        return exchange_tls_fact(x, (enum tls_fact)p->id);
     switch (p->id) {
+#define X(id, word, meaning) case VARIABLE_TLS_##id:
+        TLS_FACT_LIST(X)
+#undef X
+        return exchange_tls_fact(x, (enum tls_fact)p->id);
     case VARIABLE_HOST:
         return match_host_of(x->request.authority);
     case VARIABLE_AUTHORITY:

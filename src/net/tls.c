@@ -1,4 +1,4 @@
-#include "net/tls.h"
+#include "net/tls_internal.h"
 
 #if WEIR_HAVE_OPENSSL
 
@@ -13,26 +13,12 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/pool.h"
-#include "core/io_codec.h"
+#include "net/tls_context.h"
 
 /* The longest record's content (RFC 8446 5.1). */
 #define RECORD_BYTES (16 * 1024)
-
-enum tls_state { TLS_FRESH, TLS_SHAKING, TLS_OPEN, TLS_OVER };
-
-struct tls {
-    struct io_codec codec;
-    SSL *ssl;
-    struct bytes in; /* what has arrived and OpenSSL has not read; only while received runs */
-    struct tls_watcher *watcher;
-    struct tls_keeper *keeper;                         /* of a client; NULL: none */
-    void (*done)(void *owner, struct io *io, err why); /* of a server, until it was called */
-    void *owner;
-    const char *why;    /* static, or from OpenSSL's tables */
-    void *client_facts; /* net/tls_fact.c's */
-    uint8_t state;
-    bool server;
-};
+/* What a client may send before its handshake goes on: a hello of 16 KiB, and more than one has early. */
+#define PENDING_BYTES_MAX (64 * 1024)
 
 /* What this worker makes connections of. */
 static _Thread_local struct {
@@ -61,7 +47,10 @@ static int bio_read(BIO *b, char *out, size_t size, size_t *ret_n)
 static int bio_write(BIO *b, const char *data, size_t size, size_t *ret_n)
 {
     struct tls *t = BIO_get_data(b);
-    io_codec_emit(&t->codec, (struct bytes){ data, size });
+    if (t->away)
+        store_add(&t->outgoing, (struct bytes){ data, size });
+    else
+        io_codec_emit(&t->codec, (struct bytes){ data, size });
     *ret_n = size;
     return 1;
 }
@@ -96,7 +85,7 @@ static void over(struct tls *t, err result)
         w->done(w, t, result, tls_why(t));
 }
 
-static void fail(struct tls *t, err e, const char *why)
+void tls_fail(struct tls *t, err e, const char *why)
 {
     bool shaking = t->state < TLS_OPEN;
     if (t->state == TLS_OVER)
@@ -109,21 +98,23 @@ static void fail(struct tls *t, err e, const char *why)
         over(t, e);
 }
 
-/* After a call that brought nothing. */
-static void look_at_failure(struct tls *t)
+/* So that what stands in the thread's list of errors afterwards is of the call that follows. */
+static void forget_errors(void)
 {
-    if (SSL_want_read(t->ssl))
-        return;
-    if (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN) {
-        io_codec_peer_ended(&t->codec);
+    if (ERR_peek_error())
         ERR_clear_error();
-        return;
-    }
+}
+
+/* After a call that brought nothing. NULL: it wants more, or it was the peer's orderly end. */
+static const char *failure(const SSL *ssl)
+{
     unsigned long number = ERR_peek_error();
+    if (!number && (SSL_want_read(ssl) || SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN))
+        return NULL;
     const char *why = number ? ERR_reason_error_string(number) : NULL;
     if (ERR_GET_REASON(number) == SSL_R_CERTIFICATE_VERIFY_FAILED)
-        why = X509_verify_cert_error_string(SSL_get_verify_result(t->ssl));
-    fail(t, ERR_PROTOCOL, why ? why : "the handshake failed");
+        why = X509_verify_cert_error_string(SSL_get_verify_result(ssl));
+    return why ? why : "OpenSSL does not say why";
 }
 
 /* ---- in ---- */
@@ -144,14 +135,27 @@ static void answer_plain_http(struct tls *t)
                  "close\r\n\r\n%s",
                  sizeof body - 1, body);
     io_codec_emit(&t->codec, (struct bytes){ text, (size_t)n });
-    fail(t, ERR_PROTOCOL, "plain HTTP");
+    tls_fail(t, ERR_PROTOCOL, "plain HTTP");
 }
 
-static void shake(struct tls *t)
+/* OK: done; ERR_AGAIN: more is needed. */
+err tls_shake_step(struct tls *t, const char **ret_why)
 {
-    ERR_clear_error();
-    if (SSL_do_handshake(t->ssl) != 1) {
-        look_at_failure(t);
+    forget_errors();
+    if (SSL_do_handshake(t->ssl) == 1)
+        return OK;
+    *ret_why = failure(t->ssl);
+    if (!*ret_why && !SSL_want_read(t->ssl))
+        *ret_why = "the peer closed the connection";
+    return *ret_why ? ERR_PROTOCOL : ERR_AGAIN;
+}
+
+void tls_shake_end(struct tls *t, err result, const char *why)
+{
+    if (result == ERR_AGAIN)
+        return;
+    if (result) {
+        tls_fail(t, result, why);
         return;
     }
     t->state = TLS_OPEN;
@@ -159,30 +163,35 @@ static void shake(struct tls *t)
     over(t, OK);
 }
 
+static void shake(struct tls *t)
+{
+    const char *why = NULL;
+    err result = tls_shake_step(t, &why);
+    tls_shake_end(t, result, why);
+}
+
 static void decode(struct tls *t)
 {
+    forget_errors();
     do {
         size_t room, n = 0;
         char *to = io_codec_room(&t->codec, &room);
         int ok = SSL_read_ex(t->ssl, to, room, &n);
         io_codec_decoded(&t->codec, ok ? n : 0);
-        if (!ok) {
-            look_at_failure(t);
-            return;
-        }
+        if (ok)
+            continue;
+        const char *why = failure(t->ssl);
+        if (why)
+            tls_fail(t, ERR_PROTOCOL, why);
+        else if (!SSL_want_read(t->ssl))
+            io_codec_peer_ended(&t->codec);
+        return;
     } while (t->in.len > 0 || SSL_pending(t->ssl) > 0);
 }
 
-static void tls_received(struct io_codec *c, struct bytes raw)
+void tls_go_on(struct tls *t, struct bytes raw)
 {
-    struct tls *t = container_of(c, struct tls, codec);
-    if (t->state == TLS_FRESH && t->server && is_plain_http(raw)) {
-        answer_plain_http(t);
-        return;
-    }
     t->in = raw;
-    if (t->state == TLS_FRESH)
-        t->state = TLS_SHAKING;
     if (t->state == TLS_SHAKING)
         shake(t);
     if (t->state == TLS_OPEN && t->in.len > 0)
@@ -190,12 +199,31 @@ static void tls_received(struct io_codec *c, struct bytes raw)
     t->in = BYTES_NONE;
 }
 
+static void tls_received(struct io_codec *c, struct bytes raw)
+{
+    struct tls *t = container_of(c, struct tls, codec);
+    if (t->away) {
+        if (t->pending.len + raw.len > PENDING_BYTES_MAX)
+            tls_fail(t, ERR_PROTOCOL, "too much at once");
+        else
+            store_add(&t->pending, raw);
+    } else if (t->state == TLS_FRESH && is_plain_http(raw)) {
+        answer_plain_http(t);
+    } else if (t->state == TLS_FRESH || (t->state == TLS_SHAKING && t->slow)) {
+        tls_first(t, raw);
+    } else {
+        tls_go_on(t, raw);
+    }
+}
+
 static bool tls_ended(struct io_codec *c)
 {
     struct tls *t = container_of(c, struct tls, codec);
+    if (t->away)
+        return false;
     if (t->state < TLS_OPEN)
-        fail(t, ERR_RESET, "the peer closed the connection");
-    return SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
+        tls_fail(t, ERR_RESET, "the peer closed the connection");
+    return t->state == TLS_OPEN && SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
 }
 
 /* ---- out ---- */
@@ -207,7 +235,7 @@ static void tls_encode(struct io_codec *c)
     while (t->state == TLS_OPEN && (run = io_codec_plain_run(c, here.record, RECORD_BYTES)).len > 0) {
         size_t n;
         if (!SSL_write_ex(t->ssl, run.ptr, run.len, &n)) {
-            fail(t, ERR_IO, "a record could not be written");
+            tls_fail(t, ERR_IO, "a record could not be written");
             return;
         }
         io_codec_encoded(c, n);
@@ -218,11 +246,23 @@ static void tls_end(struct io_codec *c)
 {
     struct tls *t = container_of(c, struct tls, codec);
     tls_encode(c);
-    if (t->state == TLS_OPEN && SSL_shutdown(t->ssl) < 0)
+    if (t->state != TLS_OPEN)
+        return;
+    forget_errors();
+    if (SSL_shutdown(t->ssl) < 0)
         ERR_clear_error();
 }
 
 /* ---- life ---- */
+
+void tls_end_of(struct tls *t)
+{
+    SSL_free(t->ssl);
+    mem_free(t->client_facts);
+    store_empty(&t->pending);
+    store_empty(&t->outgoing);
+    pool_give(&here.pool, t);
+}
 
 static void tls_free(struct io_codec *c)
 {
@@ -232,9 +272,10 @@ static void tls_free(struct io_codec *c)
         t->why = t->why ? t->why : "given up";
         over(t, ERR_CANCELLED);
     }
-    SSL_free(t->ssl);
-    mem_free(t->client_facts);
-    pool_give(&here.pool, t);
+    if (t->away)
+        t->orphan = true;
+    else
+        tls_end_of(t);
 }
 
 static const struct io_codec_ops tls_ops = {
@@ -248,6 +289,7 @@ static const struct io_codec_ops tls_ops = {
 static void end_here(struct turn_hook *h)
 {
     (void)h;
+    tls_first_end();
     pool_close(&here.pool);
     mem_free(here.record);
     here.record = NULL;
@@ -269,7 +311,10 @@ static struct tls *tls_open(SSL_CTX *context, struct tls_watcher *watcher, bool 
 {
     prepare_here();
     struct tls *t = pool_take(&here.pool);
-    *t = (struct tls){ .codec.ops = &tls_ops, .watcher = watcher, .server = server };
+    *t = (struct tls){ .codec.ops = &tls_ops,
+                       .watcher = watcher,
+                       .server = server,
+                       .slow = server && tls_context_is_slow(context) };
     BIO *bio = BIO_new(bio_method);
     t->ssl = SSL_new(context);
     must(bio && t->ssl && SSL_set_ex_data(t->ssl, tls_index, t));
@@ -284,7 +329,7 @@ static void accept_woke(void *owner, err why)
 {
     struct tls *t = owner;
     if (why)
-        fail(t, why, why == ERR_TIMEOUT ? "the handshake took too long" : err_text(why));
+        tls_fail(t, why, why == ERR_TIMEOUT ? "the handshake took too long" : err_text(why));
     t->done(t->owner, t->codec.io, why);
 }
 
@@ -326,7 +371,7 @@ err tls_connect(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, co
     }
     err e = io_codec_wait(&t->codec, deadline_us);
     if (e)
-        fail(t, e, e == ERR_TIMEOUT ? "the handshake took too long" : err_text(e));
+        tls_fail(t, e, e == ERR_TIMEOUT ? "the handshake took too long" : err_text(e));
     if (e && keeper)
         tls_keeper_empty(keeper);
     return e;

@@ -32,6 +32,7 @@ struct contexts {
     size_t all_count, all_max;
     size_t *sets; /* which: TLS_KEY_KINDS indices of pairs, + 1, for each of all */
     struct bytes alpn;
+    bool slow;           /* a key is RSA */
     struct map exact;    /* name -> SSL_CTX */
     struct map wildcard; /* what stands behind "*." -> SSL_CTX */
 };
@@ -339,8 +340,10 @@ static err read_pairs(struct building *b)
         else
             p->kind = tls_key_kind(p->key);
     }
-    for (size_t i = 0; i < c->count && !e; i++)
+    for (size_t i = 0; i < c->count && !e; i++) {
         tls_pair_describe(&c->pairs[i], &c->certificates[i]);
+        c->slow |= EVP_PKEY_is_a(c->pairs[i].key, "RSA");
+    }
     return e;
 }
 
@@ -428,6 +431,13 @@ bool tls_context_covers(const SSL_CTX *context, const SSL_CTX *chosen, struct by
 {
     const struct contexts *c = contexts_of(context);
     return c && find(c, name) == chosen;
+}
+
+/* By any name: it is not known yet which one will be asked for. */
+bool tls_context_is_slow(const SSL_CTX *context)
+{
+    const struct contexts *c = contexts_of(context);
+    return c && c->slow;
 }
 
 void tls_context_hold(SSL_CTX *context)

@@ -65,6 +65,8 @@ const struct tls_certificate *tls_context_certificates(const struct ssl_ctx_st *
 /* Is that name's certificate the one that a connection of this context was given (chosen: SSL_get_SSL_CTX)?
  * For requests that come over a connection made for another name (RFC 9110 7.4). */
 bool tls_context_covers(const struct ssl_ctx_st *context, const struct ssl_ctx_st *chosen, struct bytes name);
+/* Has it a certificate whose signatures take so long that no worker should make them (RSA)? */
+bool tls_context_is_slow(const struct ssl_ctx_st *context);
 void tls_context_hold(struct ssl_ctx_st *context);
 /* NULL is let be. */
 void tls_context_drop(struct ssl_ctx_st *context);

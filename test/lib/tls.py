@@ -58,6 +58,11 @@ class Authority:
         os.replace(certificate, pair.certificate)
         return pair
 
+    @staticmethod
+    def ends(pair):
+        """`Jan  5 09:34:43 2027 GMT`"""
+        return openssl("x509", "-in", pair.certificate, "-noout", "-enddate").decode().strip().partition("=")[2]
+
     def client(self, pair=None, **settings):
         """A context that believes this authority."""
         context = ssl.create_default_context(cafile=str(self.certificate))
