@@ -5,8 +5,8 @@ PEERS = ("nginx", "haproxy")
 # name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
 # part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
 # to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = below
-Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies",
-                              defaults=(None, None, False, None, 3, 1, False, False, False))
+Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies tls",
+                              defaults=(None, None, False, None, 3, 1, False, False, False, False))
 ALL = ("weir",) + PEERS
 CASES = [
     Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
@@ -31,9 +31,18 @@ CASES = [
     Case("tcp-new", "TCP: 100 B, a new connection per request, 64 at a time", ["--connections", "64", "--close"], None, ALL,
          tcp=True),
     Case("tcp-idle", "TCP: memory of an idle connection", [], None, ALL, tcp=True),
+    Case("tls", "TLS 1.3: 100 B, 64 connections", ["--connections", "64", "--tls", "full"], 0.75, ALL, tls=True),
+    Case("tls-10k", "TLS 1.3: 10 KiB, 64 connections", ["--connections", "64", "--body", "10240", "--tls", "full"], 0.85, ALL,
+         tls=True),
+    Case("tls-new", "TLS 1.3: full handshake, 100 B, 64 at a time", ["--connections", "64", "--close", "--tls", "full"], 1.0,
+         ALL, tls=True),
+    Case("tls-resumed", "TLS 1.3: resumed handshake, 100 B, 64 at a time",
+         ["--connections", "64", "--close", "--tls", "resume"], None, ALL, tls=True),
+    Case("tls-idle", "TLS 1.3: memory of an idle connection", ["--tls", "full"], None, ALL, tls=True),
     Case("servers-1000", "100 B, 64 connections, 1,000 servers", ["--connections", "64"], None, ALL, servers=1000),
 ]
-IDLE_BYTES_TARGET = 300
+IDLE_BYTES_TARGET = {"idle": 300, "tls-idle": 10240}
+TLS_IDLE = 5000         # connections
 POLICIES_TARGET = 0.15
 CASE = {c.name: c for c in CASES}
 

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import resource
+import subprocess
 
 from cases import body_of
 
@@ -21,6 +22,20 @@ def fill(template, values):
     return text
 
 
+def certificate(folder):
+    """An ECDSA P-256 certificate and its key, in one file."""
+    path = os.path.join(folder, "bench.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=bench.example", "-addext", "subjectAltName=DNS:bench.example", "-keyout", path + ".key",
+                    "-out", path + ".crt"], check=True, capture_output=True)
+    with open(path, "w") as f:
+        for part in (".crt", ".key"):
+            with open(path + part) as text:
+                f.write(text.read())
+    os.chmod(path, 0o644)
+    return path
+
+
 def configure(options, proxy, case, port, ports, folder):
     """Writes the proxy's configuration, returns its command line."""
     large = body_of(case) > LARGE_BYTES
@@ -28,6 +43,12 @@ def configure(options, proxy, case, port, ports, folder):
     values = {"DIR": folder, "PORT": port, "WORKERS": case.workers, "FILES": files_max(),
               "MODULE": nginx_stream(), "TCP": "", "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": "", "FRONTEND": "",
               "LOG": "off", "ROUTE": "", "HTTP": ""}
+    pem = certificate(folder) if case.tls else None
+    values.update(SSL="", BIND="", H2OTLS="")
+    if case.tls:
+        values["SSL"] = f" ssl; ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.3; ssl_session_tickets on"
+        values["BIND"] = f" ssl crt {pem}"
+        values["H2OTLS"] = f", ssl: {{certificate-file: {pem}, key-file: {pem}}}"
     if proxy == "nginx":
         values["SERVERS"] = "\n".join(f"        server {s};" for s in servers)
         if large:
@@ -55,6 +76,8 @@ def configure(options, proxy, case, port, ports, folder):
     else:
         values["SERVERS"] = ", ".join(f'"{s}"' for s in servers)
         values["LISTEN"] = f'"127.0.0.1:{port}"'
+        if case.tls:
+            values["LISTEN"] = f'{{address: "127.0.0.1:{port}", tls: {{certificate: {pem}}}}}'
         values["FIELDS"] = "" if case.fields else "via: off\nx_forwarded: off\nrequest_id: off"
         extra = []
         if case.policies and proxy == "weir":
