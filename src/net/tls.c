@@ -344,14 +344,16 @@ void tls_accept(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, ui
     io_park(io, accept_woke, t, deadline_us);
 }
 
-static void set_server(SSL *ssl, const char *name)
+/* False: it is neither a name nor an address. */
+static bool set_server(SSL *ssl, const char *name)
 {
     unsigned char ip[16];
-    bool is_ip = inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
-    if (is_ip) /* RFC 6066 3: no SNI for addresses */
-        must(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name));
-    else if (!SSL_set_tlsext_host_name(ssl, name) || !SSL_set1_host(ssl, name))
-        ERR_clear_error();
+    if (!name[0])
+        return true;
+    if (inet_pton(AF_INET, name, ip) == 1 ||
+        inet_pton(AF_INET6, name, ip) == 1) /* RFC 6066 3: no SNI for addresses */
+        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
+    return SSL_set_tlsext_host_name(ssl, name) && SSL_set1_host(ssl, name);
 }
 
 err tls_connect(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, const char *server_name,
@@ -360,11 +362,12 @@ err tls_connect(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, co
     struct tls *t = tls_open(context, watcher, false);
     t->keeper = keeper;
     SSL_set_connect_state(t->ssl);
-    if (server_name[0])
-        set_server(t->ssl, server_name);
+    bool named = set_server(t->ssl, server_name);
     if (keeper && keeper->session && !SSL_set_session(t->ssl, keeper->session))
         ERR_clear_error();
     io_set_codec(io, &t->codec);
+    if (!named)
+        tls_fail(t, ERR_PROTOCOL, "the server's name is neither a name nor an address");
     if (t->state == TLS_FRESH) {
         t->state = TLS_SHAKING;
         shake(t);
