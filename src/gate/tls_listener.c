@@ -128,6 +128,17 @@ struct ssl_ctx_st *tls_listener_context(struct tls_listener *l)
     return c;
 }
 
+void tls_listener_ended(struct tls_listener *l, void (*fn)(void *arg, const char *name), void *arg)
+{
+    size_t count;
+    struct ssl_ctx_st *context = tls_listener_context(l);
+    const struct tls_certificate *c = tls_context_certificates(context, &count);
+    for (size_t i = 0; i < count; i++)
+        if (c[i].expired)
+            fn(arg, c[i].name);
+    tls_context_drop(context);
+}
+
 /* ---- what arrives, on a worker ---- */
 
 enum arrival_phase { HEADER_AWAITED, HEADER_READ, SHAKING };
@@ -293,6 +304,13 @@ enum tls_look tls_listener_look(struct tls_listener *l)
 {
     (void)l;
     return TLS_LOOK_SAME;
+}
+
+void tls_listener_ended(struct tls_listener *l, void (*fn)(void *arg, const char *name), void *arg)
+{
+    (void)l;
+    (void)fn;
+    (void)arg;
 }
 
 void tls_listener_accept(struct listening *l, struct clients *clients, struct io *io, bool proxied)

@@ -32,5 +32,8 @@ enum tls_look tls_listener_look(struct tls_listener *l);
 struct ssl_ctx_st;
 struct ssl_ctx_st *tls_listener_context(struct tls_listener *l);
 
+/* Calls fn with the name of each certificate that has ended. */
+void tls_listener_ended(struct tls_listener *l, void (*fn)(void *arg, const char *name), void *arg);
+
 /* On a worker. proxied: the connection begins with a PROXY header. */
 void tls_listener_accept(struct listening *l, struct clients *clients, struct io *io, bool proxied);

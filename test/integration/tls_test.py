@@ -311,3 +311,11 @@ def test_what_is_counted(weir, scripted):
                 gate.metric("weir_tls_failures_total", reason="cipher")]
 
     wait_until(lambda: counted() == [1, 1, 1, 1], 20, str(counted()))
+
+
+def test_what_has_ended_is_a_warning(weir_command, authority, tmp_path):
+    path = tmp_path / "weir.yaml"
+    path.write_text(f'listen:\n  - address: ":8443"\n    tls: {authority.issue("a.example", days=0)}\n'
+                    'routes: [{match: /*, service: s}]\nservices: {s: {servers: ["127.0.0.1:1"]}}\n')
+    done = weir_command("check", "-c", path)
+    assert done.returncode == 0 and f"{path}:2:5: warning: the certificate of a.example has ended" in done.stderr, done.stderr
