@@ -12,6 +12,7 @@
 #include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
+#include "gate/tls_conf.h"
 #include "gate/trusted_proxies.h"
 #include "ledger/ledger_conf.h"
 
@@ -305,6 +306,11 @@ static const struct conf_struct service_struct = {
                   "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
                   "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
+            { .name = "tls",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, tls),
+              .sub = &tls_service_struct,
+              .doc = "its servers speak TLS: HTTPS" },
             { .name = "circuit_breaker",
               .type = CONF_LIST,
               .offset = AT(service_conf, breakers),
