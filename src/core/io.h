@@ -156,8 +156,8 @@ struct io_listener;
 err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner,
               struct io_listener **ret_listener) CHECK_RESULT;
 /* The same, with room for so many connections: no more than that are ever accepted, not one, until
- * io_listener_room says anew how many. What does not fit stays in the kernel's queue. (Only when room is taken
- * back a few that were under way may still come, within that call.) */
+ * io_listener_room says anew how many. What does not fit stays in the kernel's queue. (Only when room is
+ * taken back a few that were under way may still come, within that call.) */
 err io_listen_within(int fd, uint32_t room, void (*on_accept)(void *owner, struct io *io), void *owner,
                      struct io_listener **ret_listener) CHECK_RESULT;
 void io_listener_room(struct io_listener *l, uint32_t room);
@@ -165,8 +165,8 @@ void io_listener_room(struct io_listener *l, uint32_t room);
  * What the kernel had accepted already is still handed over, within this call. */
 void io_listener_pause(struct io_listener *l, bool pause);
 /* Accepts what stands in the kernel's queue already (and there is room for), then closes (close_fd) or leaves
- * the socket to its owner. Also where another process accepts from the same socket: the kernel wakes one of the
- * two for a connection, and if that was this one just before it stopped, nobody else learns of it. */
+ * the socket to its owner. Also where another process accepts from the same socket: the kernel wakes one of
+ * the two for a connection, and if that was this one just before it stopped, nobody else learns of it. */
 void io_listener_close(struct io_listener *l, bool close_fd);
 
 /* ---- anything else that can be polled ---- */

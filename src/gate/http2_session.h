@@ -181,6 +181,9 @@ void http2_stream_begin(struct http2_stream *s, struct body *b, uint64_t length)
 err http2_stream_lend(struct http2_stream *s, uint64_t deadline_us) CHECK_RESULT;
 /* There is something to send again (s->out, or its end): nghttp2 learns of it. */
 void http2_stream_resume(struct http2_stream *s);
+/* The stream as an io, both ways, which is the caller's from now on: its close leaves the stream. Its head
+ * has been sent, and no fiber waits for it (gate/http2_far.c). */
+struct io *http2_stream_io(struct http2_stream *s);
 /* Sends all of it (and what was lent already). idle_us: longest time in which nothing is taken. *ret_from:
  * when it fails, whether the body failed and not the stream. */
 err http2_stream_send(struct http2_stream *s, uint64_t idle_us, uint64_t deadline_us,
