@@ -12,6 +12,7 @@
 #include "gate/service.h"
 #include "gate/service_breaker.h"
 #include "gate/trusted_proxies.h"
+#include "gate/websocket.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
@@ -425,6 +426,12 @@ static const struct conf_struct route_struct = {
               .offset = AT(route_conf, priority),
               .sub = &priority_struct,
               .doc = "how much its requests matter when not all can be served" },
+            { .name = "websocket",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, websocket),
+              .preset = "on",
+              .sub = &websocket_conf_struct,
+              .doc = "how its WebSocket connections are kept; `off`: they are refused" },
             { .name = "filters",
               .type = CONF_MODULES,
               .offset = AT(route_conf, filters),

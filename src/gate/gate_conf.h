@@ -96,19 +96,21 @@ struct service_conf {
     int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
     struct conf_list breakers; /* struct service_breaker_conf */
-    struct conf_list modules; /* service modules: health_check ... */
+    struct conf_list modules;  /* service modules: health_check ... */
 };
 
 struct priority_conf;
+struct websocket_conf;
 
 struct route_conf {
     struct bytes match; /* its first match as one text: its name in metrics and logs, the same over reloads */
     struct conf_mark mark;
-    struct conf_list matches;       /* struct match_conf */
-    struct bytes service;           /* empty: a filter answers, or chooses one */
-    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
-    struct priority_conf *priority; /* NULL: normal */
-    struct conf_list filters;       /* struct conf_module, in the order of the registry */
+    struct conf_list matches;         /* struct match_conf */
+    struct bytes service;             /* empty: a filter answers, or chooses one */
+    struct retry_conf *retry;         /* goes before the service's; NULL: that one */
+    struct priority_conf *priority;   /* NULL: normal */
+    struct websocket_conf *websocket; /* NULL: refused */
+    struct conf_list filters;         /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {
@@ -149,8 +151,8 @@ struct gate_conf {
     struct client_conf *client;
     uint64_t drain_timeout_ms;
     struct upgrade_conf *upgrade;
-    struct bytes state_dir; /* "auto", "off", or a path */
-    struct bytes pid_file;  /* empty: none */
+    struct bytes state_dir;                       /* "auto", "off", or a path */
+    struct bytes pid_file;                        /* empty: none */
     struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
     struct conf_list routes;    /* struct route_conf */
