@@ -159,9 +159,6 @@ void tunnel_cancel(struct tunnel *t);
 /* A deadline of its ops has come nearer, or ending was set outside of them: done(OK) may be called from here.
  */
 void tunnel_look_again(struct tunnel *t);
-/* The same as tunnel_start, and waits for its end. From a fiber. */
-err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b,
-              uint64_t *ret_b_to_a) CHECK_RESULT;
 
 /* ---- resting ---- */
 

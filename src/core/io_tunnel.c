@@ -258,34 +258,3 @@ void tunnel_look_again(struct tunnel *t)
         rest(&t->ways[i]);
     }
 }
-
-/* ---- waited for ---- */
-
-struct waited {
-    struct tunnel tunnel;
-    struct fiber *starter;
-    bool ended;
-};
-
-static void waited_done(struct tunnel *t, err why)
-{
-    (void)why;
-    struct waited *w = container_of(t, struct waited, tunnel);
-    w->ended = true;
-    fiber_resume(w->starter, OK);
-}
-
-err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b, uint64_t *ret_b_to_a)
-{
-    struct waited w = { .starter = fiber_self() };
-    tunnel_start(&w.tunnel, a, b, idle_us, waited_done);
-    if (fiber_block() == ERR_CANCELLED) {
-        if (!w.ended)
-            tunnel_cancel(&w.tunnel);
-        while (!w.ended)
-            fiber_hold(); /* its fibers use what is on this stack */
-    }
-    *ret_a_to_b = w.tunnel.ways[0].moved;
-    *ret_b_to_a = w.tunnel.ways[1].moved;
-    return w.tunnel.failed;
-}

@@ -2,6 +2,8 @@
 import base64
 import hashlib
 import os
+import resource
+import socket
 import struct
 from dataclasses import dataclass
 
@@ -119,3 +121,64 @@ class WebSocket(Client):
         got = self.read()
         assert (got.opcode, got.payload.decode(), got.masked) == (TEXT, text, False), got
         return self
+
+
+def room():
+    """How many proxied connections a process has descriptors for; raises its limit as far as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return (hard - 200) // 2
+
+
+class Crowd:
+    """Many connections through one gate, both their ends in this process: .clients[i] and .servers[i] belong together.
+    Each server says who it is, so that a mix-up shows."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.listener.settimeout(60)
+        self.clients, self.servers = [], []
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def open(self, port, count, batch=50):
+        request = ("GET /crowd HTTP/1.1\r\nHost: test\r\n" + "".join(f"{n}: {v}\r\n" for n, v in ASK.items())
+                   + "User-Agent: crowd\r\nOrigin: https://shop.example\r\n\r\n").encode()
+        answer = ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  f"Sec-WebSocket-Accept: {accept_of(KEY)}\r\nX-Number: ").encode()
+        while count:
+            now = min(batch, count)
+            clients = [Client(port, timeout=60) for _ in range(now)]
+            for client in clients:
+                client.send(request)
+            servers = []
+            for _ in range(now):
+                server = Client.__new__(Client)
+                server.socket, server.buffer = self.listener.accept()[0], b""
+                server.socket.settimeout(60)
+                server.read_until(b"\r\n\r\n")
+                server.send(answer + str(len(servers)).encode() + b"\r\n\r\n")
+                servers.append(server)
+            for client in clients:
+                response = client.read_response()
+                assert response.status == 101, response
+                self.clients.append(client)
+                self.servers.append(servers[int(response.get("x-number"))])
+            count -= now
+
+    def talk(self):
+        """A message each way on all of them."""
+        for i, client in enumerate(self.clients):
+            client.send(frame(TEXT, f"to {i}", masked=True))
+        for i, server in enumerate(self.servers):
+            assert read_frame(server).payload == f"to {i}".encode()
+            server.send(frame(TEXT, f"from {i}"))
+        for i, client in enumerate(self.clients):
+            assert client.read_exactly(len(frame(TEXT, f"from {i}"))) == frame(TEXT, f"from {i}")
+
+    def close(self):
+        for end in self.clients + self.servers:
+            end.close()
+        self.clients, self.servers = [], []
