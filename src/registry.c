@@ -27,6 +27,12 @@ const struct service_module *const service_module_registry[] = {
     NULL,
 };
 
+const struct conf_left_out left_out_registry[] = {
+#define LEFT_OUT(name, needs) { #name, needs },
+#include "modules.def"
+    { 0 },
+};
+
 const struct ledger_rules *const ledger_rules_registry[] = {
 #define LEDGER_RULES(name) &name##_rules,
 #include "modules.def"

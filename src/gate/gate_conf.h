@@ -155,6 +155,7 @@ struct gate_conf {
     struct bytes pid_file;                        /* empty: none */
     struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
+    struct ledger_conf *ledger; /* NULL: none */
     struct conf_list routes;    /* struct route_conf */
     struct conf_list services;  /* struct service_conf */
     struct conf_list weight_of; /* struct weight_of_conf */
