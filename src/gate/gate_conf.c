@@ -5,6 +5,7 @@
 #include "gate/filter.h"
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
+#include "gate/pick.h"
 #include "gate/priority.h"
 #include "gate/queue.h"
 #include "gate/retry.h"
@@ -156,28 +157,6 @@ static const struct conf_struct server_struct = {
               .doc = "in flight at this server; 0: as the service says" },
             { 0 } },
     .doc = "One server of a service.",
-};
-
-static const struct conf_struct slow_start_struct = {
-    .name = "slow_start",
-    .size = sizeof(struct slow_start_conf),
-    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "over",
-                                             .type = CONF_MS,
-                                             .offset = AT(slow_start_conf, over_ms),
-                                             .required = true,
-                                             .min = 1,
-                                             .max = 3600000,
-                                             .doc = "until it gets its whole share" },
-                                           { .name = "from",
-                                             .type = CONF_PERCENT,
-                                             .offset = AT(slow_start_conf, from),
-                                             .preset = "10%",
-                                             .min = 0.001,
-                                             .max = 1,
-                                             .doc = "of its share in the beginning" },
-                                           { 0 } },
-    .doc = "A server that came back (or is new) gets a share that grows evenly.",
 };
 
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
