@@ -106,6 +106,7 @@ err io_send_file(struct io *to, int fd, uint64_t offset, size_t n, uint64_t idle
  * (half-close). While nothing moves it has no fiber and no buffer. Much at once is spliced. Lives in the
  * caller's memory. */
 struct tunnel;
+struct tunnel_ops;
 struct tunnel_way {
     struct tunnel *tunnel;
     struct io *from, *to;
@@ -119,19 +120,45 @@ struct tunnel {
     uint64_t idle_us;
     uint64_t active_us; /* when something last moved */
     err failed;         /* what went wrong first */
+    bool ending;        /* set by ops: it is over, without a mistake */
+    bool stopped;
+    const struct tunnel_ops *ops; /* NULL: all passes as it is */
     void (*done)(struct tunnel *t, err why);
 };
 
-/* done is called once, later, on the loop's stack or a fiber: OK: both have ended; ERR_TIMEOUT: nothing moved
- * either way, or one side took nothing, for idle_us; ERR_CANCELLED; or what failed. Then nothing of it runs
- * any more: a and b are the caller's again, to be closed. */
+/* What becomes of the bytes at hand: so many pass, then so many are dropped. Both 0: more of them have to
+ * stand in one run before that can be said. */
+struct tunnel_cut {
+    size_t pass, drop;
+};
+
+/* For somebody in the middle who knows what is said there: sees all that passes, may leave some out, and may
+ * write to either side (io_out) where that fits in. Nothing is spliced then. On the loop's stack or a fiber;
+ * must not wait. */
+struct tunnel_ops {
+    struct tunnel_cut (*look)(struct tunnel_way *w, struct bytes run);
+    /* Until when w->from may say nothing; instead of idle_us, which still bounds how long a side takes
+     * nothing, or leaves something unfinished. */
+    uint64_t (*deadline)(const struct tunnel_way *w);
+    /* That has passed, or did as it stood when it was last asked for. */
+    void (*due)(struct tunnel_way *w);
+    /* w->from has ended its side, which was passed on. */
+    void (*ended)(struct tunnel_way *w);
+};
+
+/* done is called once, later, on the loop's stack or a fiber: OK: both have ended, or ops say so;
+ * ERR_TIMEOUT: nothing moved either way, or one side took nothing, for idle_us; ERR_CANCELLED; or what
+ * failed. Then nothing of it runs any more: a and b are the caller's again, to be closed. */
 void tunnel_start(struct tunnel *t, struct io *a, struct io *b, uint64_t idle_us,
                   void (*done)(struct tunnel *t, err why));
+/* The same with ops. */
+void tunnel_start_watched(struct tunnel *t, struct io *a, struct io *b, uint64_t idle_us,
+                          const struct tunnel_ops *ops, void (*done)(struct tunnel *t, err why));
 /* done(ERR_CANCELLED) follows, or is called from here. */
 void tunnel_cancel(struct tunnel *t);
-/* The same, and waits for its end. From a fiber. */
-err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b,
-              uint64_t *ret_b_to_a) CHECK_RESULT;
+/* A deadline of its ops has come nearer, or ending was set outside of them: done(OK) may be called from here.
+ */
+void tunnel_look_again(struct tunnel *t);
 
 /* ---- resting ---- */
 

@@ -11,6 +11,7 @@
 #include "gate/route_path.h"
 #include "gate/service_open.h"
 #include "gate/tap.h"
+#include "gate/websocket.h"
 
 static _Thread_local struct gate *current;
 
@@ -57,8 +58,9 @@ static err open_route(struct gate *g, struct route *r, const struct route_conf *
     r->service = conf->service.len ? find_service(g, conf->service) : NULL;
     must(r->service != NULL || !conf->service.len); /* CONF_REF has seen to it */
     r->chain = mem_get((conf->filters.count + 2) * sizeof *r->chain);
-    if (!r->chain)
-        return ERR_MEMORY;
+    err failed = r->chain ? websocket_route_open(conf, &g->websocket, &r->websocket) : ERR_MEMORY;
+    if (failed)
+        return failed;
     for (size_t i = 0; i < conf->filters.count; i++) {
         const struct conf_module *m = (const struct conf_module *)conf->filters.items + i;
         const struct filter *f = filter_registry[m->index];
@@ -113,6 +115,7 @@ static void gate_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->routes_count; i++) {
         struct route *r = &g->routes[i];
+        websocket_route_close(r->websocket);
         for (unsigned j = 0; j < r->links; j++) {
             if (r->chain[j].filter->close)
                 r->chain[j].filter->close(r->chain[j].state);
@@ -125,6 +128,7 @@ static void gate_close(struct gate *g)
     if (g->unrouted)
         service_metrics_close(g->unrouted);
     mem_free(g->unrouted);
+    websocket_common_close(g->websocket);
     mem_free(g->routes);
     mem_free(g->services);
     generation_drop(g->generation);

@@ -6,6 +6,7 @@
 #include "gate/filter.h"
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
+#include "gate/pick.h"
 #include "gate/priority.h"
 #include "gate/queue.h"
 #include "gate/retry.h"
@@ -14,6 +15,7 @@
 #include "gate/service_breaker.h"
 #include "gate/tls_conf.h"
 #include "gate/trusted_proxies.h"
+#include "gate/websocket.h"
 #include "ledger/ledger_conf.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
@@ -69,28 +71,6 @@ static const struct conf_struct server_struct = {
               .doc = "in flight at this server; 0: as the service says" },
             { 0 } },
     .doc = "One server of a service.",
-};
-
-static const struct conf_struct slow_start_struct = {
-    .name = "slow_start",
-    .size = sizeof(struct slow_start_conf),
-    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "over",
-                                             .type = CONF_MS,
-                                             .offset = AT(slow_start_conf, over_ms),
-                                             .required = true,
-                                             .min = 1,
-                                             .max = 3600000,
-                                             .doc = "until it gets its whole share" },
-                                           { .name = "from",
-                                             .type = CONF_PERCENT,
-                                             .offset = AT(slow_start_conf, from),
-                                             .preset = "10%",
-                                             .min = 0.001,
-                                             .max = 1,
-                                             .doc = "of its share in the beginning" },
-                                           { 0 } },
-    .doc = "A server that came back (or is new) gets a share that grows evenly.",
 };
 
 static const char *const protocol_words[] = { "http1", "http2", NULL };
@@ -376,6 +356,12 @@ static const struct conf_struct route_struct = {
               .offset = AT(route_conf, priority),
               .sub = &priority_struct,
               .doc = "how much its requests matter when not all can be served" },
+            { .name = "websocket",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, websocket),
+              .preset = "on",
+              .sub = &websocket_conf_struct,
+              .doc = "how its WebSocket connections are kept; `off`: they are refused" },
             { .name = "filters",
               .type = CONF_MODULES,
               .offset = AT(route_conf, filters),

@@ -108,15 +108,17 @@ struct service_conf {
 };
 
 struct priority_conf;
+struct websocket_conf;
 
 struct route_conf {
     struct bytes match; /* its first match as one text: its name in metrics and logs, the same over reloads */
     struct conf_mark mark;
-    struct conf_list matches;       /* struct match_conf */
-    struct bytes service;           /* empty: a filter answers, or chooses one */
-    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
-    struct priority_conf *priority; /* NULL: normal */
-    struct conf_list filters;       /* struct conf_module, in the order of the registry */
+    struct conf_list matches;         /* struct match_conf */
+    struct bytes service;             /* empty: a filter answers, or chooses one */
+    struct retry_conf *retry;         /* goes before the service's; NULL: that one */
+    struct priority_conf *priority;   /* NULL: normal */
+    struct websocket_conf *websocket; /* NULL: refused */
+    struct conf_list filters;         /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {

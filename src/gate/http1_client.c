@@ -285,9 +285,22 @@ err http1_client_exchange(struct upstream_conn *c, struct exchange *x, struct at
     if (e)
         return e;
     struct http_response *r = &x->response;
-    c->keep_alive = r->keep_alive;
+    c->keep_alive = r->keep_alive && r->status != 101;
     http1_body_init(&c->body, c->io, r->framing, r->content_length, UINT64_MAX,
                     x->service->conf->idle_timeout_ms, &http1_response_limits, &x->arena);
+    return OK;
+}
+
+err http1_client_keep_head(struct upstream_conn *c)
+{
+    struct exchange *x = c->x;
+    err e = http_fields_keep(&x->response.fields, &x->arena);
+    struct bytes reason = arena_copy(&x->arena, x->response.reason);
+    if (e || !reason.ptr)
+        return ERR_LIMIT;
+    x->response.reason = reason;
+    lease_drop(c->head);
+    c->head = NULL;
     return OK;
 }
 
