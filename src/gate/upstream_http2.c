@@ -6,6 +6,7 @@
 #include "gate/http2_metrics.h"
 #include "gate/http2_session.h"
 #include "gate/service_open.h"
+#include "net/tls.h"
 
 /* A body that is not taken by its client stays within this; then its stream's server waits, and no other. */
 #define WINDOW_BYTES (128 * 1024)
@@ -226,7 +227,11 @@ static err connect_conn(struct upstream *u, const struct service_conf *conf, uin
     struct http2_upstream *c = new_conn(u, conf);
     const uint64_t connect_us = deadline_in_ms(conf->connect_timeout_ms);
     struct io *io;
-    err e = tcp_connect(&u->addr, &u->tcp, connect_us < deadline_us ? connect_us : deadline_us, &io);
+    err e = upstream_connect(u, false, connect_us < deadline_us ? connect_us : deadline_us, &io);
+    if (!e && u->tls && !bytes_eq(tls_alpn(tls_of(io)), BYTES("h2"))) { /* it was asked for nothing else */
+        io_close(io, 0, false);
+        e = ERR_PROTOCOL;
+    }
     c->connecting = false;
     if (e == ERR_CANCELLED) /* its client's doing: one of the others tries */
         tell_waiters(c, OK);
@@ -317,7 +322,7 @@ static err submit(struct asked *q, struct http2_session *c, bool body)
     if (e || !target.ptr)
         return ERR_LIMIT;
     http2_fields_put(&f, BYTES(":method"), r->method_text);
-    http2_fields_put(&f, BYTES(":scheme"), BYTES("http"));
+    http2_fields_put(&f, BYTES(":scheme"), q->server->upstream->tls ? BYTES("https") : BYTES("http"));
     http2_fields_put(&f, BYTES(":authority"), conf->host.len ? conf->host : r->authority);
     http2_fields_put(&f, BYTES(":path"), target);
     e = http2_fields_put_all(&f, &x->arena, &r->fields);
