@@ -209,7 +209,7 @@ static bool may(struct call *c, const struct endpoint *e)
     if (right == RIGHT_CHANGE || (right == RIGHT_READ && !e->changes))
         return true;
     struct exchange *x = c->x;
-    const struct admin_conf *conf = c->api->conf(x);
+    const struct api_conf *conf = c->api->conf(x);
     bool token = conf && conf->token_file.len;
     call_problem(x, token ? 401 : 403, "%s", why);
     if (token)

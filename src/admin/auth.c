@@ -72,7 +72,7 @@ enum admin_right auth_right(struct call *c, const char **ret_why)
 {
     struct exchange *x = c->x;
     char *author = c->author;
-    const struct admin_conf *conf = c->api->conf(x);
+    const struct api_conf *conf = c->api->conf(x);
     bool local = x->client && x->client->sock.any.sa_family == AF_UNIX;
     struct ucred peer;
     socklen_t size = sizeof peer;

@@ -13,7 +13,7 @@
 #define CALL_ARGS_MAX 2
 #define CALL_BODY_BYTES_MAX (64 * 1024)
 
-struct admin_conf;
+struct api_conf;
 struct api;
 
 struct call {
@@ -44,7 +44,7 @@ struct api {
     const char *note;                 /* a sentence of HTML for the page */
     const struct endpoint *endpoints; /* ends with path NULL */
     /* Who may ask, in this configuration; NULL: the address is no longer there. */
-    const struct admin_conf *(*conf)(const struct exchange *x);
+    const struct api_conf *(*conf)(const struct exchange *x);
 };
 extern const struct api admin_api;
 

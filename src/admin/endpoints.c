@@ -173,7 +173,7 @@ static const struct endpoint endpoints[] = {
     { 0 },
 };
 
-static const struct admin_conf *conf_of(const struct exchange *x)
+static const struct api_conf *conf_of(const struct exchange *x)
 {
     return x->gate->generation->conf->admin;
 }

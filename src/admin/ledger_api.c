@@ -2,11 +2,13 @@
  * adds its lines here and its functions in a file of its own. */
 #include "admin/ledger_api.h"
 #include "admin/call.h"
+#include "base/must.h"
 #include "core/log.h"
 #include "gate/gate.h"
-#include "gate/stock_http.h"
 #include "gate/stock_csv.h"
+#include "gate/stock_http.h"
 #include "gate/stock_watch.h"
+#include "ledger/ledger_conf.h"
 
 #define AT(type, member) offsetof(struct type, member)
 #define JSON "application/json"
@@ -493,7 +495,7 @@ static const struct endpoint endpoints[] = {
     { 0 },
 };
 
-static const struct admin_conf *conf_of(const struct exchange *x)
+static const struct api_conf *conf_of(const struct exchange *x)
 {
     const struct ledger_conf *l = x->gate->generation->conf->ledger;
     return l ? l->http : NULL;
