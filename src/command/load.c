@@ -11,6 +11,7 @@
 #include "command/load.h"
 #include "load/hdr.h"
 #include "load/live.h"
+#include "load/prometheus.h"
 #include "load/quick.h"
 #include "load/report.h"
 
@@ -29,27 +30,24 @@ int load_fail(const char *what, const char *why)
 
 /* ---- what is sent ---- */
 
-static err write_request(struct load_args *a, struct quick_request *out)
+struct bytes load_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body)
 {
-    struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
-    bool length = a->body.len || bytes_eq(method, BYTES("POST")) || bytes_eq(method, BYTES("PUT")) ||
+    bool length = body.len || bytes_eq(method, BYTES("POST")) || bytes_eq(method, BYTES("PUT")) ||
                   bytes_eq(method, BYTES("PATCH"));
     char length_line[48] = "";
     if (length)
-        snprintf(length_line, sizeof length_line, "Content-Length: %zu\r\n", a->body.len);
-    struct bytes head = arena_print(
-        &a->arena, "%.*s %.*s HTTP/1.1\r\n%s%.*s%s%.*s%s\r\n", BYTES_ARG(method), BYTES_ARG(a->target.path),
-        a->has_host ? "" : "Host: ", a->has_host ? 0 : (int)a->target.host.len, a->target.host.ptr,
-        a->has_host ? "" : "\r\n", BYTES_ARG(a->fields), length_line);
-    char *all = head.ptr ? arena_get(&a->arena, head.len + a->body.len) : NULL;
+        snprintf(length_line, sizeof length_line, "Content-Length: %zu\r\n", body.len);
+    struct bytes head =
+        arena_print(&a->arena, "%.*s %.*s HTTP/1.1\r\n%s%.*s%s%.*s%s\r\n", BYTES_ARG(method), BYTES_ARG(path),
+                    a->has_host ? "" : "Host: ", a->has_host ? 0 : (int)a->target.host.len,
+                    a->target.host.ptr, a->has_host ? "" : "\r\n", BYTES_ARG(a->fields), length_line);
+    char *all = head.ptr ? arena_get(&a->arena, head.len + body.len) : NULL;
     if (!all)
-        return ERR_MEMORY;
+        return BYTES_NONE;
     memcpy(all, head.ptr, head.len);
-    if (a->body.len)
-        memcpy(all + head.len, a->body.ptr, a->body.len);
-    *out =
-        (struct quick_request){ .bytes = { all, head.len + a->body.len }, .method = http_method_of(method) };
-    return OK;
+    if (body.len)
+        memcpy(all + head.len, body.ptr, body.len);
+    return (struct bytes){ all, head.len + body.len };
 }
 
 /* ---- the search ---- */
@@ -184,6 +182,11 @@ static int write_all(const struct load_args *a, const struct load_report *r, con
         result = write_out(a->csv, &t);
         text_free(&t);
     }
+    if (a->html && !result) {
+        report_html(&t, r, about);
+        result = write_out(a->html, &t);
+        text_free(&t);
+    }
     if (a->hdr && !result)
         result = write_out(a->hdr, hdr);
     return result;
@@ -246,6 +249,11 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
         hdr->watcher = (struct load_watcher){ .next = plan.watchers, .look = hdr_look };
         plan.watchers = &hdr->watcher;
     }
+    struct prometheus prometheus;
+    if (a->metrics.len) {
+        prometheus_open(&prometheus, &a->metrics);
+        plan.parts = &prometheus.part;
+    }
     err e = run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
     if (shown)
         live_close(&live);
@@ -292,7 +300,8 @@ int load_job_run(struct load_args *a, struct load_job *job)
 static int quick(struct load_args *a)
 {
     struct diag d = DIAG_NONE;
-    struct quick_request request;
+    struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
+    struct quick_request request = { .method = http_method_of(method) };
     static const struct bytes kinds[] = { { "request", 7 } };
     struct load_job job = { .has_curve = a->rate > 0,
                             .seconds = (double)a->duration_ms / 1e3,
@@ -301,7 +310,8 @@ static int quick(struct load_args *a)
     struct stage stage = { .kind = STAGE_CONSTANT, .seconds = job.seconds + job.warmup_s, .from = a->rate };
     if (!a->target.addr.len && target_resolve(&a->target, &d) != OK)
         return load_fail(d.text, NULL);
-    if (write_request(a, &request) != OK || curve_open(&job.curve, &stage, 1) != OK)
+    request.bytes = load_request(a, method, a->target.path, a->body);
+    if (!request.bytes.ptr || curve_open(&job.curve, &stage, 1) != OK)
         return load_fail("no memory", NULL);
     struct quick_plan plan = {
         .addr = &a->target.addr, .requests = &request, .count = 1, .pipeline = (unsigned)a->pipeline
@@ -318,10 +328,12 @@ static int quick(struct load_args *a)
 
 static int load_run(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return load_compare(argc - 1, argv + 1);
     struct load_args *a = mem_must_get(sizeof *a);
     int result = load_args_read(a, argc, argv);
     if (!result)
-        result = a->scenario ? load_scenario(a) : quick(a);
+        result = a->scenario ? load_scenario(a) : a->replay ? load_replay(a) : quick(a);
     arena_close(&a->arena);
     mem_free(a);
     return result == LOAD_HELPED ? LOAD_OK : result;

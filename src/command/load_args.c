@@ -36,6 +36,10 @@
     X("csv", "FILE|-", 'v', "a line an interval")                                                     \
     X("hdr", "FILE|-", 'R', "HdrHistogram's log format")                                              \
     X("interval", "TIME", 'i', "of the live view and of what is drawn over time (1s)")                \
+    X("html", "FILE", 'y', "a page with plots that needs nothing else")                               \
+    X("metrics", "ADDRESS", 'M', "Prometheus metrics there while it runs: 127.0.0.1:9902")            \
+    X("replay", "FILE", 'P', "the requests of an access log, at its own pace")                        \
+    X("speed", "N", 'x', "of a replay: 2 is twice as fast")                                           \
     X("loop", "KIND", 'l', "auto, io_uring or epoll (auto)")                                          \
     X("seed", "N", 'S', "the same random numbers in every run with it")                               \
     X("quiet", NULL, 'q', "no live view, no table")                                                   \
@@ -50,7 +54,8 @@ static const struct option options[] = {
 
 static int print_help(FILE *to)
 {
-    fprintf(to, "usage: weir load [OPTIONS] URL\n       weir load [OPTIONS] SCENARIO.yaml [URL]\n\n");
+    fprintf(to, "usage: weir load [OPTIONS] URL\n       weir load [OPTIONS] SCENARIO.yaml [URL]\n       weir "
+                "load compare [--worse N%%] A.json B.json\n\n");
     static const struct {
         const char *name, *argument;
         char letter;
@@ -118,6 +123,22 @@ static int read_rate(struct load_args *a, const char *value)
         return misused("--rate", "takes requests a second (50000, 0.5/s), not ", value);
     a->rate = rate;
     return LOAD_OK;
+}
+
+/* "2", "0.5x" */
+static int read_speed(struct load_args *a, const char *value)
+{
+    char *end;
+    double speed = strtod(value, &end);
+    if (!(speed >= 0.001) || speed > 1000000 || (*end && strcmp(end, "x") != 0))
+        return misused("--speed", "takes how many times as fast (2, 0.5x), not ", value);
+    a->speed = speed;
+    return LOAD_OK;
+}
+
+static int read_address(const char *option, const char *value, struct addr *out)
+{
+    return addr_parse(bytes_from(value), out) == OK ? LOAD_OK : misused(option, "is no address: ", value);
 }
 
 static int read_word(const char *option, const char *value, const char *const *words, unsigned *ret_index)
@@ -260,9 +281,17 @@ static int read_option(struct load_args *a, int letter, const char *value)
     case 'b':
         return read_body(a, value);
     case 'C':
-        a->connect = bytes_from(value);
-        return addr_parse(a->connect, &a->target.addr) == OK ? LOAD_OK
-                                                             : misused("--connect", "is no address: ", value);
+        return read_address("--connect", value, &a->target.addr);
+    case 'M':
+        return read_address("--metrics", value, &a->metrics);
+    case 'x':
+        return read_speed(a, value);
+    case 'y':
+        a->html = value;
+        return LOAD_OK;
+    case 'P':
+        a->replay = value;
+        return LOAD_OK;
     case 'F':
         return read_sources(a, value);
     case 'f':
@@ -325,11 +354,15 @@ static int read_operands(struct load_args *a, int argc, char **argv)
 static int check(struct load_args *a)
 {
     if (!a->connections_given)
-        a->load.connections = a->rate > 0 || a->find_limit.count ? 1024 : 64;
+        a->load.connections = a->rate > 0 || a->find_limit.count || a->replay ? 1024 : 64;
     if (a->load.connections < a->load.threads)
         return misused("--connections", "must be one a thread at least", NULL);
     if (a->rate > 0 && a->pipeline > 1)
         return misused("--pipeline", "is for a closed loop, without --rate", NULL);
+    if (a->replay && (a->rate > 0 || a->find_limit.count || a->load.requests_max || a->pipeline > 1 ||
+                      a->scenario || a->duration_given || a->warmup_ms))
+        return misused("--replay",
+                       "is an open loop at the log's own times: no --rate, --duration and the like", NULL);
     if (a->find_limit.count && a->rate > 0)
         return misused("--find-limit", "looks for the rate: leave out --rate", NULL);
     if (a->find_limit.count && a->pipeline > 1)
@@ -361,6 +394,7 @@ int load_args_read(struct load_args *a, int argc, char **argv)
     a->duration_ms = a->timeout_ms = 10000;
     a->interval_ms = 1000;
     a->pipeline = 1;
+    a->speed = 1;
     a->fields = BYTES("");
     while (!result && (letter = getopt_long(argc, argv, "c:t:d:n:r:H:m:hq", options, NULL)) != -1) {
         note_quick_only(a, letter);

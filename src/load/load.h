@@ -56,6 +56,8 @@ struct load {
     uint64_t requests_max; /* of all workers; 0: no bound */
     bool open_loop;
     enum arrivals_kind arrivals;
+    const uint64_t *times; /* when each is due, ns from the beginning, instead of a curve; NULL: none */
+    size_t times_count;
     enum loop_kind loop;
 };
 
