@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "command/command.h"
 #include "command/load.h"
+#include "load/emit.h"
 #include "load/hdr.h"
 #include "load/live.h"
 #include "load/prometheus.h"
@@ -143,6 +144,23 @@ static void hdr_look(struct load_watcher *w, const struct load_report *r)
         (void)!hdr_log_interval(&h->text, BYTES("response"), p->at_s, p->seconds, &k->response);
 }
 
+/* ---- lines for whoever started this ---- */
+
+static void emit_text(struct text *t)
+{
+    fwrite(t->at, 1, t->len, stdout);
+    fflush(stdout);
+    text_free(t);
+}
+
+static void emit_look(struct load_watcher *w, const struct load_report *r)
+{
+    struct text t = { 0 };
+    (void)w;
+    emit_interval(&t, r);
+    emit_text(&t);
+}
+
 /* ---- results ---- */
 
 static int write_out(const char *path, const struct text *t)
@@ -221,7 +239,7 @@ static int raise_files(const struct load *l)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur >= l->connections + FILES_SPARE + 8 * l->threads)
+    if (files.rlim_cur >= (rlim_t)l->connections * l->threads / l->shares + FILES_SPARE + 8 * l->threads)
         return LOAD_OK;
     snprintf(text, sizeof text, "%u connections need more open files than the %llu allowed (ulimit -n)",
              l->connections, (unsigned long long)files.rlim_cur);
@@ -239,7 +257,8 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
                              .curve = job->has_curve ? &job->curve : NULL,
                              .seconds = job->seconds,
                              .warmup_s = job->warmup_s,
-                             .interval_us = a->interval_ms * 1000 };
+                             .interval_us = a->interval_ms * 1000,
+                             .start_wall_us = a->start_us };
     if (shown) {
         live_open(&live, STDERR_FILENO);
         live.watcher.next = plan.watchers;
@@ -254,11 +273,20 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
         prometheus_open(&prometheus, &a->metrics);
         plan.parts = &prometheus.part;
     }
-    err e = run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
+    struct load_watcher emitter = { .next = plan.watchers, .look = emit_look };
+    if (a->emit)
+        plan.watchers = &emitter;
+    err e = a->agents_count ? load_by_agents(a, job, &plan, &r, &d)
+                            : run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
     if (shown)
         live_close(&live);
     if (e)
         return load_fail(d.text, NULL);
+    struct text last = { 0 };
+    if (a->emit) {
+        emit_end(&last, &r);
+        emit_text(&last);
+    }
     struct report_about about = { .target = job->about, .limit = searching ? &search.found : NULL };
     int result = write_all(a, &r, &about, &hdr->text);
     if (!result)
@@ -287,7 +315,8 @@ static int check_kinds(const struct load_args *a)
 int load_job_run(struct load_args *a, struct load_job *job)
 {
     struct hdr_watcher hdr = { 0 };
-    a->load.shares = a->load.threads;
+    if (!a->load.shares)
+        a->load.shares = a->load.threads * (a->agents_count ? a->agents_count : 1);
     int result = check_kinds(a);
     if (!result)
         result = raise_files(&a->load);
@@ -308,7 +337,7 @@ static int quick(struct load_args *a)
                             .warmup_s = (double)a->warmup_ms / 1e3,
                             .about = a->url };
     struct stage stage = { .kind = STAGE_CONSTANT, .seconds = job.seconds + job.warmup_s, .from = a->rate };
-    if (!a->target.addr.len && target_resolve(&a->target, &d) != OK)
+    if (!a->target.addr.len && !a->agents_count && target_resolve(&a->target, &d) != OK)
         return load_fail(d.text, NULL);
     request.bytes = load_request(a, method, a->target.path, a->body);
     if (!request.bytes.ptr || curve_open(&job.curve, &stage, 1) != OK)
@@ -330,10 +359,13 @@ static int load_run(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "compare") == 0)
         return load_compare(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "agent") == 0)
+        return load_agent(argc - 1, argv + 1);
     struct load_args *a = mem_must_get(sizeof *a);
     int result = load_args_read(a, argc, argv);
     if (!result)
         result = a->scenario ? load_scenario(a) : a->replay ? load_replay(a) : quick(a);
+    text_free(&a->shipped);
     arena_close(&a->arena);
     mem_free(a);
     return result == LOAD_HELPED ? LOAD_OK : result;

@@ -1,8 +1,12 @@
 /* What the files of `weir load` share: the command line as it was understood. Main thread. */
 #pragma once
 #include "base/arena.h"
+#include "base/text.h"
+#include "load/agents.h"
 #include "load/run.h"
 #include "load/threshold.h"
+
+struct scenario;
 
 struct load_args {
     struct arena arena;
@@ -21,6 +25,13 @@ struct load_args {
     struct addr metrics; /* len 0: none */
     const char *replay;  /* an access log; NULL: none */
     double speed;
+    struct addr agents[AGENTS_MAX];
+    const char *agent_names[AGENTS_MAX];
+    unsigned agents_count;
+    const char *token;   /* of agents; NULL: none */
+    struct text shipped; /* options as agents are told them: JSON texts with commas between */
+    bool emit;           /* an agent's child: lines for another process */
+    uint64_t start_us;   /* since 1970; 0: at once */
     bool quiet;
     struct tcp_options tcp[LOAD_SOURCES_MAX];
     struct addr sources[LOAD_SOURCES_MAX];
@@ -37,8 +48,14 @@ struct load_job {
     struct curve curve;
     bool has_curve; /* else quick's closed loop */
     double seconds, warmup_s;
-    struct bytes about; /* what the results call it */
+    struct bytes about;              /* what the results call it */
+    const struct scenario *scenario; /* NULL: none */
 };
+/* The run by a->agents. */
+err load_by_agents(struct load_args *a, const struct load_job *job, const struct run_plan *plan,
+                   struct load_report *ret_report, struct diag *reterr) CHECK_RESULT;
+/* `weir load agent`; argv[0] is "agent". */
+int load_agent(int argc, char **argv);
 /* Fills the job and args->load, runs it, says what came of it. Returns the exit code. */
 int load_job_run(struct load_args *a, struct load_job *job);
 /* The bytes of a request of the command line's fields. In the arena; ptr NULL: no memory. */

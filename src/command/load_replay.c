@@ -73,7 +73,7 @@ int load_replay(struct load_args *a)
     struct diag d = DIAG_NONE;
     struct bytes text;
     struct replay r;
-    if (!a->target.addr.len && target_resolve(&a->target, &d) != OK)
+    if (!a->target.addr.len && !a->agents_count && target_resolve(&a->target, &d) != OK)
         return load_fail(d.text, NULL);
     if (file_read_whole(a->replay, LOG_BYTES_MAX, &text, &d) != OK)
         return load_fail(d.text, NULL);

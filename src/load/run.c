@@ -208,13 +208,9 @@ static uint64_t gather(struct run *run)
     note_busy(run, &p);
     report_fill_point(r, &p);
     report_take(r, &p);
-    return last_ns;
-}
-
-static void tell(struct run *run)
-{
     for (struct load_watcher *w = run->plan->watchers; w; w = w->next)
-        w->look(w, &run->report);
+        w->look(w, r);
+    return last_ns;
 }
 
 static void sum_in_flight(struct run *run, uint64_t *ret_in_flight, bool *ret_any_left)
@@ -263,7 +259,6 @@ static bool watch_until(struct run *run, const struct curve *curve, uint64_t end
         r->seconds_left = seconds_since(now_ns, end_ns) + run->after_s;
         run->wanted = curve ? curve_level(curve, seconds_since(run->start_ns, now_ns)) : 0;
         gather(run);
-        tell(run);
     }
     return false;
 }
@@ -407,8 +402,9 @@ static err start_member(struct run *run, unsigned i, const int *cpus, unsigned c
     snprintf(name, sizeof name, "load-%u", i);
     m->lw = (struct load_worker){ .load = l,
                                   .index = i,
-                                  .left = l->requests_max ? load_share(l->requests_max, i, l->threads)
-                                                          : UINT64_MAX,
+                                  .left = l->requests_max
+                                              ? load_share(l->requests_max, l->share_first + i, l->shares)
+                                              : UINT64_MAX,
                                   .random = l->seed * 1000003 + l->share_first + i };
     err e = load_stats_open(l->kinds_count, &m->lw.stats);
     if (!e)

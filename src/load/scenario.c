@@ -31,11 +31,15 @@ err scenario_read_file(struct scenario *s, struct bytes name, struct bytes *ret_
     bool absolute = name.len && name.ptr[0] == '/';
     struct bytes path =
         arena_print(&s->arena, "%.*s%.*s", absolute ? 0 : (int)s->folder.len, s->folder.ptr, BYTES_ARG(name));
-    if (!path.ptr || s->texts_count == sizeof s->texts / sizeof *s->texts)
+    if (!path.ptr)
         return ERR_MEMORY;
+    if (s->files_count == SCENARIO_FILES_MAX) {
+        diag_set(reterr, "there are more than %u files", SCENARIO_FILES_MAX);
+        return ERR_CONF;
+    }
     err e = file_read_whole(path.ptr, FILE_BYTES_MAX, ret_text, reterr);
     if (!e)
-        s->texts[s->texts_count++] = *ret_text;
+        s->files[s->files_count++] = (struct scenario_file){ name, *ret_text };
     return e;
 }
 
@@ -525,8 +529,8 @@ void scenario_close(struct scenario *s)
     for (size_t i = 0; i < s->flows_count; i++)
         close_flow(&s->flows[i]);
     curve_close(&s->curve);
-    for (unsigned i = 0; i < s->texts_count; i++)
-        file_read_free(s->texts[i]);
+    for (unsigned i = 0; i < s->files_count; i++)
+        file_read_free(s->files[i].text);
     arena_close(&s->arena);
     mem_free(s);
 }

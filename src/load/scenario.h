@@ -13,6 +13,7 @@
 
 #define SCENARIO_BYTES_MAX ((size_t)1 << 30)
 #define SCENARIO_VARIABLES_MAX 4096u
+#define SCENARIO_FILES_MAX 250u
 
 /*    id         word         meaning */
 #define SCENARIO_VARIABLE_LIST(X)                                                          \
@@ -94,8 +95,10 @@ struct scenario {
     struct scenario_flow before;
     struct bytes *kinds; /* names of what is counted apart */
     unsigned kinds_count;
-    struct bytes texts[130]; /* files that were read, to be given back */
-    unsigned texts_count;
+    struct scenario_file {
+        struct bytes name, text;
+    } files[SCENARIO_FILES_MAX]; /* that were read, as they are named in it; given back at the end */
+    unsigned files_count;
 };
 
 /* text is borrowed, and so is target_url (ptr NULL: the file's own). errors: as conf_parse. ERR_CONF, with

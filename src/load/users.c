@@ -172,7 +172,7 @@ static err users_open(struct load_worker *lw)
         return ERR_MEMORY;
     all->lw = lw;
     all->scenario = lw->load->plan;
-    all->most = (unsigned)load_share(lw->load->connections, lw->index, lw->load->threads);
+    all->most = (unsigned)load_share(lw->load->connections, load_share_number(lw), lw->load->shares);
     list_init(&all->idle);
     list_init(&all->thinking);
     all->users = mem_get((all->most + 1) * sizeof(struct user *));
