@@ -48,14 +48,16 @@ struct load {
     unsigned threads;
     unsigned share_first, shares; /* this process has `threads` of so many shares, from that one on: the other
                                    * machines' have the rest */
-    unsigned connections;         /* of all workers; users, with a scenario */
+    unsigned connections;         /* of all shares; users, with a scenario */
     unsigned kinds_count;
     const struct bytes *kinds; /* their names */
     uint64_t timeout_us;       /* of a connect, and of an answer */
     uint64_t seed;
-    uint64_t requests_max; /* of all workers; 0: no bound */
+    uint64_t requests_max; /* of all shares; 0: no bound */
     bool open_loop;
     enum arrivals_kind arrivals;
+    const uint64_t *times; /* when each is due, ns from the beginning, instead of a curve; NULL: none */
+    size_t times_count;
     enum loop_kind loop;
 };
 
