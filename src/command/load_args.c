@@ -437,6 +437,8 @@ static int check(struct load_args *a)
                        "is an open loop at the log's own times: no --rate, --duration and the like", NULL);
     if (a->agents_count && a->find_limit.count)
         return misused("--find-limit", "is not for --agents", NULL);
+    if (a->find_limit.count && a->load.requests_max)
+        return misused("--find-limit", "takes a --duration for each step, not --requests", NULL);
     if (a->find_limit.count && a->rate > 0)
         return misused("--find-limit", "looks for the rate: leave out --rate", NULL);
     if (a->find_limit.count && a->pipeline > 1)

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,6 +19,7 @@
 #include "base/mem.h"
 #include "core/fiber.h"
 #include "core/log.h"
+#include "load/load.h"
 #include "load/serve.h"
 
 #define JOB_BYTES_MAX ((size_t)1 << 30)
@@ -33,6 +33,7 @@ struct agent {
     const struct addr *at;
     struct diag *reterr;
     pid_t child; /* 0: none */
+    struct load_signals signals;
     bool busy;
     err result;
 };
@@ -335,16 +336,11 @@ static void agent_control(void *arg)
 {
     struct agent *a = arg;
     char text[ADDR_TEXT_BYTES_MAX];
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    int signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    a->result = signals < 0 ? err_from_errno(errno) : serve_open(&a->serve, a->at, a->reterr);
+    a->result = serve_open(&a->serve, a->at, a->reterr);
     if (!a->result) {
         addr_print(&a->serve.bound, text);
         log_info("load", "agent: listening address=%s", text);
-        (void)!io_wait_fd(signals, POLLIN, DEADLINE_NONE);
+        (void)!io_wait_fd(a->signals.fd, POLLIN, DEADLINE_NONE);
         log_info("load", "agent: ends");
         serve_close(&a->serve);
         end_child(a, SIGKILL);
@@ -352,8 +348,6 @@ static void agent_control(void *arg)
     fiber_cancel_all();
     while (fiber_stats(worker_self()).live > 1)
         fiber_yield();
-    if (signals >= 0)
-        close(signals);
     worker_stop(worker_self());
 }
 
@@ -361,12 +355,10 @@ err agent_run(const struct addr *at, const char *token, enum loop_kind loop, str
 {
     struct agent a = { .serve = { .handle = handle }, .token = token, .at = at, .reterr = reterr };
     struct worker_opts o = { .index = 0, .loop = loop, .cpu = -1, .name = "agent" };
-    sigset_t set, before;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, &before);
-    err e = worker_run(&o, agent_control, &a, reterr);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    err e = load_signals_open(&a.signals);
+    if (e)
+        return e;
+    e = worker_run(&o, agent_control, &a, reterr);
+    load_signals_close(&a.signals);
     return e ? e : a.result;
 }

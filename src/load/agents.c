@@ -1,11 +1,7 @@
 #include "load/agents.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "base/list.h"
 #include "base/mem.h"
@@ -47,7 +43,7 @@ struct agents {
     struct agent_of *agents;
     struct fiber *fiber;
     unsigned running;
-    int signals;
+    struct load_signals signals;
     bool aborting, over, starting;
     uint64_t start_us; /* worker_wall_us's clock */
     double at_s;
@@ -349,9 +345,8 @@ static void stop_run(void *arg)
 static void signals_run(void *arg)
 {
     struct agents *all = arg;
-    struct signalfd_siginfo info;
-    while (io_wait_fd(all->signals, POLLIN, DEADLINE_NONE) == OK) {
-        while (read(all->signals, &info, sizeof info) == sizeof info) {
+    while (io_wait_fd(all->signals.fd, POLLIN, DEADLINE_NONE) == OK) {
+        for (unsigned n = load_signals_take(&all->signals); n; n--) {
             all->aborting = all->report.interrupted;
             all->report.interrupted = true;
             if (!all->aborting && !all->over)
@@ -441,24 +436,18 @@ err agents_run(const struct agents_plan *plan, struct load_report *ret_report, s
 {
     struct agents all = { .plan = plan, .reterr = reterr };
     struct worker_opts o = { .index = 0, .loop = plan->load->loop, .cpu = -1, .name = "load" };
-    sigset_t set, before;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, &before);
-    all.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    err e = load_signals_open(&all.signals);
+    if (e)
+        return e;
     all.agents = mem_get(plan->count * sizeof *all.agents);
-    err e = all.signals < 0 ? err_from_errno(errno)
-            : all.agents    ? report_open(&all.report, plan->load)
-                            : ERR_MEMORY;
+    e = all.agents ? report_open(&all.report, plan->load) : ERR_MEMORY;
     for (unsigned i = 0; !e && i < plan->count; i++)
         all.agents[i] = (struct agent_of){ .all = &all, .index = i, .last = &all.agents[i].first };
     if (!e)
         e = worker_run(&o, agents_control, &all, reterr);
     e = e ? e : all.result;
     agents_free(&all);
-    close(all.signals);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    load_signals_close(&all.signals);
     if (e)
         load_report_close(&all.report);
     else

@@ -1,12 +1,8 @@
 #include "load/run.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/must.h"
@@ -37,7 +33,7 @@ struct run {
     unsigned started;
     struct fiber *fiber;          /* of drive */
     struct run_part *failed_part; /* could not start: those behind it have not */
-    int signals;
+    struct load_signals signals;
     bool aborting; /* a second signal */
     bool over;
     err result;
@@ -267,6 +263,7 @@ static void begin_all(struct run *run, const struct curve *curve)
 {
     run->start_ns = load_now_ns() + START_IN_MS * 1000000u;
     run->interval_ns = run->start_ns;
+    run->wanted = curve ? curve_level(curve, 0) : 0;
     for (unsigned i = 0; i < run->started; i++) {
         struct begin b = { .lw = &run->members[i].lw, .curve = curve, .start_ns = run->start_ns };
         call_worker(b.lw->worker, member_begin, &b);
@@ -378,9 +375,8 @@ const struct load_report *run_report(const struct run *run)
 static void signals_run(void *arg)
 {
     struct run *run = arg;
-    struct signalfd_siginfo info;
-    while (io_wait_fd(run->signals, POLLIN, DEADLINE_NONE) == OK) {
-        while (read(run->signals, &info, sizeof info) == sizeof info) {
+    while (io_wait_fd(run->signals.fd, POLLIN, DEADLINE_NONE) == OK) {
+        for (unsigned n = load_signals_take(&run->signals); n; n--) {
             run->aborting = run->report.interrupted;
             run->report.interrupted = true;
         }
@@ -507,26 +503,20 @@ err run_with(const struct run_plan *plan, void (*drive)(struct run *run, void *a
              struct load_report *ret_report, struct diag *reterr)
 {
     struct run run = { .plan = plan, .drive = drive, .arg = arg, .reterr = reterr };
-    sigset_t set, before;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, &before);
-    run.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    err e = load_signals_open(&run.signals);
+    if (e)
+        return e;
     run.members = mem_get(plan->load->threads * sizeof *run.members);
-    run.result = run.signals < 0 ? err_from_errno(errno)
-                 : run.members   ? report_open(&run.report, plan->load)
-                                 : ERR_MEMORY;
+    run.result = run.members ? report_open(&run.report, plan->load) : ERR_MEMORY;
     struct worker_opts o = {
         .index = plan->load->threads, .loop = plan->load->loop, .cpu = -1, .name = "load"
     };
-    err e = run.result;
+    e = run.result;
     if (!e)
         e = worker_run(&o, control_run, &run, reterr);
     e = e ? e : run.result;
     members_free(&run);
-    close(run.signals);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    load_signals_close(&run.signals);
     if (e) {
         load_report_close(&run.report);
         diag_set(reterr, "%s", err_text(e));

@@ -185,10 +185,11 @@ def agents(started, tmp_path):
             wait_until(lambda port=port, agent=agent: listening(port) or not agent.running, 20, "the agent listens")
         return ours
     yield start
+    statuses = [agent.stop(20) for agent in ours]
     for agent in ours:
-        status = agent.stop(20)
         agent.end_leftovers()
-        assert status == 0 and not weir_module.BUGS.search(agent.log()), agent.log()
+        assert not weir_module.BUGS.search(agent.log()), agent.log()
+    assert statuses == [0] * len(ours)
 
 
 def addresses(agents):
