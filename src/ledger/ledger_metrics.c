@@ -48,7 +48,7 @@ static void add_since(struct metric_cells *cells, enum ledger_metric i, uint64_t
     *before = now;
 }
 
-static void look(struct ledger *l)
+void ledger_metrics_look(struct ledger *l)
 {
     struct ledger_metrics *m = &l->metrics;
     const struct records_stats r = records_stats(l->machine.records);
@@ -98,5 +98,5 @@ void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns)
     if (ledger_stopped(l) || now_us - l->metrics.looked_us < LOOK_US)
         return;
     l->metrics.looked_us = now_us;
-    look(l);
+    ledger_metrics_look(l);
 }

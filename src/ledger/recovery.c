@@ -188,6 +188,7 @@ err ledger_recover(struct ledger *l, struct diag *reterr)
                  (unsigned long long)l->machine.seq);
     machine_show_all(&l->machine, &l->board);
     l->open = true;
+    ledger_metrics_look(l);
     l->frozen_us = ledger_clock_us();
     log_info("ledger",
              "open path=%s batch=%llu records=%llu durability=%s load_ms=%llu replayed=%llu replay_ms=%llu",
