@@ -19,8 +19,9 @@ struct http2_session;
 struct http2_stream;
 struct http2_piece;
 
-/* With so much queued nothing more is framed: what is ready then goes by priority once there is room. */
-#define HTTP2_QUEUED_BYTES_MAX (48 * 1024)
+/* With so much queued nothing more is framed: what is ready then goes by priority once there is room. One
+ * frame more still fits into IO_SEND_BYTES_MAX, so that nobody waits while framing. */
+#define HTTP2_QUEUED_BYTES_MAX (40 * 1024)
 
 /* A server's or a client's half of what happens on a connection. On the loop's stack or any fiber; none may
  * wait. */
