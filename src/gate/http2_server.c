@@ -473,9 +473,7 @@ static uint64_t deadline(struct http2_session *c)
 /* Nothing was asked for too long, or a head does not come to its end. */
 static void on_overdue(struct http2_session *c)
 {
-    http2_session_goaway(c, false);
-    http2_session_flush(c);
-    http2_session_end(c, ERR_CLOSED);
+    http2_session_close(c);
 }
 
 static void conn_free(struct http2_session *c)
@@ -529,11 +527,10 @@ static void close_idle(struct client_conn *client, bool used_only)
     struct http2_session *c = session_of(client);
     if (c->over || (used_only && !container_of(client, struct http2_conn, client)->requests))
         return;
-    http2_session_goaway(c, false);
     if (c->streams_count)
-        return;
-    http2_session_flush(c);
-    http2_session_end(c, ERR_CLOSED);
+        http2_session_goaway(c, false);
+    else
+        http2_session_close(c);
 }
 
 static void abort_conn(struct client_conn *client)

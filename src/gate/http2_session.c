@@ -392,6 +392,7 @@ void http2_session_end(struct http2_session *c, err why)
     if (c->over)
         return;
     c->over = true;
+    c->why = why;
     if (!c->draining)
         close_io(c, why);
     else if (c->drainer)
@@ -403,6 +404,19 @@ void http2_session_end(struct http2_session *c, err why)
         at = at->next;
         http2_stream_cut(s, why == OK || why == ERR_CLOSED || why == ERR_PROTOCOL ? ERR_RESET : why);
     }
+    http2_session_release(c);
+}
+
+void http2_session_close(struct http2_session *c)
+{
+    if (c->over)
+        return;
+    const bool busy = c->busy;
+    c->busy = true;
+    http2_session_goaway(c, false);
+    http2_session_flush(c);
+    http2_session_end(c, ERR_CLOSED);
+    c->busy = busy;
     http2_session_release(c);
 }
 
@@ -470,7 +484,7 @@ static void drain(void *arg)
     c->drainer = NULL;
     c->draining = false;
     if (c->over) {
-        close_io(c, ERR_CANCELLED);
+        close_io(c, c->why);
         http2_session_release(c);
     } else if (e) {
         http2_session_end(c, e);

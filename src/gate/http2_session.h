@@ -78,6 +78,7 @@ struct http2_session {
     int32_t newest_id; /* of the peer's streams */
     int32_t last_id;   /* of the peer's streams, of those we have begun to answer */
     uint16_t calm;     /* enum http2_abuse_kind + 1: it is over for that */
+    err why;           /* of over */
     bool over;         /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
     bool parked, busy, flushing, feeding, closing;
     bool soon;            /* flush_soon is queued */
@@ -152,6 +153,8 @@ void http2_session_rest(struct http2_session *c);
 void http2_session_goaway(struct http2_session *c, bool soon);
 /* The peer has done that; when it is too much the connection ends with the next flush. */
 void http2_session_note(struct http2_session *c, enum http2_abuse_kind kind);
+/* At once, with GOAWAY. */
+void http2_session_close(struct http2_session *c);
 /* A stream is gone, perhaps the last that kept c alive. */
 void http2_session_release(struct http2_session *c);
 /* Over: streams fail with why. What is queued still goes out, unless it broke. */

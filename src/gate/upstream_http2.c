@@ -93,13 +93,6 @@ static void on_lost(struct http2_stream *s)
     (void)s; /* whoever waits has been woken */
 }
 
-static void end_resting(struct http2_upstream *c)
-{
-    http2_session_goaway(&c->session, false);
-    http2_session_flush(&c->session);
-    http2_session_end(&c->session, ERR_CLOSED);
-}
-
 /* How many streams it takes now. */
 static uint64_t room(const struct http2_upstream *c)
 {
@@ -144,7 +137,7 @@ static void on_overdue(struct http2_session *session)
     const uint64_t now_us = worker_now_us();
     if (session->streams_count == 0) {
         c->ending = true;
-        end_resting(c);
+        http2_session_close(&c->session);
     } else if (session->pinged && session->heard_us < c->pinged_us) {
         http2_session_end(session, ERR_TIMEOUT);
     } else if (now_us >= session->heard_us + SILENCE_MS * 1000) {
@@ -531,7 +524,7 @@ void upstream_http2_close_idle(struct upstream *u)
         at = at->next;
         c->ending = true;
         if (!c->connecting && !c->session.over && c->session.streams_count == 0)
-            end_resting(c);
+            http2_session_close(&c->session);
     }
 }
 #endif
