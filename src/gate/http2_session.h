@@ -193,6 +193,9 @@ struct io *http2_stream_io(struct http2_stream *s);
 err http2_stream_send(struct http2_stream *s, uint64_t idle_us, uint64_t deadline_us,
                       bool *ret_from) CHECK_RESULT;
 
+/* A session of nghttp2 that says what happens to c and its streams (http2_callbacks.c). */
+nghttp2_session *http2_callbacks_session(struct http2_session *c);
+
 /* ---- what nghttp2 says of a stream (http2_session.c to http2_stream.c) ---- */
 
 void http2_stream_begin_head(struct http2_stream *s);
