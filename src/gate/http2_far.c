@@ -92,7 +92,7 @@ static void on_news(struct http2_stream *s)
         s->out = BYTES_NONE;
         io_far_fail(&t->far, s->failed);
     }
-    if (any || s->failed)
+    if (s->far && (any || s->failed))
         io_far_news(&t->far);
 }
 
