@@ -118,7 +118,7 @@ def test_a_stop_waits_for_nobody_who_shakes_hands(weir, scripted):
 
 
 @pytest.mark.parametrize("tls, line", [
-    ("{certificate: /nowhere.pem}", "cannot read /nowhere.pem: No such file or directory"),
+    ("{certificate: /nowhere.pem}", "cannot read /nowhere.pem: no such file"),
     ("{certificate: A.pem, key: B.key}", "is not the key of the certificate"),
     ("{certificate: A.key}", "has no PEM certificate"),
     ("{key: A.key}", "certificate: it is missing beside key"),
