@@ -1,4 +1,5 @@
 """TLS of listeners: handshakes, certificates by name, what clients see."""
+import signal
 import ssl
 
 import pytest
@@ -106,6 +107,29 @@ def test_certificates_by_name(weir, scripted, authority):
         assert c.peer_der() == rsa.der()
     with TlsClient(gate.port, authority.client(), "shop.b.example") as c:
         assert c.get().text == "ok"
+
+
+def test_an_end_is_told(weir, scripted, each_loop):
+    """close_notify, when a connection is closed; not, when an answer was cut."""
+    def half(peer):
+        if b"/cut" not in peer.read_request():
+            peer.send(answer("ok"))
+            peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        peer.close()
+
+    gate = start(weir, conf(scripted(half), "{self_signed: true}"))
+    with TlsClient(gate.port) as c:
+        assert c.request(headers={"Connection": "close"}).text == "ok"
+        assert c.is_closed() and not c.cut
+    with TlsClient(gate.port) as c:
+        with pytest.raises(Closed):
+            c.get("/cut")
+        assert c.cut
+    with TlsClient(gate.port) as c:
+        assert c.get().text == "ok"
+        gate.signal(signal.SIGTERM)
+        assert c.is_closed() and not c.cut
 
 
 def test_a_silent_client_has_a_deadline(weir, scripted):
