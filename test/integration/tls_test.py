@@ -1,6 +1,8 @@
 """TLS of listeners: handshakes, certificates by name, what clients see."""
-import hashlib
+import signal
+import socket
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -42,14 +44,20 @@ def test_a_first_try(weir, scripted, each_loop):
     assert "self-signed certificate" in names and "Hostname mismatch" not in names
 
 
-def test_bodies_pass_whole_both_ways(weir, origin, each_loop):
-    gate = start(weir, conf(origin(), "{self_signed: true}"))
+def test_bodies_pass_whole_both_ways(weir, scripted, origin, each_loop):
+    def echo(peer):
+        while request := peer.read_request():
+            peer.send(answer(request.partition(b"\r\n\r\n")[2]))
+
     sent = bytes(i * 31 & 255 for i in range(3_000_000))
+    gate = start(weir, conf(origin(), "{self_signed: true}"))
     with TlsClient(gate.port) as c:
         for size in (0, 1, 4095, 16384, 100_000, 2_000_000):
             assert len(c.get(f"/bytes/{size}").body) == size
-        echoed = c.request("POST", "/raw", body=sent)
-        assert hashlib.sha256(echoed.body).digest() == hashlib.sha256(sent).digest()
+    gate = start(weir, conf(scripted(echo), "{self_signed: true}"))
+    with TlsClient(gate.port) as c:
+        for size in (1, 16384, 3_000_000):
+            assert c.request("POST", body=sent[:size]).body == sent[:size]
 
 
 def test_plain_http_on_a_tls_port_is_told_so(weir, scripted, each_loop):
@@ -103,6 +111,29 @@ def test_certificates_by_name(weir, scripted, authority):
         assert c.get().text == "ok"
 
 
+def test_an_end_is_told(weir, scripted, each_loop):
+    """close_notify, when a connection is closed; not, when an answer was cut."""
+    def half(peer):
+        if b"/cut" not in peer.read_request():
+            peer.send(answer("ok"))
+            peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        peer.close()
+
+    gate = start(weir, conf(scripted(half), "{self_signed: true}"))
+    with TlsClient(gate.port) as c:
+        assert c.request(headers={"Connection": "close"}).text == "ok"
+        assert c.is_closed() and not c.cut
+    with TlsClient(gate.port) as c:
+        with pytest.raises(Closed):
+            c.get("/cut")
+        assert c.cut
+    with TlsClient(gate.port) as c:
+        assert c.get().text == "ok"
+        gate.signal(signal.SIGTERM)
+        assert c.is_closed() and not c.cut
+
+
 def test_a_silent_client_has_a_deadline(weir, scripted):
     gate = start(weir, conf(scripted(answer("ok")), "{self_signed: true, handshake_timeout: 50ms}"))
     with Client(gate.port) as c:
@@ -118,7 +149,7 @@ def test_a_stop_waits_for_nobody_who_shakes_hands(weir, scripted):
 
 
 @pytest.mark.parametrize("tls, line", [
-    ("{certificate: /nowhere.pem}", "cannot read /nowhere.pem: No such file or directory"),
+    ("{certificate: /nowhere.pem}", "cannot read /nowhere.pem: no such file"),
     ("{certificate: A.pem, key: B.key}", "is not the key of the certificate"),
     ("{certificate: A.key}", "has no PEM certificate"),
     ("{key: A.key}", "certificate: it is missing beside key"),
@@ -135,6 +166,41 @@ def test_what_cannot_work_is_refused(weir_command, authority, tmp_path, tls, lin
                     'services: {s: {servers: ["127.0.0.1:1"]}}\n')
     done = weir_command("check", "-c", path)
     assert done.returncode == 1 and line in done.stderr and f"{path}:3:" in done.stderr, done.stderr
+
+
+def test_rsa_signatures_are_made_by_helpers(weir, scripted, authority):
+    """A worker goes on meanwhile; ECDSA is quick enough."""
+    server, threads = scripted(answer("ok")), {}
+    for kind in ("ec", "rsa"):
+        gate = start(weir, conf(server, str(authority.issue("a.example", kind=kind))))
+        clients = [TlsClient(gate.port, authority.client(), "a.example") for _ in range(20)]
+        assert all(c.get().text == "ok" for c in clients)
+        for c in clients:
+            c.close()
+        names = [p.read_text().strip() for p in Path(f"/proc/{gate.pid}/task").glob("*/comm")]
+        threads[kind] = names.count("weir-tls")
+    assert threads["ec"] == 0 and threads["rsa"] >= 1
+
+
+def test_a_flood_of_handshakes_takes_turns(weir, scripted, each_loop):
+    gate = start(weir, "workers: 1\n" + conf(scripted(answer("ok")), "{self_signed: true}"))
+    sockets = [socket.create_connection(("127.0.0.1", gate.port)) for _ in range(30)]
+    contexts = [believing().wrap_socket(s, do_handshake_on_connect=False) for s in sockets]
+    for s in contexts:  # all hellos are there before anybody is answered
+        s.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):
+            s.do_handshake()
+    for i, s in enumerate(contexts):
+        s.setblocking(True)
+        s.settimeout(20)
+        if i % 3:
+            s.do_handshake()
+            s.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+            assert s.recv(12) == b"HTTP/1.1 200"
+        s.close()  # every third in the middle of it
+    with TlsClient(gate.port) as c:
+        assert c.get().text == "ok"
+    wait_until(lambda: gate.metric("weir_tls_handshakes_total") == 21, 20)
 
 
 # ---- clients' certificates
@@ -280,7 +346,7 @@ def test_a_certificate_is_replaced_under_load(weir, scripted, authority):
         new = authority.issue("a.example", file="served", days=60)
         wait_until(lambda: given() == new.der(), 20)
         assert kept.get().text == "ok"
-    expiry = gate.metric("weir_tls_certificate_expiry_seconds", name="a.example")
+    expiry = gate.metric("weir_tls_certificate_expiry_seconds", key="ecdsa")
     assert expiry == ssl.cert_time_to_seconds(authority.ends(new))
     new.certificate.write_text("nonsense")
     gate.wait_log("what was read before is kept")
