@@ -7,6 +7,7 @@
 #include "build_info.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "gate/gate.h"
 #include "gate/history.h"
 #include "gate/upgrade.h"
 
@@ -141,7 +142,7 @@ static void log_put(struct call *c)
 
 /* ---- the table ---- */
 
-const struct endpoint endpoints[] = {
+static const struct endpoint endpoints[] = {
     { HTTP_GET, "/", "this list, for people", "text/html; charset=utf-8", .run = page_get },
     { HTTP_GET, "/openapi.json", "the same as OpenAPI 3.1", JSON, .run = openapi_get },
     { HTTP_GET, "/metrics", "for Prometheus", TEXT, .run = metrics_get },
@@ -164,10 +165,25 @@ const struct endpoint endpoints[] = {
     { HTTP_POST, "/v1/rollback", "bring a kept configuration into force again", JSON, .changes = true,
       .body = &rollback_body, .run = rollback_post },
     { HTTP_POST, "/v1/upgrade", "the binary on disk takes over", JSON, .changes = true, .run = upgrade_post },
+    { HTTP_GET, "/v1/ledger", "the ledger: does it serve, how safe, how far", JSON, .run = ledger_get },
+    { HTTP_POST, "/v1/ledger/backup", "copy it to a new folder while it runs", JSON, .changes = true,
+      .body = &ledger_backup_body, .run = ledger_backup_post },
     { HTTP_GET, "/v1/log", "the log level", JSON, .run = log_get },
     { HTTP_PUT, "/v1/log", "set it, until the process ends", JSON, .changes = true, .body = &log_body,
       .run = log_put },
     { HTTP_GET, "/v1/tap", "exchanges as they end, one JSON object a line, as long as you listen",
       "application/x-ndjson", .query = &tap_query, .run = tap_get },
     { 0 },
+};
+
+static const struct api_conf *conf_of(const struct exchange *x)
+{
+    return x->gate->generation->conf->admin;
+}
+
+const struct api admin_api = {
+    .title = "weir",
+    .note = "The same on the command line: <code>weir ctl</code>.",
+    .endpoints = endpoints,
+    .conf = conf_of,
 };

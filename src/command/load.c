@@ -9,8 +9,10 @@
 #include "base/mem.h"
 #include "command/command.h"
 #include "command/load.h"
+#include "load/emit.h"
 #include "load/hdr.h"
 #include "load/live.h"
+#include "load/prometheus.h"
 #include "load/quick.h"
 #include "load/report.h"
 
@@ -21,7 +23,7 @@
 #define FIND_BUSY_MAX 0.9 /* of a thread: trying again would not help */
 #define FILES_SPARE 64
 
-static int fail(const char *what, const char *why)
+int load_fail(const char *what, const char *why)
 {
     fprintf(stderr, "weir: load: %s%s%s\n", what, why ? ": " : "", why ? why : "");
     return LOAD_FAILED;
@@ -29,33 +31,31 @@ static int fail(const char *what, const char *why)
 
 /* ---- what is sent ---- */
 
-static err write_request(struct load_args *a, struct quick_request *out)
+struct bytes load_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body)
 {
-    struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
-    bool length = a->body.len || bytes_eq(method, BYTES("POST")) || bytes_eq(method, BYTES("PUT")) ||
+    bool length = body.len || bytes_eq(method, BYTES("POST")) || bytes_eq(method, BYTES("PUT")) ||
                   bytes_eq(method, BYTES("PATCH"));
     char length_line[48] = "";
     if (length)
-        snprintf(length_line, sizeof length_line, "Content-Length: %zu\r\n", a->body.len);
-    struct bytes head = arena_print(
-        &a->arena, "%.*s %.*s HTTP/1.1\r\n%s%.*s%s%.*s%s\r\n", BYTES_ARG(method), BYTES_ARG(a->target.path),
-        a->has_host ? "" : "Host: ", a->has_host ? 0 : (int)a->target.host.len, a->target.host.ptr,
-        a->has_host ? "" : "\r\n", BYTES_ARG(a->fields), length_line);
-    char *all = head.ptr ? arena_get(&a->arena, head.len + a->body.len) : NULL;
+        snprintf(length_line, sizeof length_line, "Content-Length: %zu\r\n", body.len);
+    struct bytes head =
+        arena_print(&a->arena, "%.*s %.*s HTTP/1.1\r\n%s%.*s%s%.*s%s\r\n", BYTES_ARG(method), BYTES_ARG(path),
+                    a->has_host ? "" : "Host: ", a->has_host ? 0 : (int)a->target.host.len,
+                    a->target.host.ptr, a->has_host ? "" : "\r\n", BYTES_ARG(a->fields), length_line);
+    char *all = head.ptr ? arena_get(&a->arena, head.len + body.len) : NULL;
     if (!all)
-        return ERR_MEMORY;
+        return BYTES_NONE;
     memcpy(all, head.ptr, head.len);
-    if (a->body.len)
-        memcpy(all + head.len, a->body.ptr, a->body.len);
-    *out =
-        (struct quick_request){ .bytes = { all, head.len + a->body.len }, .method = http_method_of(method) };
-    return OK;
+    if (body.len)
+        memcpy(all + head.len, body.ptr, body.len);
+    return (struct bytes){ all, head.len + body.len };
 }
 
 /* ---- the search ---- */
 
 struct search {
     const struct load_args *args;
+    const struct load_job *job;
     struct limit_found found;
 };
 
@@ -89,7 +89,7 @@ static bool holds(const struct thresholds *t, const struct load_report *r)
 static bool try_rate(struct run *run, const struct search *s, struct limit_step *step)
 {
     const struct load_args *a = s->args;
-    double warmup_s = (double)a->warmup_ms / 1e3, seconds = (double)a->duration_ms / 1e3;
+    double warmup_s = s->job->warmup_s, seconds = s->job->seconds;
     struct stage stage = { .kind = STAGE_CONSTANT, .seconds = seconds + warmup_s, .from = step->rate };
     struct curve curve;
     bool whole = curve_open(&curve, &stage, 1) == OK;
@@ -144,6 +144,23 @@ static void hdr_look(struct load_watcher *w, const struct load_report *r)
         (void)!hdr_log_interval(&h->text, BYTES("response"), p->at_s, p->seconds, &k->response);
 }
 
+/* ---- lines for whoever started this ---- */
+
+static void emit_text(struct text *t)
+{
+    fwrite(t->at, 1, t->len, stdout);
+    fflush(stdout);
+    text_free(t);
+}
+
+static void emit_look(struct load_watcher *w, const struct load_report *r)
+{
+    struct text t = { 0 };
+    (void)w;
+    emit_interval(&t, r);
+    emit_text(&t);
+}
+
 /* ---- results ---- */
 
 static int write_out(const char *path, const struct text *t)
@@ -154,7 +171,7 @@ static int write_out(const char *path, const struct text *t)
         written = false;
     if (f && f != stdout && fclose(f) != 0)
         written = false;
-    return written ? LOAD_OK : fail(path, strerror(errno));
+    return written ? LOAD_OK : load_fail(path, strerror(errno));
 }
 
 static bool is_stdout(const char *path)
@@ -181,6 +198,11 @@ static int write_all(const struct load_args *a, const struct load_report *r, con
     if (a->csv && !result) {
         report_csv(&t, r);
         result = write_out(a->csv, &t);
+        text_free(&t);
+    }
+    if (a->html && !result) {
+        report_html(&t, r, about);
+        result = write_out(a->html, &t);
         text_free(&t);
     }
     if (a->hdr && !result)
@@ -217,25 +239,26 @@ static int raise_files(const struct load *l)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur >= l->connections + FILES_SPARE + 8 * l->threads)
+    if (files.rlim_cur >= (rlim_t)l->connections * l->threads / l->shares + FILES_SPARE + 8 * l->threads)
         return LOAD_OK;
     snprintf(text, sizeof text, "%u connections need more open files than the %llu allowed (ulimit -n)",
              l->connections, (unsigned long long)files.rlim_cur);
-    return fail(text, NULL);
+    return load_fail(text, NULL);
 }
 
-static int run_it(struct load_args *a, struct curve *curve, struct hdr_watcher *hdr)
+static int run_it(struct load_args *a, const struct load_job *job, struct hdr_watcher *hdr)
 {
     struct diag d = DIAG_NONE;
     struct load_report r;
     struct live live;
-    struct search search = { .args = a };
+    struct search search = { .args = a, .job = job };
     bool shown = !a->quiet && isatty(STDERR_FILENO), searching = a->find_limit.count > 0;
     struct run_plan plan = { .load = &a->load,
-                             .curve = a->rate > 0 ? curve : NULL,
-                             .seconds = (double)a->duration_ms / 1e3,
-                             .warmup_s = (double)a->warmup_ms / 1e3,
-                             .interval_us = a->interval_ms * 1000 };
+                             .curve = job->has_curve ? &job->curve : NULL,
+                             .seconds = job->seconds,
+                             .warmup_s = job->warmup_s,
+                             .interval_us = a->interval_ms * 1000,
+                             .start_wall_us = a->start_us };
     if (shown) {
         live_open(&live, STDERR_FILENO);
         live.watcher.next = plan.watchers;
@@ -245,12 +268,26 @@ static int run_it(struct load_args *a, struct curve *curve, struct hdr_watcher *
         hdr->watcher = (struct load_watcher){ .next = plan.watchers, .look = hdr_look };
         plan.watchers = &hdr->watcher;
     }
-    err e = run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
+    struct prometheus prometheus;
+    if (a->metrics.len) {
+        prometheus_open(&prometheus, &a->metrics);
+        plan.parts = &prometheus.part;
+    }
+    struct load_watcher emitter = { .next = plan.watchers, .look = emit_look };
+    if (a->emit)
+        plan.watchers = &emitter;
+    err e = a->agents_count ? load_by_agents(a, job, &plan, &r, &d)
+                            : run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
     if (shown)
         live_close(&live);
     if (e)
-        return fail(d.text, NULL);
-    struct report_about about = { .target = a->url, .limit = searching ? &search.found : NULL };
+        return load_fail(d.text, NULL);
+    struct text last = { 0 };
+    if (a->emit) {
+        emit_end(&last, &r);
+        emit_text(&last);
+    }
+    struct report_about about = { .target = job->about, .limit = searching ? &search.found : NULL };
     int result = write_all(a, &r, &about, &hdr->text);
     if (!result)
         result = judge(a, &r);
@@ -260,20 +297,51 @@ static int run_it(struct load_args *a, struct curve *curve, struct hdr_watcher *
     return result;
 }
 
+static int check_kinds(const struct load_args *a)
+{
+    const struct threshold *unknown = thresholds_unknown(&a->fail_if, &a->load);
+    if (!unknown)
+        unknown = thresholds_unknown(&a->find_limit, &a->load);
+    if (!unknown)
+        return LOAD_OK;
+    fprintf(stderr, "weir: load: %.*s: there is no kind \"%.*s\"; there are", BYTES_ARG(unknown->text),
+            BYTES_ARG(unknown->kind));
+    for (unsigned i = 0; i < a->load.kinds_count; i++)
+        fprintf(stderr, "%s %.*s", i ? "," : "", BYTES_ARG(a->load.kinds[i]));
+    fprintf(stderr, "\n");
+    return LOAD_MISUSED;
+}
+
+int load_job_run(struct load_args *a, struct load_job *job)
+{
+    struct hdr_watcher hdr = { 0 };
+    if (!a->load.shares)
+        a->load.shares = a->load.threads * (a->agents_count ? a->agents_count : 1);
+    int result = check_kinds(a);
+    if (!result)
+        result = raise_files(&a->load);
+    if (!result)
+        result = run_it(a, job, &hdr);
+    text_free(&hdr.text);
+    return result;
+}
+
 static int quick(struct load_args *a)
 {
     struct diag d = DIAG_NONE;
-    struct quick_request request;
+    struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
+    struct quick_request request = { .method = http_method_of(method) };
     static const struct bytes kinds[] = { { "request", 7 } };
-    struct stage stage = { .kind = STAGE_CONSTANT,
-                           .seconds = (double)(a->duration_ms + a->warmup_ms) / 1e3,
-                           .from = a->rate };
-    struct curve curve = { 0 };
-    struct hdr_watcher hdr = { 0 };
-    if (!a->target.addr.len && target_resolve(&a->target, &d) != OK)
-        return fail(d.text, NULL);
-    if (write_request(a, &request) != OK || curve_open(&curve, &stage, 1) != OK)
-        return fail("no memory", NULL);
+    struct load_job job = { .has_curve = a->rate > 0,
+                            .seconds = (double)a->duration_ms / 1e3,
+                            .warmup_s = (double)a->warmup_ms / 1e3,
+                            .about = a->url };
+    struct stage stage = { .kind = STAGE_CONSTANT, .seconds = job.seconds + job.warmup_s, .from = a->rate };
+    if (!a->target.addr.len && !a->agents_count && target_resolve(&a->target, &d) != OK)
+        return load_fail(d.text, NULL);
+    request.bytes = load_request(a, method, a->target.path, a->body);
+    if (!request.bytes.ptr || curve_open(&job.curve, &stage, 1) != OK)
+        return load_fail("no memory", NULL);
     struct quick_plan plan = {
         .addr = &a->target.addr, .requests = &request, .count = 1, .pipeline = (unsigned)a->pipeline
     };
@@ -282,20 +350,22 @@ static int quick(struct load_args *a)
     a->load.kinds = kinds;
     a->load.kinds_count = 1;
     a->load.open_loop = a->rate > 0 || a->find_limit.count;
-    int result = raise_files(&a->load);
-    if (!result)
-        result = run_it(a, &curve, &hdr);
-    text_free(&hdr.text);
-    curve_close(&curve);
+    int result = load_job_run(a, &job);
+    curve_close(&job.curve);
     return result;
 }
 
 static int load_run(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return load_compare(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "agent") == 0)
+        return load_agent(argc - 1, argv + 1);
     struct load_args *a = mem_must_get(sizeof *a);
     int result = load_args_read(a, argc, argv);
     if (!result)
-        result = quick(a);
+        result = a->scenario ? load_scenario(a) : a->replay ? load_replay(a) : quick(a);
+    text_free(&a->shipped);
     arena_close(&a->arena);
     mem_free(a);
     return result == LOAD_HELPED ? LOAD_OK : result;
@@ -303,7 +373,7 @@ static int load_run(int argc, char **argv)
 
 const struct command load_command = {
     .name = "load",
-    .args = "[OPTIONS] URL",
+    .args = "[OPTIONS] URL | SCENARIO.yaml",
     .help = "send load to a server and measure what it takes",
     .run = load_run,
 };

@@ -1,6 +1,7 @@
 /* ledger_conf: the ledger's section of the configuration, and the one ledger of the process that comes of it.
  * Start, hand-over and stop: the control thread. */
 #pragma once
+#include "core/api_conf.h"
 #include "core/conf.h"
 #include "ledger/ledger_open.h"
 
@@ -19,7 +20,9 @@ struct ledger_conf {
     uint64_t checkpoint_interval_ms;
     uint64_t checkpoint_bytes_max;
     int64_t batch_entries_max;
-    struct bytes key; /* "file:/path", "env:NAME"; empty: not encrypted */
+    struct api_conf *http;   /* NULL: none */
+    struct bytes stock_file; /* empty: none */
+    struct bytes key;        /* "file:/path", "env:NAME"; empty: not encrypted */
 };
 
 extern const struct conf_struct ledger_conf_struct;
@@ -29,6 +32,8 @@ extern const struct conf_struct ledger_conf_struct;
 err ledger_start(const struct ledger_conf *conf, bool later, struct diag *reterr) CHECK_RESULT;
 /* Says in the log what of another configuration takes a restart. */
 void ledger_compare(const struct ledger_conf *now, const struct ledger_conf *next);
+/* From a fiber: a copy of it in a new folder. */
+err ledger_copy(const char *folder, struct diag *reterr) CHECK_RESULT;
 /* From a fiber. The next process may have it: what was sent is answered and safe, what is sent from now on is
  * not accepted.
  */
