@@ -23,7 +23,7 @@ def run(core, seconds, address, tls, pids):
     """One run of 16 connections with 32 streams each, as bench/load's "go" tells of one."""
     with tempfile.NamedTemporaryFile("r", prefix="weir-bench-h2load-") as log:
         before, children = cpu_seconds(pids), os.times()
-        done = subprocess.run(["taskset", "-c", core, "h2load", "-c", "16", "-m", "32", "-D", str(seconds), 
+        done = subprocess.run(["taskset", "-c", core, "h2load", "-c", "16", "-m", "32", "-D", str(seconds),
                                f"--log-file={log.name}", f"{'https' if tls else 'http'}://{address}/"],
                               capture_output=True, text=True)
         after, now = cpu_seconds(pids), os.times()
