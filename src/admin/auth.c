@@ -7,7 +7,7 @@
 
 #include "admin/call.h"
 #include "base/mem.h"
-#include "gate/http1_server.h"
+#include "gate/carrier.h"
 
 #define TOKEN_FILE_BYTES_MAX (32 * 1024)
 
@@ -77,7 +77,7 @@ enum admin_right auth_right(struct exchange *x, char author[ORIGIN_WORD_BYTES_MA
     socklen_t size = sizeof peer;
     struct bytes token;
     snprintf(author, ORIGIN_WORD_BYTES_MAX, "admin");
-    if (local && getsockopt(http1_server_fd(x), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+    if (local && getsockopt(exchange_client_fd(x), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
         snprintf(author, ORIGIN_WORD_BYTES_MAX, "uid %u (pid %d)", peer.uid, (int)peer.pid);
     if (!conf) {
         *ret_why = "the configuration in force has no admin address any more";

@@ -1,6 +1,6 @@
 /* A tap as the body of an answer that does not end. */
 #include "admin/call.h"
-#include "gate/http1_server.h"
+#include "gate/carrier.h"
 #include "gate/tap.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -60,7 +60,7 @@ static err read_lines(struct stream *s, uint64_t deadline_us)
         err e = tap_read(s->tap, look_us, s->chunk, sizeof s->chunk - 64, &s->len);
         if (e != ERR_TIMEOUT || look_us >= sign_us || look_us >= deadline_us)
             return e;
-        if (http1_server_gone(s->x))
+        if (exchange_client_gone(s->x))
             return ERR_CANCELLED;
     }
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "gate/access_log_sink.h"
 #include "gate/access_log_text.h"
+#include "gate/carrier.h"
 #include "gate/gate.h"
 
 /* What a pattern may name: ${client}. And ${request.NAME}, ${response.NAME}: a field's (first) value. */
@@ -323,6 +324,8 @@ static struct bytes text_of(const struct exchange *x, const struct piece *p, cha
     case VARIABLE_QUERY:
         return q->query;
     case VARIABLE_PROTOCOL:
+        if (x->carrier && x->carrier->protocol)
+            return bytes_from(x->carrier->protocol);
         return q->version_minor ? BYTES("HTTP/1.1") : BYTES("HTTP/1.0");
     case VARIABLE_ROUTE:
         return x->route ? x->route->conf->match : BYTES_NONE;

@@ -24,18 +24,18 @@
 static void drain_here(void *arg)
 {
     (void)arg;
-    http1_server_drain(process_http1_server());
+    clients_drain(process_clients());
 }
 
 static void close_idle_here(void *arg)
 {
-    http1_server_close_idle(process_http1_server(), *(const bool *)arg);
+    clients_close_idle(process_clients(), *(const bool *)arg);
 }
 
 static void abort_here(void *arg)
 {
     (void)arg;
-    http1_server_abort(process_http1_server());
+    clients_abort(process_clients());
     l4_tcp_abort();
     l4_udp_abort();
     fiber_cancel_all(); /* those that wait for a server do not look at their client */
@@ -43,7 +43,7 @@ static void abort_here(void *arg)
 
 static void count_here(void *arg)
 {
-    *(uint64_t *)arg += process_http1_server()->conns_count + l4_tcp_count() + l4_udp_count();
+    *(uint64_t *)arg += process_clients()->conns_count + l4_tcp_count() + l4_udp_count();
 }
 
 static void end_here(void *arg)
@@ -97,7 +97,7 @@ static uint64_t begin(uint64_t start_us)
     if (upgraded) {
         reload_stop_modules(); /* its health checks are under way */
         reload_stop_admin();
-        http1_server_drain(&process_self.admin);
+        clients_drain(&process_self.admin);
         tap_end_all();
     }
     process_everywhere(drain_here, NULL);
@@ -108,7 +108,7 @@ static uint64_t begin(uint64_t start_us)
 static void settle_admin(void)
 {
     uint64_t end_us = deadline_in_ms(ADMIN_GRACE_MS);
-    const struct http1_server *s = &process_self.admin;
+    const struct clients *s = &process_self.admin;
     tap_end_all();
     while (s->conns_count > s->parked_count && worker_now_us() < end_us) {
         if (fiber_sleep_us(DRAIN_LOOK_MS * 1000) != OK)
@@ -141,7 +141,7 @@ void drain_stop(void)
     settle_admin();
     reload_stop_modules();
     reload_stop_admin();
-    http1_server_abort(&process_self.admin);
+    clients_abort(&process_self.admin);
     process_everywhere(end_here, NULL);
     end_here(NULL);
     for (unsigned i = 0; i < process_self.count; i++) {

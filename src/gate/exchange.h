@@ -13,6 +13,7 @@
 #include "gate/body.h"
 #include "proto/http.h"
 
+struct carrier;
 struct gate;
 struct route;
 struct service;
@@ -51,11 +52,9 @@ struct exchange {
     bool client_gone; /* it left while its answer was waited for: nobody is answered (499 in the log) */
     bool replayable;  /* the request's body (if any) has not been touched: another server may be asked */
 
-    /* Passes a 1xx on to the client; NULL: nobody waits for one. */
-    err (*interim)(struct exchange *x, const struct http_response *r);
-    struct io *client_io; /* the client's connection; NULL: there is none */
-    void *carrier;        /* of interim and of the protocol that carries the exchange */
-    struct io *tunnel;    /* after a 101: the server's side of the connection, taken over; NULL otherwise */
+    const struct carrier *carrier; /* the client's protocol (gate/carrier.h); NULL: a request of weir's own */
+    void *carried;                 /* what that protocol keeps of it */
+    struct io *tunnel; /* after a 101: the server's side of the connection, taken over; NULL otherwise */
 
     struct bytes path;                     /* the request's, as its route was found: without dot segments */
     struct bytes rest;                     /* of path: what the * of its match stands for */

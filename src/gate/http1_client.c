@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "base/must.h"
+#include "gate/carrier.h"
 #include "gate/proxied.h"
 #include "gate/service.h"
 
@@ -125,8 +126,8 @@ err http1_client_read_head(struct io *io, struct exchange *x, uint64_t deadline_
                 return OK;
             continue;
         }
-        if (x->interim)
-            e = x->interim(x, &x->response);
+        if (x->carrier)
+            e = x->carrier->interim(x, &x->response);
         io_consume(io, used);
     }
     x->response.status = 0;
@@ -273,8 +274,7 @@ err http1_client_exchange(struct upstream_conn *c, struct exchange *x, struct at
     http1_body_init(&c->body, c->io, HTTP_BODY_NONE, 0, 0, 0, NULL, NULL);
     int version = x->service->conf->proxy_protocol;
     if (version)
-        proxied_write(c->io, (enum proxy_protocol_version)version, x->client, NULL,
-                      x->client_io ? io_fd(x->client_io) : -1);
+        proxied_write(c->io, (enum proxy_protocol_version)version, x->client, NULL, exchange_client_fd(x));
     err e = send_and_read(c, &a);
     *ret_attempt = a;
     if (!e && x->response.status == 101 && !x->request.upgrade) /* nobody asked for it (RFC 9110 15.2.2) */

@@ -12,7 +12,7 @@ struct attempt {
 /* Writes the request's head to an io: origin form, hop fields left out, framing by its body. */
 err http1_client_write_head(struct io *io, struct exchange *x, uint64_t deadline_us) CHECK_RESULT;
 
-/* Reads one response's head off an io into x->response (fields in x->arena); 1xx go to x->interim, but 101 is
+/* Reads one response's head off an io into x->response (fields in x->arena); 1xx go to the client, but 101 is
  * returned. *ret_head holds the buffer that the head's slices point into (lease_drop it). answered: see
  * above. continue_wanted: a 100 is returned too (and has no head to drop). */
 err http1_client_read_head(struct io *io, struct exchange *x, uint64_t deadline_us, bool continue_wanted,

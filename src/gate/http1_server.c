@@ -4,6 +4,8 @@
 
 #include "base/hash.h"
 #include "base/pool.h"
+#include "gate/carrier.h"
+#include "gate/clients.h"
 #include "gate/gate.h"
 #include "gate/http1_body.h"
 #include "gate/http1_gone.h"
@@ -17,14 +19,15 @@
 /* An answer before a closing may take that long to leave. */
 #define LINGER_US (5 * 1000000)
 
+#define REQUESTS_MAX ((1u << 29) - 1)
+
 struct http1_conn {
-    struct link link;
+    struct client_conn client;
     struct io *io;
-    struct http1_server *server;
-    uint64_t requests;
     struct peer peer;
-    bool parked;
-    bool proxied; /* a PROXY header is still to come */
+    uint32_t requests : 29; /* at most REQUESTS_MAX are counted */
+    bool parked : 1;
+    bool proxied : 1; /* a PROXY header is still to come */
 };
 
 _Static_assert(sizeof(struct http1_conn) <= 64, "an idle connection is one line here");
@@ -57,34 +60,17 @@ static void conn_run(void *arg);
 
 /* ---- connections ---- */
 
-/* What does not fit waits in the kernel's queue, where it costs nothing. */
-static void look_at_room(struct http1_server *s)
-{
-    const struct gate *g = gate_current();
-    bool full = g && s->conns_count >= (uint64_t)g->generation->conf->client->connections_max;
-    if (full == s->full || !s->on_full)
-        return;
-    s->full = full;
-    s->on_full(full);
-}
-
 static void conn_free(struct http1_conn *c)
 {
-    struct http1_server *s = c->server;
-    list_remove(&c->link);
+    clients_remove(&c->client);
     pool_give(&conns, c);
-    s->conns_count--;
-    if (s->full)
-        look_at_room(s);
-    if (s->draining && s->conns_count == 0 && s->drained)
-        s->drained(s);
 }
 
 static void conn_woke(void *owner, err why)
 {
     struct http1_conn *c = owner;
     c->parked = false;
-    c->server->parked_count--;
+    c->client.clients->parked_count--;
     if (why == OK) {
         fiber_spawn(conn_run, c);
         return;
@@ -97,18 +83,29 @@ static void conn_park(struct http1_conn *c)
 {
     const struct client_conf *conf = gate_current()->generation->conf->client;
     c->parked = true;
-    c->server->parked_count++;
+    c->client.clients->parked_count++;
     io_park(c->io, conn_woke, c, deadline_in_ms(c->proxied ? conf->head_timeout_ms : conf->idle_timeout_ms));
 }
 
-void http1_server_init(struct http1_server *s, void (*serve)(struct exchange *x),
-                       void (*done)(struct exchange *x))
+static void close_idle(struct client_conn *client, bool used_only)
 {
-    *s = (struct http1_server){ .serve = serve, .done = done, .scheme = "http" };
-    list_init(&s->conns);
+    struct http1_conn *c = container_of(client, struct http1_conn, client);
+    char first;
+    if (!c->parked || (used_only && !c->requests) ||
+        recv(io_fd(c->io), &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        return; /* a request is there, that the loop has not told yet */
+    io_unpark(c->io);
+    conn_woke(c, ERR_CANCELLED);
 }
 
-static void accept_conn(struct http1_server *s, struct io *io, bool proxied)
+static void abort_conn(struct client_conn *client)
+{
+    shutdown(io_fd(container_of(client, struct http1_conn, client)->io), SHUT_RDWR);
+}
+
+static const struct client_protocol protocol = { .close_idle = close_idle, .abort = abort_conn };
+
+static void accept_conn(struct clients *s, struct io *io, bool proxied)
 {
     if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct http1_conn));
@@ -116,62 +113,31 @@ static void accept_conn(struct http1_server *s, struct io *io, bool proxied)
         worker_on_end(&conns_end);
     }
     struct http1_conn *c = pool_take(&conns);
-    *c = (struct http1_conn){ .io = io, .server = s, .proxied = proxied };
-    list_push_back(&s->conns, &c->link);
-    s->conns_count++;
-    look_at_room(s);
+    *c = (struct http1_conn){ .io = io, .proxied = proxied };
+    clients_add(s, &c->client, &protocol);
     conn_park(c);
 }
 
-void http1_server_accept(struct http1_server *s, struct io *io)
+void http1_server_accept(struct clients *s, struct io *io)
 {
     accept_conn(s, io, false);
 }
 
-void http1_server_accept_proxied(struct http1_server *s, struct io *io)
+void http1_server_accept_proxied(struct clients *s, struct io *io)
 {
     accept_conn(s, io, true);
 }
 
-void http1_server_drain(struct http1_server *s)
-{
-    s->draining = true;
-    if (s->conns_count == 0 && s->drained)
-        s->drained(s);
-}
-
-void http1_server_close_idle(struct http1_server *s, bool used_only)
-{
-    struct link *at = s->conns.next;
-    while (at != &s->conns) {
-        struct http1_conn *c = container_of(at, struct http1_conn, link);
-        at = at->next;
-        char first;
-        if (!c->parked || (used_only && !c->requests) ||
-            recv(io_fd(c->io), &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
-            continue; /* a request is there, that the loop has not told yet */
-        io_unpark(c->io);
-        conn_woke(c, ERR_CANCELLED);
-    }
-}
-
-void http1_server_abort(struct http1_server *s)
-{
-    http1_server_close_idle(s, false);
-    LIST_EACH (at, &s->conns) /* their fibers see the end and unwind by themselves */
-        shutdown(io_fd(container_of(at, struct http1_conn, link)->io), SHUT_RDWR);
-}
-
 /* ---- the request ---- */
 
-int http1_server_fd(const struct exchange *x)
+static int client_fd(const struct exchange *x)
 {
-    return io_fd(((const struct request *)x->carrier)->conn->io);
+    return io_fd(((const struct request *)x->carried)->conn->io);
 }
 
-bool http1_server_gone(const struct exchange *x)
+static bool client_gone(const struct exchange *x)
 {
-    const struct io *io = ((const struct request *)x->carrier)->conn->io;
+    const struct io *io = ((const struct request *)x->carried)->conn->io;
     return io_peer_ended(io) || io_failed(io) != OK;
 }
 
@@ -281,7 +247,7 @@ static void set_request_id(struct exchange *x)
 
 static err send_interim(struct exchange *x, const struct http_response *response)
 {
-    struct request *r = x->carrier;
+    struct request *r = x->carried;
     struct io *io = r->conn->io;
     if (x->request.version_minor == 0) /* RFC 9110 15.2: none to a 1.0 client */
         return OK;
@@ -292,6 +258,8 @@ static err send_interim(struct exchange *x, const struct http_response *response
     io_out_end(io, (size_t)(http1_put_response(out, response, false, HTTP1_CONNECTION_DEFAULT) - out));
     return OK;
 }
+
+static const struct carrier carrier = { .interim = send_interim, .fd = client_fd, .gone = client_gone };
 
 static bool may_have_body(const struct exchange *x)
 {
@@ -382,7 +350,7 @@ static void send_answer(struct request *r)
 {
     struct exchange *x = &r->x;
     err e;
-    if (r->conn->server->draining ||
+    if (r->conn->client.clients->draining ||
         x->gate->generation->conf->client->requests_max == (int64_t)r->conn->requests)
         r->close = true;
     if (x->request_failed || (x->request.expect_continue && !r->continued))
@@ -434,7 +402,7 @@ static void serve(struct request *r, size_t used)
         exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http1"));
     } else {
         http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r));
-        r->conn->server->serve(x);
+        r->conn->client.clients->serve(x);
         http1_gone_unwatch(&r->gone);
     }
     if (x->client_gone)
@@ -455,10 +423,9 @@ static void request_open(struct request *r, struct http1_conn *c)
         c->peer = peer_of(io_fd(c->io));
     r->client = peer_addr(&c->peer);
     x->client = &r->client;
-    x->scheme = c->server->scheme;
-    x->client_io = c->io;
-    x->interim = send_interim;
-    x->carrier = r;
+    x->scheme = c->client.clients->scheme;
+    x->carrier = &carrier;
+    x->carried = r;
     uint32_t fields_max = x->gate->generation->client_limits.fields_max;
     x->request.fields.at = arena_get(&x->arena, fields_max * sizeof *x->request.fields.at);
     x->request.fields.count_max = x->request.fields.at ? fields_max : 0;
@@ -468,8 +435,8 @@ static void request_open(struct request *r, struct http1_conn *c)
 static void request_close(struct request *r)
 {
     struct exchange *x = &r->x;
-    if (r->conn->server->done)
-        r->conn->server->done(x);
+    if (r->conn->client.clients->done)
+        r->conn->client.clients->done(x);
     exchange_release(x);
     if (r->head)
         lease_drop(r->head);
@@ -488,7 +455,8 @@ static enum next serve_one(struct http1_conn *c)
         exchange_release(&r.x);
         return NEXT_CLOSE;
     }
-    c->requests++;
+    if (c->requests < REQUESTS_MAX)
+        c->requests++;
     if (e)
         refuse(&r, status);
     else

@@ -7,6 +7,7 @@
 #include "core/io.h"
 #include "core/log.h"
 #include "gate/call.h"
+#include "gate/clients.h"
 #include "gate/gate.h"
 #include "gate/http1_server.h"
 #include "gate/l4.h"
@@ -239,7 +240,7 @@ void listeners_full_here(bool full)
 static void on_accept(void *owner, struct io *io)
 {
     (void)owner;
-    http1_server_accept(process_http1_server(), io);
+    http1_server_accept(process_clients(), io);
 }
 
 /* A client that comes while its listener is being taken away is taken as it would be without. */
@@ -259,10 +260,10 @@ static void on_accept_proxied(void *owner, struct io *io)
         io_abort(io, true);
         break;
     case LISTENING_PROXIED:
-        http1_server_accept_proxied(process_http1_server(), io);
+        http1_server_accept_proxied(process_clients(), io);
         break;
     case LISTENING_PLAIN:
-        http1_server_accept(process_http1_server(), io);
+        http1_server_accept(process_clients(), io);
         break;
     }
 }
@@ -283,7 +284,7 @@ static void start_accepting(void *arg)
         return;
     a->next = accepting_here;
     accepting_here = a;
-    if (process_http1_server()->full)
+    if (process_clients()->full)
         io_listener_pause(a->io, true);
 }
 

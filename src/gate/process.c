@@ -23,11 +23,11 @@
 
 struct process process_self;
 
-static _Thread_local struct http1_server http1;
+static _Thread_local struct clients clients;
 
-struct http1_server *process_http1_server(void)
+struct clients *process_clients(void)
 {
-    return &http1;
+    return &clients;
 }
 
 unsigned process_workers(struct worker *const **ret_workers)
@@ -328,7 +328,7 @@ static void control(void *arg)
     struct diag d = DIAG_NONE;
     process_self.workers[process_self.count] = worker_self();
     process_self.started_us = worker_now_us();
-    http1_server_init(&process_self.admin, process_self.opts->admin_serve, NULL);
+    clients_init(&process_self.admin, process_self.opts->admin_serve, NULL);
     err e = start(first, &d);
     if (e) {
         tell_failure(e, &d);
@@ -347,8 +347,8 @@ static void control(void *arg)
 static void worker_begin(void *arg)
 {
     (void)arg;
-    http1_server_init(&http1, gate_serve, gate_done);
-    http1.on_full = listeners_full_here;
+    clients_init(&clients, gate_serve, gate_done);
+    clients.on_full = listeners_full_here;
 }
 
 static err start_workers(enum loop_kind loop, struct diag *reterr)

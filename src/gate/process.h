@@ -9,7 +9,7 @@
 #include "core/worker.h"
 #include "gate/gate.h"
 
-struct http1_server;
+struct clients;
 struct text;
 
 struct process_options {
@@ -24,8 +24,8 @@ struct process_options {
  */
 int process_run(const struct process_options *opts);
 
-/* This worker's server of the clients' listeners. */
-struct http1_server *process_http1_server(void);
+/* Those of this worker's listeners. */
+struct clients *process_clients(void);
 
 /* ---- for admin and metrics, on the control worker */
 

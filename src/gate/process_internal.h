@@ -3,8 +3,8 @@
 #pragma once
 #include <sys/types.h>
 
+#include "gate/clients.h"
 #include "gate/cpus.h"
-#include "gate/http1_server.h"
 #include "gate/process.h"
 
 struct process {
@@ -13,7 +13,7 @@ struct process {
     unsigned count;                       /* without it */
     struct generation *generation;
     struct generation_origin origin; /* of that one */
-    struct http1_server admin;
+    struct clients admin;
     uint64_t reloads, reloads_failed;
     pid_t successor; /* has taken over; 0: none */
     bool draining;

@@ -13,6 +13,7 @@
 #include "gate/access_log.h"
 #include "gate/call.h"
 #include "gate/history.h"
+#include "gate/http1_server.h"
 #include "gate/listeners.h"
 #include "gate/process_internal.h"
 #include "gate/registry.h"

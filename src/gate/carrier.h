@@ -1,0 +1,31 @@
+/* carrier: what an exchange needs to know of the protocol that carries it: a few functions, one const table a
+ * protocol (HTTP/1.1: gate/http1_server.c).
+ *
+ *      exchange ──▶ carrier (functions)
+ *             └───▶ carried (that protocol's own: a request of a connection, a stream)
+ *
+ * Filters, balancers and bodies do not come here. On the exchange's fiber. */
+#pragma once
+#include "gate/exchange.h"
+
+struct carrier {
+    /* How a log names it: "HTTP/2". NULL: by request.version_minor (HTTP/1.0, HTTP/1.1). */
+    const char *protocol;
+    /* Passes a 1xx on to the client. */
+    err (*interim)(struct exchange *x, const struct http_response *r);
+    /* The socket of the client's connection, which other exchanges may share. -1: there is none (QUIC). */
+    int (*fd)(const struct exchange *x);
+    /* Has the client left, or taken back its request? Never waits. */
+    bool (*gone)(const struct exchange *x);
+};
+
+/* The client's socket; -1: there is none. */
+static inline int exchange_client_fd(const struct exchange *x)
+{
+    return x->carrier ? x->carrier->fd(x) : -1;
+}
+
+static inline bool exchange_client_gone(const struct exchange *x)
+{
+    return x->carrier && x->carrier->gone(x);
+}
