@@ -2,7 +2,6 @@
 
 #include <sys/socket.h>
 
-#include "base/hash.h"
 #include "base/pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
@@ -10,6 +9,7 @@
 #include "gate/http1_body.h"
 #include "gate/http1_gone.h"
 #include "gate/proxied.h"
+#include "gate/request_id.h"
 #include "net/tcp.h"
 
 /* What an exchange needs first stands on its fiber's stack. */
@@ -211,38 +211,6 @@ static void open_body(struct request *r)
     r->x.request_body = &r->body.body;
 }
 
-/* Eight hex digits at a time: each nibble of x becomes one byte of text, all of them at once. */
-static void put_hex8(char *out, uint32_t x)
-{
-    uint64_t n = x;
-    n = (n | n << 16) & 0x0000ffff0000ffffULL; /* halves, bytes, nibbles apart */
-    n = (n | n << 8) & 0x00ff00ff00ff00ffULL;
-    n = (n | n << 4) & 0x0f0f0f0f0f0f0f0fULL;
-    uint64_t letters = ((n + 0x0606060606060606ULL) >> 4) & 0x0101010101010101ULL; /* 1 where a..f */
-    n += 0x3030303030303030ULL + letters * ('a' - '0' - 10);
-    memcpy(out, &n, 8);
-}
-
-static bool id_is_sane(struct bytes id)
-{
-    return id.len >= 8 && id.len <= REQUEST_ID_BYTES_MAX && http_is_token(id);
-}
-
-static void set_request_id(struct exchange *x)
-{
-    const struct http_field *f = http_fields_get(&x->request.fields, FIELD_X_REQUEST_ID);
-    if (f && id_is_sane(http_field_value(f))) {
-        x->request_id = http_field_value(f);
-        return;
-    }
-    for (unsigned i = 0; i < 32; i += 16) {
-        uint64_t word = random_u64();
-        put_hex8(x->request_id_text + i, (uint32_t)word);
-        put_hex8(x->request_id_text + i + 8, (uint32_t)(word >> 32));
-    }
-    x->request_id = (struct bytes){ x->request_id_text, 32 };
-}
-
 /* ---- the answer ---- */
 
 static err send_interim(struct exchange *x, const struct http_response *response)
@@ -394,7 +362,7 @@ static void serve(struct request *r, size_t used)
     io_consume(r->conn->io, used);
     if (!x->request.keep_alive)
         r->close = true;
-    set_request_id(x);
+    request_id_take(x);
     open_body(r);
     if (x->request.framing == HTTP_BODY_LENGTH &&
         x->request.content_length > client_conf(r)->body_bytes_max) {
