@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "admin/call.h"
-#include "base/mem.h"
+#include "base/file_read.h"
 #include "gate/carrier.h"
 
 #define TOKEN_FILE_BYTES_MAX (32 * 1024)
@@ -46,16 +46,14 @@ static bool find_token(struct bytes file, struct bytes token, struct bytes *ret_
 static bool token_is_known(struct bytes path, struct bytes token, char author[ORIGIN_WORD_BYTES_MAX])
 {
     struct bytes name = BYTES_NONE;
-    char *text = mem_must_get(TOKEN_FILE_BYTES_MAX);
-    int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, TOKEN_FILE_BYTES_MAX);
-    if (fd >= 0)
-        close(fd);
-    bool known = n >= 0 && find_token((struct bytes){ text, (size_t)n }, token, &name);
+    struct bytes text;
+    if (file_read_whole(path.ptr, TOKEN_FILE_BYTES_MAX, &text, NULL))
+        return false;
+    const bool known = find_token(text, token, &name);
     if (known)
         snprintf(author, ORIGIN_WORD_BYTES_MAX, "admin%s%.*s", name.len ? " " : "",
                  (int)(name.len < 64 ? name.len : 64), name.ptr ? name.ptr : "");
-    mem_free(text);
+    file_read_free(text);
     return known;
 }
 

@@ -1,13 +1,11 @@
 #include "base/cidr.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_read.h"
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -245,56 +243,21 @@ static err add_lines(struct cidr_list *l, struct bytes text, uint32_t value, con
     return OK;
 }
 
-/* *ret_text: of mem_get, may be NULL when it is empty. */
-static err read_file(const char *path, char **ret_text, size_t *ret_len, struct diag *reterr)
-{
-    struct stat s;
-    size_t len = 0;
-    char *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    err e = fd >= 0 && fstat(fd, &s) == 0 ? OK : ERR_CONF;
-    if (!e && (!S_ISREG(s.st_mode) || s.st_size > (off_t)CIDR_FILE_BYTES_MAX)) {
-        diag_set(reterr, "%s is no file, or longer than %u bytes", path, CIDR_FILE_BYTES_MAX);
-        e = ERR_CONF;
-    }
-    if (!e && !(text = mem_get((size_t)s.st_size + 1)))
-        e = ERR_MEMORY;
-    for (ssize_t n = 1; !e && n && len < (size_t)s.st_size; len += (size_t)n) {
-        n = read(fd, text + len, (size_t)s.st_size - len);
-        if (n < 0) {
-            e = ERR_CONF;
-            break;
-        }
-    }
-    if (e == ERR_CONF)
-        diag_set(reterr, "cannot read %s: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    if (e) {
-        mem_free(text);
-        return e;
-    }
-    *ret_text = text;
-    *ret_len = len;
-    return OK;
-}
-
 static err add_file(struct cidr_list *l, struct bytes name, uint32_t value, struct diag *reterr)
 {
     char path[4096];
-    char *text;
-    size_t len;
+    struct bytes text;
     if (name.len == 0 || name.len >= sizeof path || memchr(name.ptr, 0, name.len)) {
         diag_set(reterr, "file: needs a path behind it");
         return ERR_CONF;
     }
     memcpy(path, name.ptr, name.len);
     path[name.len] = 0;
-    err e = read_file(path, &text, &len, reterr);
+    err e = file_read_whole(path, CIDR_FILE_BYTES_MAX, &text, reterr);
     if (e)
         return e;
-    e = add_lines(l, (struct bytes){ text, len }, value, path, reterr);
-    mem_free(text);
+    e = add_lines(l, text, value, path, reterr);
+    file_read_free(text);
     return e;
 }
 

@@ -12,12 +12,11 @@
  *
  * It stands before the filters that refuse (circuit_breaker, concurrency_limit, rate_limit, overload), so
  * that it can stand in for them too. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_read.h"
 #include "base/mem.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
@@ -138,7 +137,7 @@ struct fallback {
     struct trigger trigger;
     struct service *service; /* NULL: none */
     struct bytes body;       /* of the file or fixed answer */
-    char *file;              /* its memory */
+    struct bytes file;       /* its memory */
     bool answers;            /* there is a file or a fixed answer */
     struct metric_instance *metrics;
     struct metric_cells *cells;
@@ -205,42 +204,8 @@ static void fallback_close(void *state)
 {
     struct fallback *f = state;
     metric_instance_free(f->metrics);
-    mem_free(f->file);
+    file_read_free(f->file);
     mem_free(f);
-}
-
-/* ERR_CONF with words. ret_text may be NULL: only whether it can be read. */
-static err read_file(struct bytes path, char **ret_text, size_t *ret_len, struct diag *reterr)
-{
-    struct stat st;
-    const int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        diag_set(reterr, "file: cannot read %s: %s", path.ptr, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return ERR_CONF;
-    }
-    err e = OK;
-    if (!S_ISREG(st.st_mode) || st.st_size > FILE_BYTES_MAX) {
-        diag_set(reterr, "file: %s is not a file of at most %u bytes", path.ptr, FILE_BYTES_MAX);
-        e = ERR_CONF;
-    }
-    char *text = e ? NULL : mem_get((size_t)st.st_size + 1);
-    if (!e && !text)
-        e = ERR_MEMORY;
-    const ssize_t got = e ? 0 : read(fd, text, (size_t)st.st_size);
-    close(fd);
-    if (!e && got < 0) {
-        diag_set(reterr, "file: cannot read %s: %s", path.ptr, strerror(errno));
-        e = ERR_CONF;
-    }
-    if (e) {
-        mem_free(text);
-        return e;
-    }
-    *ret_text = text;
-    *ret_len = (size_t)got;
-    return OK;
 }
 
 static err fallback_open(const void *conf, struct gate *g, struct bytes scope, void **ret_state,
@@ -258,8 +223,8 @@ static err fallback_open(const void *conf, struct gate *g, struct bytes scope, v
                           ((const struct bytes *)f->conf->on.items)[i]); /* the check has seen to it */
     err e = OK;
     if (f->conf->file.len) {
-        e = read_file(f->conf->file, &f->file, &f->body.len, reterr);
-        f->body.ptr = f->file;
+        e = file_read_whole(f->conf->file.ptr, FILE_BYTES_MAX, &f->file, reterr);
+        f->body = f->file;
     }
     if (!e)
         e = metric_instance_open(&metric_group, &scope, &f->metrics);
@@ -307,10 +272,9 @@ static err fallback_check(void *conf, struct diag *reterr)
         diag_set(reterr, "header: \"%.*s\" cannot be the name of a header", BYTES_ARG(c->header));
         return ERR_CONF;
     }
-    char *text = NULL;
-    size_t len;
-    const err e = c->file.len ? read_file(c->file, &text, &len, reterr) : OK;
-    mem_free(text);
+    struct bytes text = BYTES_NONE;
+    const err e = c->file.len ? file_read_whole(c->file.ptr, FILE_BYTES_MAX, &text, reterr) : OK;
+    file_read_free(text);
     return e;
 }
 

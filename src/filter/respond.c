@@ -6,11 +6,10 @@
  *      respond: {status: 503, file: sorry.html}
  *
  * Variables in the text are escaped for its content type (HTML, JSON); a file is sent as it is. */
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_read.h"
 #include "base/mem.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
@@ -48,40 +47,6 @@ static const struct metric_group metric_group = {
 
 /* ---- the file ---- */
 
-/* *ret_size: of what is there; ret_text NULL: that alone is asked. */
-static err read_file(struct bytes path, char **ret_text, size_t *ret_size, struct diag *reterr)
-{
-    int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        diag_set(reterr, "file: cannot read %s: %s", path.ptr, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return ERR_CONF;
-    }
-    err e = OK;
-    if (!S_ISREG(st.st_mode) || st.st_size > FILE_BYTES_MAX) {
-        diag_set(reterr, "file: %s is not a file of at most %d bytes", path.ptr, FILE_BYTES_MAX);
-        e = ERR_CONF;
-    }
-    size_t size = (size_t)st.st_size;
-    char *text = !e && ret_text ? mem_get(size + 1) : NULL;
-    if (!e && ret_text && !text)
-        e = ERR_MEMORY;
-    if (text && read(fd, text, size) != (ssize_t)size) {
-        diag_set(reterr, "file: cannot read all of %s", path.ptr);
-        mem_free(text);
-        e = ERR_CONF;
-    }
-    close(fd);
-    if (e)
-        return e;
-    *ret_size = size;
-    if (ret_text)
-        *ret_text = text;
-    return OK;
-}
-
 static struct bytes type_of_file(struct bytes path)
 {
     static const char *const types[][2] = {
@@ -115,7 +80,6 @@ static err respond_conf_check(void *conf, struct diag *reterr)
 {
     static const struct variable_scope any = { 0 };
     const struct respond_conf *c = conf;
-    size_t size;
     if (c->text.len && c->file.len) {
         diag_set(reterr, "text and file: expected one of them");
         return ERR_CONF;
@@ -128,9 +92,13 @@ static err respond_conf_check(void *conf, struct diag *reterr)
         diag_set(reterr, "content_type: a field's value has no control characters");
         return ERR_CONF;
     }
-    if (c->file.len)
-        return read_file(c->file, NULL, &size, reterr);
-    return variable_check(c->text, &any, reterr);
+    if (!c->file.len)
+        return variable_check(c->text, &any, reterr);
+    struct bytes file;
+    const err e = file_read_whole(c->file.ptr, FILE_BYTES_MAX, &file, reterr);
+    if (!e)
+        file_read_free(file);
+    return e;
 }
 
 static err respond_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
@@ -147,8 +115,7 @@ struct respond {
     struct bytes content_type;
     enum variable_form form;
     struct variable_text *text; /* NULL: the file, or nothing */
-    char *file;
-    size_t file_size;
+    struct bytes file;
     struct metric_instance *metrics;
     struct metric_cells *cells;
 };
@@ -183,7 +150,7 @@ static err respond_handle(struct exchange *x, void *state, struct chain *next)
 {
     (void)next;
     struct respond *r = state;
-    struct bytes body = { r->file, r->file_size };
+    struct bytes body = r->file;
     if (r->text)
         body = variable_print(r->text, x, r->form, NULL);
     if (r->text && !body.ptr)
@@ -199,7 +166,7 @@ static void respond_close(void *state)
 {
     struct respond *r = state;
     variable_close(r->text);
-    mem_free(r->file);
+    file_read_free(r->file);
     metric_instance_free(r->metrics);
     mem_free(r);
 }
@@ -217,7 +184,7 @@ static err respond_open(const void *conf, struct gate *g, struct bytes scope, vo
     r->form = form_for(r->content_type);
     err e = c->text.len ? variable_open(c->text, &r->text) : OK;
     if (!e && c->file.len)
-        e = read_file(c->file, &r->file, &r->file_size, reterr);
+        e = file_read_whole(c->file.ptr, FILE_BYTES_MAX, &r->file, reterr);
     if (!e)
         e = metric_instance_open(&metric_group, &scope, &r->metrics);
     if (e) {

@@ -88,7 +88,7 @@ static void a_file(void **state)
     unlink(path);
     snprintf(conf, sizeof conf, "match: /*\nrespond: {file: %s}\n", path);
     assert_refused(&respond_filter, conf, "cannot read");
-    assert_refused(&respond_filter, "match: /*\nrespond: {file: /}\n", "is not a file");
+    assert_refused(&respond_filter, "match: /*\nrespond: {file: /}\n", "is no file");
 }
 
 static void mistakes(void **state)

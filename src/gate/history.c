@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/diff.h"
+#include "base/file_read.h"
 #include "base/hash.h"
 #include "core/conf.h"
 
@@ -121,26 +122,15 @@ uint64_t history_newest(void)
 
 static err read_file(const char *path, struct arena *a, struct bytes *ret_text)
 {
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    struct bytes text;
+    if (access(path, F_OK) != 0)
         return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
-    err e = fstat(fd, &s) == 0 && s.st_size <= 2 * (off_t)CONF_FILE_BYTES_MAX ? OK : ERR_IO;
-    char *text = e ? NULL : arena_get(a, (size_t)s.st_size + 1);
-    size_t len = 0;
-    if (!e && !text)
-        e = ERR_MEMORY;
-    while (!e && len < (size_t)s.st_size) {
-        ssize_t n = read(fd, text + len, (size_t)s.st_size - len);
-        if (n <= 0)
-            e = ERR_IO;
-        else
-            len += (size_t)n;
-    }
-    close(fd);
-    if (!e)
-        *ret_text = (struct bytes){ text, len };
-    return e;
+    const err e = file_read_whole(path, 2 * CONF_FILE_BYTES_MAX, &text, NULL);
+    if (e)
+        return e == ERR_MEMORY ? e : ERR_IO;
+    *ret_text = arena_copy(a, text);
+    file_read_free(text);
+    return ret_text->ptr ? OK : ERR_MEMORY;
 }
 
 err history_text(uint64_t number, struct arena *a, struct bytes *ret_text)

@@ -1,12 +1,9 @@
 #include "gate/htpasswd.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_read.h"
 #include "base/mem.h"
 #include "gate/password.h"
 
@@ -117,45 +114,14 @@ err htpasswd_parse(struct bytes text, const char *name, struct htpasswd **ret_us
     return OK;
 }
 
-static err read_all(int fd, char *text, size_t size, size_t *ret_len)
-{
-    size_t len = 0;
-    while (len < size) {
-        ssize_t n = read(fd, text + len, size - len);
-        if (n < 0)
-            return ERR_IO;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    *ret_len = len;
-    return OK;
-}
-
 err htpasswd_load(const char *path, struct htpasswd **ret_users, struct diag *reterr)
 {
-    struct stat s;
-    size_t len = 0;
-    char *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    err e = fd >= 0 && fstat(fd, &s) == 0 ? OK : ERR_CONF;
-    if (!e && (!S_ISREG(s.st_mode) || s.st_size > (off_t)HTPASSWD_BYTES_MAX)) {
-        diag_set(reterr, "%s is no file, or longer than %u bytes", path, HTPASSWD_BYTES_MAX);
-        e = ERR_CONF;
-    }
-    if (!e) {
-        text = mem_get((size_t)s.st_size + 1);
-        e = text ? read_all(fd, text, (size_t)s.st_size, &len) : ERR_MEMORY;
-    }
-    if (e && e != ERR_MEMORY) {
-        diag_set(reterr, "cannot read %s: %s", path, strerror(errno));
-        e = ERR_CONF;
-    }
-    if (fd >= 0)
-        close(fd);
-    if (!e)
-        e = htpasswd_parse((struct bytes){ text, len }, path, ret_users, reterr);
-    mem_free(text);
+    struct bytes text;
+    err e = file_read_whole(path, HTPASSWD_BYTES_MAX, &text, reterr);
+    if (e)
+        return e;
+    e = htpasswd_parse(text, path, ret_users, reterr);
+    file_read_free(text);
     return e;
 }
 

@@ -1,14 +1,13 @@
 #include "gate/jwt_source.h"
 
 #if WEIR_HAVE_OPENSSL && WEIR_HAVE_JANSSON
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file_read.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "core/fiber.h"
@@ -106,52 +105,22 @@ bool jwt_reader_want(struct jwt_reader *r)
 
 /* ---- files ---- */
 
-static err read_file(const char *path, struct arena *a, struct bytes *ret_text, struct diag *reterr)
-{
-    struct stat st;
-    size_t len = 0;
-    char *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    err e = fd >= 0 && fstat(fd, &st) == 0 ? OK : ERR_CONF;
-    if (e)
-        diag_set(reterr, "cannot read %s: %s", path, strerror(errno));
-    if (!e && (!S_ISREG(st.st_mode) || st.st_size > (off_t)JWKS_BYTES_MAX)) {
-        diag_set(reterr, "%s is no file, or longer than %u bytes", path, JWKS_BYTES_MAX);
-        e = ERR_CONF;
-    }
-    if (!e && !(text = arena_get(a, (size_t)st.st_size + 1)))
-        e = ERR_MEMORY;
-    while (!e && len < (size_t)st.st_size) {
-        ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-    }
-    if (fd >= 0)
-        close(fd);
-    *ret_text = (struct bytes){ text, len };
-    return e;
-}
-
 static err keys_of_file(const struct jwt_source_conf *c, struct jwt_keys **ret_keys, struct diag *reterr)
 {
     const bool secret = c->secret_file.len;
     const struct bytes path = secret ? c->secret_file : c->file;
     struct diag why = DIAG_NONE;
-    struct arena a;
     struct bytes text;
-    arena_open(&a, &arena_heap, 4 * JWKS_BYTES_MAX, NULL, 0);
-    err e = read_file(path.ptr, &a, &text, reterr);
-    if (!e && secret) {
-        while (text.len && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r'))
-            text.len--;
-        e = jwt_keys_secret(text, ret_keys, &why);
-    } else if (!e) {
-        e = jwt_keys_parse(text, c->secrets, ret_keys, &why);
-    }
+    err e = file_read_whole(path.ptr, JWKS_BYTES_MAX, &text, reterr);
+    if (e)
+        return e;
+    struct bytes line = text;
+    while (secret && line.len && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r'))
+        line.len--;
+    e = secret ? jwt_keys_secret(line, ret_keys, &why) : jwt_keys_parse(text, c->secrets, ret_keys, &why);
     if (why.set)
         diag_set(reterr, "%s: %s", path.ptr, why.text);
-    arena_close(&a);
+    file_read_free(text);
     return e;
 }
 
