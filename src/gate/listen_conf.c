@@ -1,6 +1,7 @@
 #include "gate/listen_conf.h"
 
 #include "base/cidr.h"
+#include "gate/http3_conf.h"
 #include "net/tcp.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -26,6 +27,10 @@ static err listen_check(void *conf, struct diag *reterr)
         wrong = "udp: a unix socket takes no datagrams here";
     else if (kind == LISTEN_UDP && l->proxy_protocol)
         wrong = "proxy_protocol: it is for connections, not for datagrams";
+    else if (l->http3 && kind != LISTEN_HTTP)
+        wrong = "http3: it is for a listener of HTTP";
+    else if (l->http3 && l->address.sock.any.sa_family == AF_UNIX)
+        wrong = "http3: a unix socket takes no datagrams here";
     if (wrong) {
         diag_set(reterr, "%s", wrong);
         return ERR_CONF;
@@ -106,6 +111,13 @@ const struct conf_struct listen_conf_struct = {
               .offset = AT(listen_conf, proxy_protocol),
               .sub = &proxy_protocol_struct,
               .doc = "the PROXY protocol of a proxy in front" },
+#if WEIR_HAVE_NGTCP2
+            { .name = "http3",
+              .type = CONF_STRUCT,
+              .offset = AT(listen_conf, http3),
+              .sub = &http3_conf_struct,
+              .doc = "`on`: HTTP/3 as well, on the same port over UDP" },
+#endif
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(listen_conf, connections_max),

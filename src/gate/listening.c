@@ -3,6 +3,7 @@
 #include "base/cidr.h"
 #include "base/mem.h"
 #include "gate/gate.h"
+#include "gate/http3_listen.h"
 
 #define TCP_IDLE_MS (10 * 60 * 1000)
 #define UDP_IDLE_MS (30 * 1000)
@@ -39,6 +40,10 @@ static err open_one(struct listening *l, struct gate *g, const struct listen_con
     l->kind = listen_kind(conf);
     addr_print(&conf->address, l->text);
     err e = conf->proxy_protocol ? trust(l, &conf->proxy_protocol->from, reterr) : OK;
+#if WEIR_HAVE_NGTCP2
+    if (!e && conf->http3)
+        e = http3_listening_open(l, g->generation->conf, reterr);
+#endif
     if (e || l->kind == LISTEN_HTTP)
         return e;
     bool tcp = l->kind == LISTEN_TCP;
@@ -73,6 +78,9 @@ void listening_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->listening_count; i++) {
         cidr_set_free(g->listening[i].proxies);
+#if WEIR_HAVE_NGTCP2
+        http3_listening_close(&g->listening[i]);
+#endif
         metric_instance_free(g->listening[i].metrics);
     }
     mem_free(g->listening);

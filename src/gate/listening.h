@@ -7,6 +7,7 @@
 
 struct cidr_set;
 struct gate;
+struct quic_tls;
 struct service;
 
 /*    index               name                    type              help */
@@ -44,6 +45,7 @@ struct listening {
     enum listen_kind kind;
     struct service *service;  /* of LISTEN_TCP and LISTEN_UDP */
     struct cidr_set *proxies; /* who is believed; NULL: no PROXY protocol here */
+    struct quic_tls *quic_tls; /* of HTTP/3; NULL: none */
     uint64_t idle_us;
     struct metric_instance *metrics; /* of LISTEN_TCP and LISTEN_UDP */
     struct metric_cells *cells;

@@ -1,6 +1,7 @@
 /* Listeners, and where datagrams go. */
 #include "net/quic.h"
 
+#if WEIR_HAVE_NGTCP2
 #include <netinet/in.h>
 #include <poll.h>
 #include <unistd.h>
@@ -112,14 +113,11 @@ void quic_abort(void)
 {
     if (!quic_here.ready)
         return;
-    while (!list_empty(&quic_here.conns)) {
-        struct quic_conn *c = container_of(quic_here.conns.next, struct quic_conn, link);
-        if (c->lib) {
-            quic_close(c, NGHTTP3_H3_NO_ERROR);
-            quic_conn_write(c);
-        }
-        quic_conn_free(c);
-    }
+    LIST_EACH (at, &quic_here.conns)
+        quic_close(container_of(at, struct quic_conn, link), NGHTTP3_H3_NO_ERROR);
+    send_all(&quic_here.send);
+    while (!list_empty(&quic_here.conns))
+        quic_conn_free(container_of(quic_here.conns.next, struct quic_conn, link));
 }
 
 /* ---- places ---- */
@@ -406,3 +404,5 @@ void quic_send(struct quic_listener *l, const struct addr *to, const struct udp_
     if (e) /* lost, as on any path: it is sent again if it matters */
         metric_add(quic_here.cells, QUIC_UNSENT, udp_datagrams(&m) - sent);
 }
+
+#endif

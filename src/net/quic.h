@@ -103,6 +103,8 @@ struct quic_app {
     /* The client takes back what it sends (RESET_STREAM), or wants no more of what we send (STOP_SENDING). */
     uint64_t (*reset)(void *state, int64_t stream);
     uint64_t (*stopped)(void *state, int64_t stream);
+    /* The client may open so many requests in all. */
+    void (*streams)(void *state, uint64_t max);
     /* The stream's window has grown. */
     uint64_t (*writable)(void *state, int64_t stream);
     /* What is to be sent next; *ret_stream -1: nothing. *ret_count pieces, that stay where they are until
@@ -132,3 +134,6 @@ void quic_stream_done(struct quic_conn *c, bool bidirectional);
 void quic_close(struct quic_conn *c, uint64_t code);
 bool quic_is_handshaken(const struct quic_conn *c);
 const struct addr *quic_peer(const struct quic_conn *c);
+const struct quic_listener *quic_listener_of(const struct quic_conn *c);
+/* At a time, as it was told when it began. */
+uint32_t quic_streams_max(const struct quic_conn *c);

@@ -1,4 +1,5 @@
 /* What ngtcp2 tells and asks, on the loop's stack, and what the application asks of it. */
+#if WEIR_HAVE_NGTCP2
 #include "net/quic_internal.h"
 
 /* ---- ids ---- */
@@ -134,6 +135,15 @@ static int on_stopped(ngtcp2_conn *lib, int64_t stream, uint64_t code, void *use
     return c->state ? checked(c, c->app->stopped(c->state, stream)) : 0;
 }
 
+static int on_streams(ngtcp2_conn *lib, uint64_t max, void *user)
+{
+    (void)lib;
+    struct quic_conn *c = user;
+    if (c->state)
+        c->app->streams(c->state, max);
+    return 0;
+}
+
 static int on_writable(ngtcp2_conn *lib, int64_t stream, uint64_t max, void *user, void *stream_user)
 {
     (void)lib, (void)max, (void)stream_user;
@@ -156,6 +166,7 @@ const ngtcp2_callbacks quic_callbacks = {
     .remove_connection_id = on_remove_id,
     .update_key = ngtcp2_crypto_update_key_cb,
     .stream_reset = on_reset,
+    .extend_max_remote_streams_bidi = on_streams,
     .extend_max_stream_data = on_writable,
     .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
     .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
@@ -207,3 +218,5 @@ void quic_stream_done(struct quic_conn *c, bool bidirectional)
         ngtcp2_conn_extend_max_streams_uni(c->lib, 1);
     quic_want_send(c);
 }
+
+#endif

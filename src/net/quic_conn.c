@@ -1,4 +1,5 @@
 /* One connection: how it begins, reads, writes and ends. On the loop's stack. */
+#if WEIR_HAVE_NGTCP2
 #include "base/mem.h"
 #include "base/pool.h"
 #include "core/log.h"
@@ -7,8 +8,9 @@
 #define IDS_OF_PEER_MAX 7  /* ids that we keep of it: for paths that it moves to */
 #define STREAMS_UNI_MAX 16 /* RFC 9114 6.2: control, two of QPACK, and some of kinds that we do not know */
 #define STREAM_UNI_WINDOW_BYTES (64 * 1024)
-#define CLOSING_PTOS 3      /* RFC 9000 10.2 */
-#define PACKETS_PER_SEND 40 /* UDP_SEGMENT's bound is 64 in one send of at most 64 KiB */
+#define CLOSING_PTOS 3              /* RFC 9000 10.2 */
+#define BYTES_PER_TURN (128 * 1024) /* of one connection, before others have theirs */
+#define PACKETS_PER_SEND 40         /* UDP_SEGMENT's bound is 64 in one send of at most 64 KiB */
 
 static _Thread_local struct pool conns;
 static _Thread_local struct turn_hook conns_end;
@@ -120,7 +122,7 @@ void quic_close(struct quic_conn *c, uint64_t code)
     if (c->failed || !c->lib)
         return;
     ngtcp2_ccerr_set_application_error(&c->error, code, NULL, 0);
-    c->failed = true;
+    c->failed = c->closing = true;
     quic_want_send(c);
 }
 
@@ -204,6 +206,7 @@ static void conn_init(struct quic_conn *c, struct quic_listener *l, const struct
                              .peer = *d->peer,
                              .local = *d->local,
                              .gso = s->gso,
+                             .streams_max = s->streams_max,
                              .validated = true,
                              .initial = hd->dcid };
     c->ref = (ngtcp2_crypto_conn_ref){ .get_conn = get_conn, .user_data = c };
@@ -463,9 +466,11 @@ void quic_conn_write(struct quic_conn *c)
         return;
     struct burst b = { .c = c };
     size_t left = ngtcp2_conn_get_send_quantum(c->lib);
+    if (left > BYTES_PER_TURN)
+        left = BYTES_PER_TURN;
     ngtcp2_path_storage path;
     ngtcp2_path_storage_zero(&path);
-    ngtcp2_ssize n = c->failed ? NGTCP2_ERR_CALLBACK_FAILURE : 1;
+    ngtcp2_ssize n = c->failed && !c->closing ? NGTCP2_ERR_CALLBACK_FAILURE : 1;
     while (n > 0 && left) {
         n = write_packet(c, &path.path, (uint8_t *)quic_here.out + b.len);
         if (n > 0) {
@@ -479,6 +484,12 @@ void quic_conn_write(struct quic_conn *c)
         return;
     }
     ngtcp2_conn_update_pkt_tx_time(c->lib, quic_now());
+    if (c->closing) {
+        close_now(c);
+        return;
+    }
+    if (n > 0) /* there is more, but others have their turn */
+        quic_want_send(c);
     set_timer(c);
 }
 
@@ -491,3 +502,15 @@ const struct addr *quic_peer(const struct quic_conn *c)
 {
     return &c->peer;
 }
+
+const struct quic_listener *quic_listener_of(const struct quic_conn *c)
+{
+    return c->listener;
+}
+
+uint32_t quic_streams_max(const struct quic_conn *c)
+{
+    return c->streams_max;
+}
+
+#endif

@@ -55,7 +55,9 @@ struct quic_conn {
     bool dirty, gso;
     bool validated; /* its address, by a token or a handshake */
     bool early_seen;
-    bool failed; /* error says how it is to be closed */
+    bool failed;  /* error says how it is to be closed */
+    bool closing; /* when what waits has been sent */
+    uint32_t streams_max;
     ngtcp2_ccerr error;
     ngtcp2_cid initial; /* what the client called it first */
     uint64_t initial_hash;

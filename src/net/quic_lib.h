@@ -23,7 +23,6 @@
 #define ngtcp2_conn_in_draining_period ngtcp2_conn_is_in_draining_period
 #define ngtcp2_encryption_level ngtcp2_crypto_level
 #define NGTCP2_ENCRYPTION_LEVEL_1RTT NGTCP2_CRYPTO_LEVEL_APPLICATION
-#define QUIC_LIB_OLD_PATH
 
 static inline struct bytes quic_lib_token(const ngtcp2_pkt_hd *hd)
 {
@@ -50,10 +49,14 @@ static inline int quic_lib_shutdown_stream_read(ngtcp2_conn *conn, int64_t strea
     return ngtcp2_conn_shutdown_stream_read(conn, stream, code);
 }
 
-#else
+static inline int quic_lib_parse_priority(nghttp3_pri *pri, struct bytes value)
+{
+    return nghttp3_http_parse_priority(pri, (const uint8_t *)value.ptr, value.len);
+}
 
-/* path_validation was given one more argument */
-#define QUIC_LIB_OLD_PATH const ngtcp2_path *old_path,
+#define nghttp3_conn_set_server_stream_priority nghttp3_conn_set_stream_priority
+
+#else
 
 static inline struct bytes quic_lib_token(const ngtcp2_pkt_hd *hd)
 {
@@ -82,4 +85,18 @@ static inline int quic_lib_shutdown_stream_read(ngtcp2_conn *conn, int64_t strea
     return ngtcp2_conn_shutdown_stream_read(conn, 0, stream, code);
 }
 
+static inline int quic_lib_parse_priority(nghttp3_pri *pri, struct bytes value)
+{
+    return nghttp3_pri_parse_priority(pri, (const uint8_t *)value.ptr, value.len);
+}
+
 #endif
+
+/* What the server says of a stream's priority (RFC 9218 8) goes over what the client said. */
+static inline void quic_lib_set_priority(nghttp3_conn *conn, int64_t stream, struct bytes value)
+{
+    nghttp3_pri pri;
+    if (nghttp3_conn_get_stream_priority(conn, &pri, stream) == 0 &&
+        quic_lib_parse_priority(&pri, value) == 0)
+        (void)!nghttp3_conn_set_server_stream_priority(conn, stream, &pri);
+}

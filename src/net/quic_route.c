@@ -1,4 +1,5 @@
 /* Whose datagram it is: this worker's, another one's, or a process's before this one. */
+#if WEIR_HAVE_NGTCP2
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -317,3 +318,5 @@ err quic_inlets(const int **ret_fds, unsigned *ret_count)
     *ret_count = self.count;
     return OK;
 }
+
+#endif

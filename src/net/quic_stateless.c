@@ -1,4 +1,5 @@
 /* Answers that keep nothing: to clients that are new, and to datagrams of connections that are not known. */
+#if WEIR_HAVE_NGTCP2
 #include "base/hash.h"
 #include "net/quic_internal.h"
 
@@ -182,3 +183,5 @@ void quic_stateless_initial(struct quic_listener *l, const struct quic_datagram 
     }
     quic_conn_accept(l, &s, &hd, token == TOKEN_RETRY ? &original : NULL, token != TOKEN_NONE, d);
 }
+
+#endif

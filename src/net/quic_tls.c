@@ -1,5 +1,6 @@
 #include "net/quic_tls.h"
 
+#if WEIR_HAVE_NGTCP2
 #include <time.h>
 
 #include "base/hash.h"
@@ -175,3 +176,5 @@ void quic_tls_send_ticket(const struct quic_tls *t, gnutls_session_t session)
     if (t->ticket_key.size)
         (void)!gnutls_session_ticket_send(session, 1, 0);
 }
+
+#endif
