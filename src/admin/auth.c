@@ -7,6 +7,7 @@
 
 #include "admin/call.h"
 #include "base/file_read.h"
+#include "base/mem.h"
 #include "gate/carrier.h"
 
 #define TOKEN_FILE_BYTES_MAX (32 * 1024)
