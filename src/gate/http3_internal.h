@@ -67,10 +67,21 @@ struct http3_stream {
 
 /* ---- http3_server.c ---- */
 
+struct http3_stream *http3_stream_open(struct http3_conn *c, int64_t id);
+/* The client has taken the request back, or is lost. */
+void http3_stream_gone(struct http3_stream *s);
+/* The library has forgotten it. */
+void http3_stream_closed(struct http3_stream *s);
+/* Its exchange is over, and the client has taken some more of the answer. */
+void http3_stream_moved(struct http3_stream *s);
 /* The exchange is over and the library is done with the stream. */
 void http3_stream_free(struct http3_stream *s);
 /* It is over; the answer may still be on its way. cut: the client must not take it for a whole one. */
 void http3_stream_over(struct http3_stream *s, bool cut);
+
+/* ---- http3_callbacks.c ---- */
+
+extern const nghttp3_callbacks http3_callbacks;
 
 /* ---- http3_stream.c ---- */
 

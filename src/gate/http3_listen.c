@@ -29,6 +29,7 @@ struct http3_shared { /* layout 1 */
 /* Control worker; shared is read by all once it is there. */
 static struct http3_shared *shared;
 static uint32_t elder_last;
+static bool has_elder;
 
 /* ---- the process ---- */
 
@@ -61,8 +62,9 @@ err http3_prepare(struct worker *const *workers, unsigned count, struct diag *re
 
 void http3_elder(uint32_t process, const int *fds, unsigned count)
 {
-    if (process > elder_last)
+    if (!has_elder) /* the one before this one comes first */
         elder_last = process;
+    has_elder = true;
     quic_elder_add(process, fds, count);
 }
 

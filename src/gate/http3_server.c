@@ -4,6 +4,7 @@
 #if WEIR_HAVE_NGTCP2
 #include "base/pool.h"
 #include "core/fiber.h"
+#include "core/timer.h"
 #include "gate/gate.h"
 #include "gate/http3_internal.h"
 #include "gate/process.h"
@@ -102,7 +103,7 @@ static struct http3_stream *find_stream(struct http3_conn *c, int64_t id)
     return NULL;
 }
 
-static struct http3_stream *stream_open(struct http3_conn *c, int64_t id)
+struct http3_stream *http3_stream_open(struct http3_conn *c, int64_t id)
 {
     struct http3_stream *s = pool_take(&here.streams);
     memset(s, 0, offsetof(struct http3_stream, x));
@@ -172,8 +173,7 @@ void http3_stream_over(struct http3_stream *s, bool cut)
         quic_stream_reset(c->quic, s->id, NGHTTP3_H3_INTERNAL_ERROR);
     else if (!s->in_ended) /* RFC 9114 4.1: the rest of the request is not wanted */
         quic_stream_stop(c->quic, s->id, NGHTTP3_H3_NO_ERROR);
-    s->moved_us = worker_now_us();
-    list_push_back(&here.idle, &s->idle);
+    http3_stream_moved(s);
     if (!timer_is_set(&here.sweep))
         timer_set(&here.sweep, worker_now_us() + SWEEP_US);
 }
@@ -195,7 +195,14 @@ static void sweep(struct timer *t)
         timer_set(t, worker_now_us() + SWEEP_US);
 }
 
-static void stream_gone(struct http3_stream *s)
+void http3_stream_moved(struct http3_stream *s)
+{
+    s->moved_us = worker_now_us();
+    list_remove(&s->idle);
+    list_push_back(&here.idle, &s->idle);
+}
+
+void http3_stream_gone(struct http3_stream *s)
 {
     s->gone = true;
     if (!s->in_ended && !s->in_failed)
@@ -211,181 +218,14 @@ static void stream_gone(struct http3_stream *s)
 }
 
 /* The library has forgotten it. */
-static void stream_closed(struct http3_stream *s)
+void http3_stream_closed(struct http3_stream *s)
 {
     s->lib_closed = true;
     if (s->over || !s->head_ended || s->held)
         http3_stream_free(s);
     else if (!s->out_ended)
-        stream_gone(s);
+        http3_stream_gone(s);
 }
-
-/* ---- what nghttp3 tells ---- */
-
-static int on_acked(nghttp3_conn *lib, int64_t id, uint64_t bytes, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)conn;
-    struct http3_stream *s = stream;
-    if (!s)
-        return 0;
-    http3_stream_acked(s, bytes);
-    if (s->over) {
-        s->moved_us = worker_now_us();
-        list_remove(&s->idle);
-        list_push_back(&here.idle, &s->idle);
-    }
-    return 0;
-}
-
-static int on_stream_close(nghttp3_conn *lib, int64_t id, uint64_t code, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)code;
-    ((struct http3_conn *)conn)->told = stream != NULL;
-    if (stream)
-        stream_closed(stream);
-    return 0;
-}
-
-static int on_data(nghttp3_conn *lib, int64_t id, const uint8_t *data, size_t len, void *conn, void *stream)
-{
-    (void)lib;
-    struct http3_conn *c = conn;
-    struct http3_stream *s = stream;
-    if (!s || s->over) {
-        quic_give(c->quic, id, len);
-        return 0;
-    }
-    http3_queue_append(&s->in, (struct bytes){ (const char *)data, len });
-    if (s->reader)
-        fiber_wake(s->reader);
-    return 0;
-}
-
-static int on_deferred(nghttp3_conn *lib, int64_t id, size_t bytes, void *conn, void *stream)
-{
-    (void)lib, (void)stream;
-    quic_give(((struct http3_conn *)conn)->quic, id, bytes);
-    return 0;
-}
-
-static int on_begin_head(nghttp3_conn *lib, int64_t id, void *conn, void *stream)
-{
-    (void)stream;
-    struct http3_stream *s = stream_open(conn, id);
-    return nghttp3_conn_set_stream_user_data(lib, id, s) ? NGHTTP3_ERR_CALLBACK_FAILURE : 0;
-}
-
-static struct bytes text_of(nghttp3_rcbuf *b)
-{
-    nghttp3_vec v = nghttp3_rcbuf_get_buf(b);
-    return (struct bytes){ (const char *)v.base, v.len };
-}
-
-/* What is wrong with a field is remembered, and said at the end of the head. */
-static int on_field(nghttp3_conn *lib, int64_t id, int32_t token, nghttp3_rcbuf *name, nghttp3_rcbuf *value,
-                    uint8_t flags, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)token, (void)flags, (void)conn;
-    struct http3_stream *s = stream;
-    (void)!http2_head_add(&s->head, text_of(name), text_of(value));
-    return 0;
-}
-
-static bool may_be_early(const struct http3_stream *s)
-{
-    enum http_method m = http_method_of(s->head.method);
-    return m == HTTP_GET || m == HTTP_HEAD || m == HTTP_OPTIONS;
-}
-
-static int on_end_head(nghttp3_conn *lib, int64_t id, int fin, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)conn;
-    struct http3_stream *s = stream;
-    s->head_ended = true;
-    s->in_ended = fin;
-    if (s->early && !may_be_early(s)) /* RFC 8470: until it cannot be a repetition */
-        s->held = true;
-    else
-        fiber_spawn(http3_stream_run, s);
-    return 0;
-}
-
-static int on_begin_trailers(nghttp3_conn *lib, int64_t id, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)conn;
-    struct http3_stream *s = stream;
-    if (!s->over) {
-        const struct http1_limits *limits = &s->x.gate->generation->client_limits;
-        http2_head_open(&s->trailers, HTTP2_TRAILERS, &s->x.arena, &s->trailer_fields, limits->fields_max,
-                        limits->head_bytes_max);
-    }
-    return 0;
-}
-
-static int on_trailer(nghttp3_conn *lib, int64_t id, int32_t token, nghttp3_rcbuf *name, nghttp3_rcbuf *value,
-                      uint8_t flags, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)token, (void)flags, (void)conn;
-    struct http3_stream *s = stream;
-    if (!s->over && s->trailers.arena)
-        (void)!http2_head_add(&s->trailers, text_of(name), text_of(value));
-    return 0;
-}
-
-static int on_end_trailers(nghttp3_conn *lib, int64_t id, int fin, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)fin, (void)conn;
-    struct http3_stream *s = stream;
-    if (!s->over && s->trailers.arena && http2_head_trailers(&s->trailers) != OK && !s->in_failed)
-        s->in_failed = ERR_SYNTAX;
-    return 0;
-}
-
-static int on_end_stream(nghttp3_conn *lib, int64_t id, void *conn, void *stream)
-{
-    (void)lib, (void)id, (void)conn;
-    struct http3_stream *s = stream;
-    if (!s)
-        return 0;
-    s->in_ended = true;
-    if (s->reader)
-        fiber_wake(s->reader);
-    return 0;
-}
-
-/* The library refuses a stream: a malformed message, or one that came after the end. */
-
-static int on_stop(nghttp3_conn *lib, int64_t id, uint64_t code, void *conn, void *stream)
-{
-    (void)lib, (void)stream;
-    quic_stream_stop(((struct http3_conn *)conn)->quic, id, code);
-    return 0;
-}
-
-static int on_refuse(nghttp3_conn *lib, int64_t id, uint64_t code, void *conn, void *stream)
-{
-    (void)lib;
-    quic_stream_reset(((struct http3_conn *)conn)->quic, id, code);
-    if (stream)
-        stream_gone(stream);
-    return 0;
-}
-
-static const nghttp3_callbacks callbacks = {
-    .acked_stream_data = on_acked,
-    .stream_close = on_stream_close,
-    .recv_data = on_data,
-    .deferred_consume = on_deferred,
-    .begin_headers = on_begin_head,
-    .recv_header = on_field,
-    .end_headers = on_end_head,
-    .begin_trailers = on_begin_trailers,
-    .recv_trailer = on_trailer,
-    .end_trailers = on_end_trailers,
-    .stop_sending = on_stop,
-    .end_stream = on_end_stream,
-    .reset_stream = on_refuse,
-};
 
 /* ---- what net/quic tells ---- */
 
@@ -410,7 +250,7 @@ static err open_lib(struct http3_conn *c)
     settings.max_field_section_size = gate_current()->generation->client_limits.head_bytes_max;
     settings.qpack_max_dtable_capacity = settings.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
     settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
-    if (nghttp3_conn_server_new(&c->lib, &callbacks, &settings, NULL, c))
+    if (nghttp3_conn_server_new(&c->lib, &http3_callbacks, &settings, NULL, c))
         return ERR_MEMORY;
     nghttp3_conn_set_max_client_streams_bidi(c->lib, quic_streams_max(c->quic));
     err e = quic_open_uni(c->quic, &control);
@@ -500,7 +340,7 @@ static uint64_t app_reset(void *state, int64_t stream)
     struct http3_stream *s = find_stream(c, stream);
     if (s && !s->in_ended) {
         s->in_failed = ERR_RESET;
-        stream_gone(s);
+        http3_stream_gone(s);
     }
     return code_of(nghttp3_conn_shutdown_stream_read(c->lib, stream));
 }
@@ -510,7 +350,7 @@ static uint64_t app_stopped(void *state, int64_t stream)
     struct http3_conn *c = state;
     struct http3_stream *s = find_stream(c, stream);
     if (s)
-        stream_gone(s);
+        http3_stream_gone(s);
     nghttp3_conn_shutdown_stream_write(c->lib, stream);
     return 0;
 }
@@ -564,8 +404,8 @@ static void app_end(void *state)
     while (at != &c->streams) {
         struct http3_stream *s = container_of(at, struct http3_stream, link);
         at = at->next;
-        stream_gone(s);
-        stream_closed(s);
+        http3_stream_gone(s);
+        http3_stream_closed(s);
     }
     c->streams_count--;
     conn_release(c);

@@ -31,25 +31,6 @@ static const struct metric_group metric_group = { "quic", metric_defs, QUIC_METR
 
 /* ---- the worker ---- */
 
-static void end_here(struct turn_hook *h)
-{
-    (void)h;
-    while (!list_empty(&quic_here.conns))
-        quic_conn_free(container_of(quic_here.conns.next, struct quic_conn, link));
-    while (!list_empty(&quic_here.listeners)) {
-        struct quic_listener *l = container_of(quic_here.listeners.next, struct quic_listener, link);
-        l->stopped = true;
-        l->reader = NULL;
-        quic_listener_release(l);
-    }
-    metric_instance_free(quic_here.metrics);
-    udp_batch_close(&quic_here.batch);
-    mem_free(quic_here.slots);
-    mem_free(quic_here.initials);
-    mem_free(quic_here.out);
-    quic_here = (struct quic_worker){ 0 };
-}
-
 static void send_all(struct turn_hook *h)
 {
     (void)h;
@@ -62,6 +43,36 @@ static void send_all(struct turn_hook *h)
         quic_conn_write(c); /* may free it, or mark it dirty again */
         c = next;
     }
+}
+
+void quic_abort(void)
+{
+    if (!quic_here.ready)
+        return;
+    LIST_EACH (at, &quic_here.conns)
+        quic_close(container_of(at, struct quic_conn, link), NGHTTP3_H3_NO_ERROR);
+    send_all(&quic_here.send);
+    while (!list_empty(&quic_here.conns))
+        quic_conn_free(container_of(quic_here.conns.next, struct quic_conn, link));
+}
+
+static void end_here(struct turn_hook *h)
+{
+    (void)h;
+    quic_abort();
+    while (!list_empty(&quic_here.listeners)) {
+        struct quic_listener *l = container_of(quic_here.listeners.next, struct quic_listener, link);
+        l->stopped = true;
+        l->reading = false;
+        quic_listener_release(l);
+    }
+    pool_close(&quic_here.pool);
+    metric_instance_free(quic_here.metrics);
+    udp_batch_close(&quic_here.batch);
+    mem_free(quic_here.slots);
+    mem_free(quic_here.initials);
+    mem_free(quic_here.out);
+    quic_here = (struct quic_worker){ 0 };
 }
 
 static err prepare(void)
@@ -84,6 +95,7 @@ static err prepare(void)
     w->cells = metric_cells(w->metrics, worker_index(worker_self()));
     list_init(&w->listeners);
     list_init(&w->conns);
+    pool_init(&w->pool, sizeof(struct quic_conn));
     w->free_slot = NO_SLOT;
     w->dirty_end = &w->dirty;
     w->send.run = send_all;
@@ -107,17 +119,6 @@ void quic_want_send(struct quic_conn *c)
     *quic_here.dirty_end = c;
     quic_here.dirty_end = &c->next_dirty;
     worker_end_of_turn(&quic_here.send);
-}
-
-void quic_abort(void)
-{
-    if (!quic_here.ready)
-        return;
-    LIST_EACH (at, &quic_here.conns)
-        quic_close(container_of(at, struct quic_conn, link), NGHTTP3_H3_NO_ERROR);
-    send_all(&quic_here.send);
-    while (!list_empty(&quic_here.conns))
-        quic_conn_free(container_of(quic_here.conns.next, struct quic_conn, link));
 }
 
 /* ---- places ---- */

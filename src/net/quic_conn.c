@@ -1,7 +1,6 @@
 /* One connection: how it begins, reads, writes and ends. On the loop's stack. */
 #if WEIR_HAVE_NGTCP2
 #include "base/mem.h"
-#include "base/pool.h"
 #include "core/log.h"
 #include "net/quic_internal.h"
 
@@ -11,16 +10,6 @@
 #define CLOSING_PTOS 3              /* RFC 9000 10.2 */
 #define BYTES_PER_TURN (128 * 1024) /* of one connection, before others have theirs */
 #define PACKETS_PER_SEND 40         /* UDP_SEGMENT's bound is 64 in one send of at most 64 KiB */
-
-static _Thread_local struct pool conns;
-static _Thread_local struct turn_hook conns_end;
-
-static void end_pool(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&conns);
-    conns.object_bytes = 0;
-}
 
 /* ---- the end ---- */
 
@@ -74,7 +63,7 @@ void quic_conn_free(struct quic_conn *c)
     mem_free(c->last);
     quic_here.count--;
     metric_sub(quic_here.cells, QUIC_OPEN, 1);
-    pool_give(&conns, c);
+    pool_give(&quic_here.pool, c);
     l->conns--;
     quic_listener_release(l);
 }
@@ -242,12 +231,7 @@ static int open_lib(struct quic_conn *c, const struct quic_settings *s, const ng
 void quic_conn_accept(struct quic_listener *l, const struct quic_settings *s, const ngtcp2_pkt_hd *hd,
                       const ngtcp2_cid *retried, bool validated, const struct quic_datagram *d)
 {
-    if (!conns.object_bytes) {
-        pool_init(&conns, sizeof(struct quic_conn));
-        conns_end.run = end_pool;
-        worker_on_end(&conns_end);
-    }
-    struct quic_conn *c = pool_take(&conns);
+    struct quic_conn *c = pool_take(&quic_here.pool);
     conn_init(c, l, s, hd, d);
     if (quic_tls_session(c->tls, &c->ref, &c->session) != OK) {
         quic_tls_drop(c->tls);

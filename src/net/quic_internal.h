@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/list.h"
+#include "base/pool.h"
 #include "core/metrics.h"
 #include "core/timer.h"
 #include "core/worker.h"
@@ -85,6 +86,7 @@ struct quic_datagram {
 struct quic_worker {
     bool ready;
     struct link listeners, conns;
+    struct pool pool;     /* of conns */
     uint32_t count;       /* of conns */
     uint32_t unvalidated; /* of those, clients that may not be where they say */
     uint32_t failures;    /* of such within failures_at, that came to nothing */

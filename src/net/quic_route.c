@@ -157,20 +157,36 @@ struct inlet_head {
 };
 #define INLET_LAYOUT 1
 
+static struct elder *find_elder(uint32_t process)
+{
+    unsigned n = atomic_load(&elders_count);
+    for (unsigned i = 0; i < n; i++) {
+        if (elders[i].process == process)
+            return &elders[i];
+    }
+    return NULL;
+}
+
 void quic_elder_add(uint32_t process, const int *fds, unsigned count)
 {
     unsigned n = atomic_load(&elders_count);
-    if (n == ELDERS_MAX || count == 0) {
+    struct elder *e = find_elder(process);
+    if (!e && n < ELDERS_MAX)
+        e = &elders[n++];
+    if (!e) {
         for (unsigned i = 0; i < count; i++)
             close(fds[i]);
         return;
     }
-    struct elder *e = &elders[n];
+    int *all = mem_must_get((e->count + count + 1) * sizeof *all);
+    if (e->count)
+        memcpy(all, e->fds, e->count * sizeof *all);
+    memcpy(all + e->count, fds, count * sizeof *all);
+    mem_free(e->fds);
+    e->fds = all;
+    e->count += count;
     e->process = process;
-    e->count = count;
-    e->fds = mem_must_get(count * sizeof *e->fds);
-    memcpy(e->fds, fds, count * sizeof *e->fds);
-    atomic_store(&elders_count, n + 1);
+    atomic_store(&elders_count, n);
 }
 
 void quic_elders_each(void (*fn)(void *arg, uint32_t process, const int *fds, unsigned count), void *arg)
