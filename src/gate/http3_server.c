@@ -347,12 +347,7 @@ static uint64_t app_reset(void *state, int64_t stream)
 
 static uint64_t app_stopped(void *state, int64_t stream)
 {
-    struct http3_conn *c = state;
-    struct http3_stream *s = find_stream(c, stream);
-    if (s)
-        http3_stream_gone(s);
-    nghttp3_conn_shutdown_stream_write(c->lib, stream);
-    return 0;
+    return code_of(nghttp3_conn_shutdown_stream_read(((struct http3_conn *)state)->lib, stream));
 }
 
 static void app_streams(void *state, uint64_t max)
@@ -388,9 +383,14 @@ static void app_blocked(void *state, int64_t stream)
     nghttp3_conn_block_stream(((struct http3_conn *)state)->lib, stream);
 }
 
+/* The client wants no more of it. */
 static void app_shut(void *state, int64_t stream)
 {
-    nghttp3_conn_shutdown_stream_write(((struct http3_conn *)state)->lib, stream);
+    struct http3_conn *c = state;
+    struct http3_stream *s = find_stream(c, stream);
+    if (s && !s->over)
+        http3_stream_gone(s);
+    nghttp3_conn_shutdown_stream_write(c->lib, stream);
 }
 
 static void app_end(void *state)

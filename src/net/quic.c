@@ -63,7 +63,6 @@ static void end_here(struct turn_hook *h)
     while (!list_empty(&quic_here.listeners)) {
         struct quic_listener *l = container_of(quic_here.listeners.next, struct quic_listener, link);
         l->stopped = true;
-        l->reading = false;
         quic_listener_release(l);
     }
     pool_close(&quic_here.pool);
@@ -285,6 +284,8 @@ static void read_socket(struct turn_hook *h)
         worker_end_of_turn(h);
     else if (l->reader)
         fiber_wake(l->reader);
+    else
+        quic_listener_release(l);
 }
 
 /* Fibers have small stacks, and TLS wants a deep one: this one only waits. */
@@ -302,7 +303,7 @@ static void wait_for_datagrams(void *arg)
             e = fiber_sleep_us(WAIT_FAILED_US);
         }
     }
-    l->reading = false;
+    l->reading = l->has_reader = false;
     l->reader = NULL;
     quic_listener_release(l);
 }
@@ -338,18 +339,22 @@ err quic_listener_start(int fd, const struct addr *at, const struct quic_owner *
     l->owner = owner;
     l->reading = true;
     l->read.run = read_socket;
+    l->has_reader = true;
     list_push_back(&quic_here.listeners, &l->link);
     fiber_spawn(wait_for_datagrams, l);
     *ret_listener = l;
     return OK;
 }
 
+/* Its last connection has ended, or its reader. */
 void quic_listener_release(struct quic_listener *l)
 {
-    if (!l->stopped || l->conns || l->reader || l->read.next)
+    if (!l->stopped || l->conns)
         return;
-    if (l->reading) { /* its reader lets go of it */
-        l->reading = false;
+    l->reading = false;
+    if (l->has_reader || l->read.next) { /* they let go of it */
+        if (l->reader)
+            fiber_cancel(l->reader);
         return;
     }
     close(l->fd);
@@ -360,10 +365,10 @@ void quic_listener_release(struct quic_listener *l)
 void quic_listener_stop(struct quic_listener *l, bool reading)
 {
     l->stopped = true;
-    if ((!reading || !l->conns) && l->reader) {
-        l->reading = false;
-        fiber_cancel(l->reader); /* it lets go of the listener */
-    }
+    l->reading &= reading;
+    if (!l->reading && l->reader)
+        fiber_cancel(l->reader);
+    quic_listener_release(l);
 }
 
 /* The newest: one whose options have changed stands before the one that it replaces. */

@@ -100,8 +100,9 @@ struct quic_app {
     uint64_t (*data)(void *state, int64_t stream, struct bytes data, bool fin, size_t *ret_taken);
     uint64_t (*acked)(void *state, int64_t stream, uint64_t bytes);
     uint64_t (*closed)(void *state, int64_t stream, bool has_code, uint64_t code);
-    /* The client takes back what it sends (RESET_STREAM), or wants no more of what we send (STOP_SENDING). */
+    /* The client takes back what it sends (RESET_STREAM). */
     uint64_t (*reset)(void *state, int64_t stream);
+    /* Nothing more of it is read: quic_stream_stop has taken effect. */
     uint64_t (*stopped)(void *state, int64_t stream);
     /* The client may open so many requests in all. */
     void (*streams)(void *state, uint64_t max);
@@ -112,7 +113,7 @@ struct quic_app {
     uint64_t (*next)(void *state, int64_t *ret_stream, bool *ret_fin, struct quic_vec *vecs,
                      size_t *ret_count);
     uint64_t (*sent)(void *state, int64_t stream, size_t bytes);
-    /* The stream's window is used up, or it was shut: next is not to name it again (until writable). */
+    /* The stream's window is used up, or the client wants no more of it (STOP_SENDING): next is not to name it again (until writable). */
     void (*blocked)(void *state, int64_t stream);
     void (*shut)(void *state, int64_t stream);
     /* The connection is gone; state is the application's to free. Not within the library. */

@@ -114,8 +114,9 @@ static int on_acked(ngtcp2_conn *lib, int64_t stream, uint64_t offset, uint64_t 
 static int on_closed(ngtcp2_conn *lib, uint32_t flags, int64_t stream, uint64_t code, void *user,
                      void *stream_user)
 {
-    (void)lib, (void)stream_user;
+    (void)stream_user;
     struct quic_conn *c = user;
+    metric_add(quic_here.cells, QUIC_LOST, ngtcp2_conn_get_stream_loss_count(lib, stream));
     bool has_code = flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET;
     return c->state ? checked(c, c->app->closed(c->state, stream, has_code, code)) : 0;
 }

@@ -23,7 +23,7 @@ struct quic_listener {
     struct addr bound; /* with its port */
     int fd;
     const struct quic_owner *owner;
-    bool stopped, reading;
+    bool stopped, reading, has_reader;
     struct fiber *reader;
     struct turn_hook read;
     uint32_t conns;

@@ -100,6 +100,8 @@ class Relay:
         try:
             while True:
                 data, self.client = self.front.recvfrom(65536)
+                if not data:
+                    return
                 self.sent.append(data)
                 short = not data[0] & 0x80
                 if short and len(self.backs) < self.paths:
@@ -115,7 +117,7 @@ class Relay:
         while self.open:
             try:
                 data = s.recv(65536)
-                if self.client:
+                if self.client and data:
                     self.front.sendto(data, self.client)
             except ConnectionRefusedError:
                 continue
