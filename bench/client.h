@@ -4,7 +4,7 @@
  * sixteen. */
 #pragma once
 #include "base/addr.h"
-#include "bench/histogram.h"
+#include "base/histogram.h"
 #include "test/origin/serve.h"
 
 struct client_options {

@@ -116,11 +116,11 @@ static void run_until(struct load *l, double end)
     double idle_since = 0;
     for (double now = clock_seconds(CLOCK_MONOTONIC); now < end;) {
         bool empty = turn(l, 0) == 0;
-        if (idle_since && !empty)
+        if (idle_since > 0 && !empty)
             l->idle_seconds += now - idle_since;
-        idle_since = !empty ? 0 : idle_since ? idle_since : now;
+        idle_since = !empty ? 0 : idle_since > 0 ? idle_since : now;
         now = clock_seconds(CLOCK_MONOTONIC);
-        if (now >= end && idle_since)
+        if (now >= end && idle_since > 0)
             l->idle_seconds += now - idle_since;
     }
 }

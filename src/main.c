@@ -14,6 +14,7 @@ int main(int argc, char **argv)
         name = "version";
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return command_usage(stdout);
+    conf_left_out(left_out_registry);
     gate_conf_modules(filter_registry, balancer_registry, service_module_registry);
     for (const struct command *const *c = command_registry; *c; c++) {
         if (strcmp((*c)->name, name) == 0)

@@ -57,8 +57,9 @@ static void the_forms_of_a_report(void **unused)
         "rps_fractional=1e2,application_utilization=0.5,cpu_utilization=0.9,eps=2",
         "JSON {\"cpu_utilization\": 0.5, \"rps_fractional\": 100, \"eps\": 2}",
         "{\"cpuUtilization\":0.5,\"rpsFractional\":100.0,\"eps\":2}",
-        "JSON { \"named_metrics\": {\"a\": [1, {\"cpu\": 9}], \"}\": \"\\\"{\"}, \"cpu_utilization\" : 0.5 , "
-        "\"rps_fractional\":100,\"eps\":2, \"x\": null, \"y\": \"]\" }",
+        ("JSON { \"named_metrics\": {\"a\": [1, {\"cpu\": 9}], \"}\": \"\\\"{\"}, \"cpu_utilization\" : 0.5 "
+         ", "
+         "\"rps_fractional\":100,\"eps\":2, \"x\": null, \"y\": \"]\" }"),
     };
     for (unsigned i = 0; i < sizeof good / sizeof *good; i++) {
         struct report r;

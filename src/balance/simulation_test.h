@@ -16,7 +16,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "bench/histogram.h"
+#include "base/histogram.h"
 #include "gate/registry.h"
 #include "gate/service.h"
 #include "proto/http.h"

@@ -49,3 +49,19 @@ err base64_decode(enum base64_kind kind, struct bytes text, char *out, size_t *r
     *ret_len = len;
     return OK;
 }
+
+size_t base64_encode(struct bytes data, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *at = out;
+    for (size_t i = 0; i < data.len; i += 3) {
+        uint32_t bits = (uint32_t)(unsigned char)data.ptr[i] << 16;
+        bits |= i + 1 < data.len ? (uint32_t)(unsigned char)data.ptr[i + 1] << 8 : 0;
+        bits |= i + 2 < data.len ? (unsigned char)data.ptr[i + 2] : 0;
+        *at++ = digits[bits >> 18];
+        *at++ = digits[bits >> 12 & 63];
+        *at++ = i + 1 < data.len ? digits[bits >> 6 & 63] : '=';
+        *at++ = i + 2 < data.len ? digits[bits & 63] : '=';
+    }
+    return (size_t)(at - out);
+}

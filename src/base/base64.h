@@ -1,4 +1,4 @@
-/* base64: reads RFC 4648 strictly: no white space, no foreign characters, no set bits behind the end. Any
+/* base64: RFC 4648; reads strictly: no white space, no foreign characters, no set bits behind the end. Any
  * thread. */
 #pragma once
 #include "base/bytes.h"
@@ -17,3 +17,11 @@ static inline size_t base64_bytes_max(size_t len)
 
 /* Writes to out, where base64_bytes_max(text.len) are free. ERR_SYNTAX. */
 err base64_decode(enum base64_kind kind, struct bytes text, char *out, size_t *ret_len) CHECK_RESULT;
+
+/* Writes standard base64 with its padding to out, where base64_text_bytes(data.len) are free; returns the
+ * length. */
+static inline size_t base64_text_bytes(size_t len)
+{
+    return (len + 2) / 3 * 4;
+}
+size_t base64_encode(struct bytes data, char *out);

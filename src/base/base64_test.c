@@ -62,11 +62,27 @@ static void nothing_else_is_taken(void **state)
     }
 }
 
+static void written_text_is_read_again(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "",         "Zg==",     "Zm8=",     "Zm9v",
+                                         "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy", "/+8A" };
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char data[16], text[16];
+        size_t len;
+        assert_int_equal(base64_decode(BASE64_STANDARD, bytes_from(texts[i]), data, &len), OK);
+        size_t written = base64_encode((struct bytes){ data, len }, text);
+        assert_int_equal(written, base64_text_bytes(len));
+        assert_bytes_equal(((struct bytes){ text, written }), bytes_from(texts[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_rfc_4648_shows),
         cmocka_unit_test(nothing_else_is_taken),
+        cmocka_unit_test(written_text_is_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

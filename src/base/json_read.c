@@ -286,3 +286,41 @@ const struct json *json_at(const struct json *j, uint32_t index)
     }
     return NULL;
 }
+
+/* ~1 is a slash, ~0 a tilde (RFC 6901 4). */
+static bool token_is(struct bytes token, struct bytes key)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < token.len; i++, at++) {
+        char c = token.ptr[i];
+        if (c == '~') {
+            if (++i == token.len || (token.ptr[i] != '0' && token.ptr[i] != '1'))
+                return false;
+            c = token.ptr[i] == '0' ? '~' : '/';
+        }
+        if (at == key.len || key.ptr[at] != c)
+            return false;
+    }
+    return at == key.len;
+}
+
+const struct json *json_pointer(const struct json *j, struct bytes pointer)
+{
+    struct bytes token;
+    if (pointer.len && pointer.ptr[0] != '/')
+        return NULL;
+    struct bytes left = pointer.len ? bytes_skip(pointer, 1) : BYTES_NONE;
+    while (j && bytes_split(&left, '/', &token)) {
+        uint64_t index;
+        const struct json *at = NULL;
+        if (j->kind == JSON_ARRAY && bytes_to_u64(token, &index) && index < j->count &&
+            (token.len == 1 || token.ptr[0] != '0')) {
+            at = json_at(j, (uint32_t)index);
+        } else if (j->kind == JSON_OBJECT) {
+            for (at = j->first; at && !token_is(token, at->key);)
+                at = at->next;
+        }
+        j = at;
+    }
+    return j;
+}

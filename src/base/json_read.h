@@ -29,5 +29,8 @@ struct bytes json_member_text(const struct json *j, const char *key);
 double json_member_number(const struct json *j, const char *key);
 const struct json *json_at(const struct json *j, uint32_t index);
 
+/* What an RFC 6901 pointer ("/items/0/name"; "" is j itself) leads to; NULL: nothing, or it is no pointer. */
+const struct json *json_pointer(const struct json *j, struct bytes pointer);
+
 #define JSON_EACH(at, parent) \
     for (const struct json *at = (parent) ? (parent)->first : NULL; at; at = at->next)

@@ -88,6 +88,26 @@ static void what_was_written_is_read(void **state)
     text_free(&t);
 }
 
+/* the examples of RFC 6901 5, and what is none */
+static void a_pointer_leads_to_a_part(void **state)
+{
+    struct json *j;
+    (void)state;
+    assert_int_equal(
+        json_read(BYTES("{\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"m~n\":8}"), &arena, &j), OK);
+    assert_ptr_equal(json_pointer(j, BYTES("")), j);
+    assert_int_equal(json_pointer(j, BYTES("/foo"))->count, 2);
+    assert_bytes_equal(json_pointer(j, BYTES("/foo/1"))->text, BYTES("baz"));
+    assert_bytes_equal(json_pointer(j, BYTES("/"))->text, BYTES("0"));
+    assert_bytes_equal(json_pointer(j, BYTES("/a~1b"))->text, BYTES("1"));
+    assert_bytes_equal(json_pointer(j, BYTES("/m~0n"))->text, BYTES("8"));
+    static const char *const none[] = { "foo",      "/foo/2", "/foo/01", "/foo/-", "/foo/x",
+                                        "/foo/0/x", "/m~",    "/m~2n",   "/fo",    "/fooo" };
+    for (unsigned i = 0; i < sizeof none / sizeof *none; i++)
+        assert_null(json_pointer(j, bytes_from(none[i])));
+    assert_null(json_pointer(NULL, BYTES("/a")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +116,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_wrong_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(depth_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_written_is_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pointer_leads_to_a_part, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

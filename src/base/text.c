@@ -7,6 +7,10 @@
 
 void text_add(struct text *t, struct bytes part)
 {
+    if (t->len + part.len > t->size && t->fixed) {
+        t->cut = true;
+        return;
+    }
     if (t->len + part.len > t->size) {
         size_t size = (t->len + part.len) * 2 + 4096;
         char *bigger = mem_must_get(size);
@@ -34,6 +38,7 @@ void text_print(struct text *t, const char *format, ...)
 
 void text_free(struct text *t)
 {
-    mem_free(t->at);
+    if (!t->fixed)
+        mem_free(t->at);
     *t = (struct text){ 0 };
 }

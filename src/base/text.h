@@ -1,11 +1,23 @@
-/* text: a text that grows on the heap while it is written. One thread. */
+/* text: a text that grows on the heap while it is written; or one in memory of the caller's that does not
+ * grow (the request path): what does not fit is left out, and `cut` says so. One thread. */
 #pragma once
 #include "base/bytes.h"
 
 struct text {
     char *at;
     size_t len, size;
+    bool fixed, cut;
 };
+
+/* memory NULL: all is cut. Nothing is to be freed. */
+static inline struct text text_within(void *memory, size_t size)
+{
+    return (struct text){ .at = memory, .size = memory ? size : 0, .fixed = true };
+}
+static inline struct bytes text_bytes(const struct text *t)
+{
+    return (struct bytes){ t->at, t->len };
+}
 
 void text_add(struct text *t, struct bytes part);
 void text_print(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -35,11 +35,28 @@ static void a_long_line_is_cut(void **state)
     text_free(&t);
 }
 
+static void what_does_not_fit_fixed_memory_is_cut(void **state)
+{
+    (void)state;
+    char memory[8];
+    struct text t = text_within(memory, sizeof memory);
+    text_add(&t, BYTES("12345678"));
+    assert_false(t.cut);
+    text_add(&t, BYTES("9"));
+    assert_true(t.cut);
+    assert_bytes_equal(text_bytes(&t), BYTES("12345678"));
+    t = text_within(NULL, 100);
+    text_print(&t, "x");
+    assert_true(t.cut);
+    text_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grows),
         cmocka_unit_test(a_long_line_is_cut),
+        cmocka_unit_test(what_does_not_fit_fixed_memory_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

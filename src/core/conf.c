@@ -291,10 +291,22 @@ static const struct chosen *chosen_find(const struct chosen *chosen, size_t coun
     return NULL;
 }
 
+static const struct conf_left_out *left_out;
+
+void conf_left_out(const struct conf_left_out *list)
+{
+    left_out = list;
+}
+
 static err unknown_setting(struct conf_parse *p, const struct conf_struct *s, const struct conf_node *n)
 {
     struct conf_near near;
     struct conf_shown shown;
+    for (const struct conf_left_out *l = left_out; l && l->name; l++) {
+        if (bytes_eq(n->key, bytes_from(l->name)))
+            return conf_fail(p, n->key_mark, "this weir was built without %s, which \"%s\" needs", l->needs,
+                             l->name);
+    }
     conf_near_begin(&near, n->key);
     for (const struct conf_field *f = s->fields; f && f->name; f++) {
         if (f->type != CONF_MODULES)

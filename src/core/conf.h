@@ -141,6 +141,14 @@ struct conf_errors {
 err conf_parse(struct bytes text, const char *file, const struct conf_struct *root, struct arena *a,
                struct conf_errors *errors, void **ret_conf, struct diag *reterr) CHECK_RESULT;
 
+/* Modules that this program could have, had it been built with what they need: their names are then no mere
+ * "unknown setting". Once, at start; the list ends with name NULL and is borrowed. */
+struct conf_left_out {
+    const char *name;  /* as a key */
+    const char *needs; /* "openssl" */
+};
+void conf_left_out(const struct conf_left_out *list);
+
 /* One scalar by its type, outside any file (command line, admin API); f says type and bounds. out: the C
  * type. */
 err conf_parse_scalar(struct bytes text, const struct conf_field *f, struct arena *a, void *out,

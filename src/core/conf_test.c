@@ -154,6 +154,19 @@ static void test_mistakes(void **state)
     }
 }
 
+static void test_left_out(void **state)
+{
+    (void)state;
+    static const struct conf_left_out list[] = { { "jwt", "openssl" }, { 0 } };
+    struct parsed p;
+    conf_left_out(list);
+    parse_as(&p, &sample_root, SHOP "routes: {service: shop, jwt: {}}\n");
+    conf_left_out(NULL);
+    assert_int_equal(p.e, ERR_CONF);
+    assert_string_equal(p.said, "weir.yaml:5:25: this weir was built without openssl, which \"jwt\" needs");
+    parsed_close(&p);
+}
+
 static void test_on_and_off(void **state)
 {
     (void)state;
@@ -324,15 +337,11 @@ static void test_show(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_on_and_off),
-        cmocka_unit_test(test_all_mistakes),
-        cmocka_unit_test(test_mistakes_bounded),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_arena_cap),
-        cmocka_unit_test(test_near),
-        cmocka_unit_test(test_show),
+        cmocka_unit_test(test_full),         cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_left_out),     cmocka_unit_test(test_on_and_off),
+        cmocka_unit_test(test_all_mistakes), cmocka_unit_test(test_mistakes_bounded),
+        cmocka_unit_test(test_memory),       cmocka_unit_test(test_arena_cap),
+        cmocka_unit_test(test_near),         cmocka_unit_test(test_show),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

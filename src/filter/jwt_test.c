@@ -51,7 +51,7 @@ static struct jwt_conf conf_of(void)
 
 static struct jwt_filter *opened(struct jwt_conf *c)
 {
-    void *state;
+    void *state = NULL;
     struct diag d = DIAG_NONE;
     if (jwt_conf_check(c, &d) != OK || jwt_open(c, NULL, BYTES("/*"), &state, &d) != OK)
         fail_msg("%s", d.text);

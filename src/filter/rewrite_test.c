@@ -26,10 +26,6 @@ static const char *rewritten(const char *conf, const char *url, struct bytes res
     void *state;
     char text[512];
     static const struct bytes names[] = { { "id", 2 } };
-    struct {
-        struct route_captures c;
-        struct bytes values[1];
-    } captures = { { 1, names }, { { "1 7", 3 } } };
     snprintf(text, sizeof text, "match: \"/api/{id}/*\"\nrewrite: %s\n", conf);
     loaded_open(&l, &rewrite_filter, text);
     if (l.words[0])
@@ -38,7 +34,10 @@ static const char *rewritten(const char *conf, const char *url, struct bytes res
     fake_exchange_open(&x);
     ask(&x, url);
     x.rest = rest;
-    x.captures = &captures.c;
+    struct route_captures *captures = arena_get(&x.arena, sizeof *captures + sizeof captures->values[0]);
+    *captures = (struct route_captures){ 1, names };
+    captures->values[0] = BYTES("1 7");
+    x.captures = captures;
     fake.on_chain = server_sees;
     snprintf(target, sizeof target, "400");
     const struct bytes before = x.request.target;

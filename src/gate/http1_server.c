@@ -8,8 +8,8 @@
 #include "gate/gate.h"
 #include "gate/http1_body.h"
 #include "gate/http1_gone.h"
+#include "gate/http2_server.h"
 #include "gate/proxied.h"
-#include "gate/request_id.h"
 #include "net/tcp.h"
 
 /* What an exchange needs first stands on its fiber's stack. */
@@ -362,7 +362,7 @@ static void serve(struct request *r, size_t used)
     io_consume(r->conn->io, used);
     if (!x->request.keep_alive)
         r->close = true;
-    request_id_take(x);
+    exchange_take_id(x);
     open_body(r);
     if (x->request.framing == HTTP_BODY_LENGTH &&
         x->request.content_length > client_conf(r)->body_bytes_max) {
@@ -410,7 +410,14 @@ static void request_close(struct request *r)
         lease_drop(r->head);
 }
 
-enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT };
+enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_HTTP2 };
+
+/* RFC 9113 3.4: a client of HTTP/2 begins with what looks like a request of a version that we do not know. */
+static bool is_http2(const struct http1_conn *c, unsigned status, const struct client_conf *conf)
+{
+    return status == 505 && !c->requests && conf->http2 &&
+           bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n"));
+}
 
 static enum next serve_one(struct http1_conn *c)
 {
@@ -422,6 +429,10 @@ static enum next serve_one(struct http1_conn *c)
     if (e && !status) { /* gone before it had asked for anything */
         exchange_release(&r.x);
         return NEXT_CLOSE;
+    }
+    if (e && is_http2(c, status, client_conf(&r))) {
+        exchange_release(&r.x);
+        return NEXT_HTTP2;
     }
     if (c->requests < REQUESTS_MAX)
         c->requests++;
@@ -458,6 +469,21 @@ static enum next read_proxied(struct http1_conn *c)
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
 }
 
+static void become_http2(struct http1_conn *c)
+{
+    struct clients *clients = c->client.clients;
+    struct io *io = c->io;
+    struct peer peer = c->peer;
+    conn_free(c);
+#if WEIR_HAVE_NGHTTP2
+    http2_server_accept(clients, io, &peer);
+#else
+    (void)clients;
+    (void)peer;
+    io_close(io, 0, false); /* its settings cannot be had: see http2_conf.c */
+#endif
+}
+
 static void conn_run(void *arg)
 {
     struct http1_conn *c = arg;
@@ -466,6 +492,10 @@ static void conn_run(void *arg)
         next = serve_one(c);
     if (next == NEXT_PARK) {
         conn_park(c);
+        return;
+    }
+    if (next == NEXT_HTTP2) {
+        become_http2(c);
         return;
     }
     if (next == NEXT_ABORT)

@@ -3,7 +3,6 @@
 #include "core/fiber.h"
 #include "gate/gate.h"
 #include "gate/http3_internal.h"
-#include "gate/request_id.h"
 
 /* Queued and not acknowledged, of one answer; the chain waits while there is more. */
 #define OUT_BYTES_MAX (256 * 1024)
@@ -374,7 +373,7 @@ static err tell_early(struct http3_stream *s)
 static void serve(struct http3_stream *s)
 {
     struct exchange *x = &s->x;
-    request_id_take(x);
+    exchange_take_id(x);
     open_body(s);
     if (x->request.framing == HTTP_BODY_LENGTH &&
         x->request.content_length > client_conf(s)->body_bytes_max) {

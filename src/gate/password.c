@@ -16,6 +16,7 @@
 #define APR1_SALT_BYTES_MAX 8
 #define APR1_TEXT_BYTES (sizeof "$apr1$" - 1 + APR1_SALT_BYTES_MAX + 1 + 22 + 1)
 
+#if WEIR_HAVE_CRYPT || WEIR_HAVE_OPENSSL
 /* Neither the compiler nor the contents make it stop early. */
 static bool same(const char *a, const char *b)
 {
@@ -25,6 +26,7 @@ static bool same(const char *a, const char *b)
         differs = (unsigned char)(differs | (unsigned char)(a[i] ^ b[i]));
     return !differs;
 }
+#endif
 
 /* ---- Apache's MD5 (apr_md5_encode of APR, after Poul-Henning Kamp's) ---- */
 

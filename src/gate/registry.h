@@ -7,3 +7,5 @@
 extern const struct filter *const filter_registry[];
 extern const struct balancer *const balancer_registry[];
 extern const struct service_module *const service_module_registry[];
+/* Those that this weir was built without; ends with name NULL. */
+extern const struct conf_left_out left_out_registry[];

@@ -174,7 +174,7 @@ static void reads_what_it_writes(void **state)
         for (size_t i = 0; i < 3; i++) {
             struct addr s = at(pairs[i][0]);
             struct addr d = at(pairs[i][1]);
-            size_t len = proxy_protocol_write(out, version, &s, &d);
+            size_t len = proxy_protocol_write(out, (enum proxy_protocol_version)version, &s, &d);
             struct proxy_protocol p = taken((struct bytes){ out, len });
             if (i == 2 && version == PROXY_PROTOCOL_V1) {
                 assert_true(p.local);

@@ -181,6 +181,15 @@ err tcp_connect(const struct addr *to, const struct tcp_options *opts, uint64_t 
     set_options(fd, to->sock.any.sa_family, opts);
     if (opts->fast_open && to->sock.any.sa_family != AF_UNIX)
         set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+    if (opts->source && opts->source->sock.any.sa_family == to->sock.any.sa_family) {
+        /* the port is chosen when it connects: each of them once a server, not once in all */
+        set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+        if (bind(fd, &opts->source->sock.any, opts->source->len) != 0) {
+            err e = err_from_errno(errno);
+            close(fd);
+            return e;
+        }
+    }
     return io_connect(fd, to, deadline_us, ret_io);
 }
 

@@ -13,6 +13,8 @@ struct tcp_options {
     uint64_t keepalive_idle_ms;
     uint64_t send_buffer_bytes, recv_buffer_bytes; /* 0: the kernel's own sizing */
     int backlog;                                   /* of a listener; 0: the most the kernel allows */
+    const struct addr
+        *source; /* of a client: the address it speaks from, port 0; NULL: the kernel's choice */
 };
 
 /* Can that name be used for TCP_CONGESTION here? For the configuration's check. */

@@ -1,0 +1,309 @@
+/* load: a load generator. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "command/command.h"
+#include "command/load.h"
+#include "load/hdr.h"
+#include "load/live.h"
+#include "load/quick.h"
+#include "load/report.h"
+
+#define FIND_FIRST_RATE 100.0
+#define FIND_RATE_MAX 10e6
+#define FIND_TRIES 3
+#define FIND_UNSENT_MAX 0.01
+#define FIND_BUSY_MAX 0.9 /* of a thread: trying again would not help */
+#define FILES_SPARE 64
+
+static int fail(const char *what, const char *why)
+{
+    fprintf(stderr, "weir: load: %s%s%s\n", what, why ? ": " : "", why ? why : "");
+    return LOAD_FAILED;
+}
+
+/* ---- what is sent ---- */
+
+static err write_request(struct load_args *a, struct quick_request *out)
+{
+    struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
+    bool length = a->body.len || bytes_eq(method, BYTES("POST")) || bytes_eq(method, BYTES("PUT")) ||
+                  bytes_eq(method, BYTES("PATCH"));
+    char length_line[48] = "";
+    if (length)
+        snprintf(length_line, sizeof length_line, "Content-Length: %zu\r\n", a->body.len);
+    struct bytes head = arena_print(
+        &a->arena, "%.*s %.*s HTTP/1.1\r\n%s%.*s%s%.*s%s\r\n", BYTES_ARG(method), BYTES_ARG(a->target.path),
+        a->has_host ? "" : "Host: ", a->has_host ? 0 : (int)a->target.host.len, a->target.host.ptr,
+        a->has_host ? "" : "\r\n", BYTES_ARG(a->fields), length_line);
+    char *all = head.ptr ? arena_get(&a->arena, head.len + a->body.len) : NULL;
+    if (!all)
+        return ERR_MEMORY;
+    memcpy(all, head.ptr, head.len);
+    if (a->body.len)
+        memcpy(all + head.len, a->body.ptr, a->body.len);
+    *out =
+        (struct quick_request){ .bytes = { all, head.len + a->body.len }, .method = http_method_of(method) };
+    return OK;
+}
+
+/* ---- the search ---- */
+
+struct search {
+    const struct load_args *args;
+    struct limit_found found;
+};
+
+static void fill_step(struct limit_step *step, const struct load_report *r)
+{
+    const struct load_kind *k = &r->total->kinds[0];
+    char words[256];
+    step->achieved = r->seconds > 0 ? (double)load_kind_good(k) / r->seconds : 0;
+    step->p50_ms = (double)histogram_quantile_ns(&k->response, 0.5) / 1e6;
+    step->p99_ms = (double)histogram_quantile_ns(&k->response, 0.99) / 1e6;
+    uint64_t tried = load_kind_tried(k);
+    step->errors = tried ? (double)load_kind_errors(k) / (double)tried : 0;
+    step->generator = report_verdict(r, words).len > 0;
+}
+
+/* A step holds when every condition does, and what was due was sent: otherwise the rate was never there. */
+static bool holds(const struct thresholds *t, const struct load_report *r)
+{
+    double value;
+    const struct load_kind *k = &r->total->kinds[0];
+    if ((double)k->errors[LOAD_ERROR_UNSENT] > FIND_UNSENT_MAX * (double)load_kind_tried(k))
+        return false;
+    for (unsigned i = 0; i < t->count; i++) {
+        if (!threshold_is_met(&t->all[i], r, &value))
+            return false;
+    }
+    return true;
+}
+
+/* A step that failed because the generator was late is measured again: that says nothing of the server. */
+static bool try_rate(struct run *run, const struct search *s, struct limit_step *step)
+{
+    const struct load_args *a = s->args;
+    double warmup_s = (double)a->warmup_ms / 1e3, seconds = (double)a->duration_ms / 1e3;
+    struct stage stage = { .kind = STAGE_CONSTANT, .seconds = seconds + warmup_s, .from = step->rate };
+    struct curve curve;
+    bool whole = curve_open(&curve, &stage, 1) == OK;
+    for (unsigned i = 0; whole && i < FIND_TRIES; i++) {
+        whole = run_measure(run, &curve, warmup_s, seconds);
+        const struct load_report *r = run_report(run);
+        load_stats_total(r->all, r->total);
+        fill_step(step, r);
+        step->held = holds(&a->find_limit, r);
+        if (step->held || !step->generator || r->busy > FIND_BUSY_MAX)
+            break;
+    }
+    curve_close(&curve);
+    return whole;
+}
+
+static void search_drive(struct run *run, void *arg)
+{
+    struct search *s = arg;
+    double rate;
+    limit_open(&s->found, FIND_FIRST_RATE, FIND_RATE_MAX);
+    while ((rate = limit_next(&s->found)) > 0) {
+        struct limit_step step = { .rate = rate };
+        if (!try_rate(run, s, &step))
+            break;
+        limit_tell(&s->found, &step);
+    }
+}
+
+/* ---- the log of histograms ---- */
+
+struct hdr_watcher {
+    struct load_watcher watcher;
+    struct text text;
+    size_t seen;
+};
+
+static void hdr_look(struct load_watcher *w, const struct load_report *r)
+{
+    struct hdr_watcher *h = (struct hdr_watcher *)w;
+    if (h->text.len == 0)
+        hdr_log_begin(&h->text, (double)r->started_wall_us / 1e6);
+    if (r->points_count == h->seen)
+        return;
+    const struct load_point *p = &r->points[r->points_count - 1];
+    h->seen = r->points_count;
+    load_stats_total(r->recent, r->total);
+    const struct load_kind *k = &r->total->kinds[0];
+    (void)!hdr_log_interval(&h->text, r->load->open_loop ? BYTES("service") : BYTES_NONE, p->at_s, p->seconds,
+                            &k->service);
+    if (r->load->open_loop)
+        (void)!hdr_log_interval(&h->text, BYTES("response"), p->at_s, p->seconds, &k->response);
+}
+
+/* ---- results ---- */
+
+static int write_out(const char *path, const struct text *t)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    bool written = f && fwrite(t->at, 1, t->len, f) == t->len;
+    if (f && fflush(f) != 0)
+        written = false;
+    if (f && f != stdout && fclose(f) != 0)
+        written = false;
+    return written ? LOAD_OK : fail(path, strerror(errno));
+}
+
+static bool is_stdout(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
+static int write_all(const struct load_args *a, const struct load_report *r, const struct report_about *about,
+                     const struct text *hdr)
+{
+    struct text t = { 0 };
+    int result = LOAD_OK;
+    if (!a->quiet) {
+        report_table(&t, r, about);
+        fwrite(t.at, 1, t.len,
+               is_stdout(a->json) || is_stdout(a->csv) || is_stdout(a->hdr) ? stderr : stdout);
+        text_free(&t);
+    }
+    if (a->json) {
+        report_json(&t, r, about);
+        result = write_out(a->json, &t);
+        text_free(&t);
+    }
+    if (a->csv && !result) {
+        report_csv(&t, r);
+        result = write_out(a->csv, &t);
+        text_free(&t);
+    }
+    if (a->hdr && !result)
+        result = write_out(a->hdr, hdr);
+    return result;
+}
+
+static int judge(const struct load_args *a, const struct load_report *r)
+{
+    int result = LOAD_OK;
+    char words[96];
+    for (unsigned i = 0; i < a->fail_if.count; i++) {
+        double value;
+        if (!threshold_is_met(&a->fail_if.all[i], r, &value))
+            continue;
+        fprintf(stderr, "weir: load: failed: %s\n", threshold_print(&a->fail_if.all[i], value, words));
+        result = LOAD_THRESHOLD;
+    }
+    return result;
+}
+
+/* ---- a run ---- */
+
+static void whole_drive(struct run *run, void *arg)
+{
+    (void)arg;
+    run_whole(run);
+}
+
+static int raise_files(const struct load *l)
+{
+    struct rlimit files;
+    char text[96];
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur >= l->connections + FILES_SPARE + 8 * l->threads)
+        return LOAD_OK;
+    snprintf(text, sizeof text, "%u connections need more open files than the %llu allowed (ulimit -n)",
+             l->connections, (unsigned long long)files.rlim_cur);
+    return fail(text, NULL);
+}
+
+static int run_it(struct load_args *a, struct curve *curve, struct hdr_watcher *hdr)
+{
+    struct diag d = DIAG_NONE;
+    struct load_report r;
+    struct live live;
+    struct search search = { .args = a };
+    bool shown = !a->quiet && isatty(STDERR_FILENO), searching = a->find_limit.count > 0;
+    struct run_plan plan = { .load = &a->load,
+                             .curve = a->rate > 0 ? curve : NULL,
+                             .seconds = (double)a->duration_ms / 1e3,
+                             .warmup_s = (double)a->warmup_ms / 1e3,
+                             .interval_us = a->interval_ms * 1000 };
+    if (shown) {
+        live_open(&live, STDERR_FILENO);
+        live.watcher.next = plan.watchers;
+        plan.watchers = &live.watcher;
+    }
+    if (a->hdr) {
+        hdr->watcher = (struct load_watcher){ .next = plan.watchers, .look = hdr_look };
+        plan.watchers = &hdr->watcher;
+    }
+    err e = run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
+    if (shown)
+        live_close(&live);
+    if (e)
+        return fail(d.text, NULL);
+    struct report_about about = { .target = a->url, .limit = searching ? &search.found : NULL };
+    int result = write_all(a, &r, &about, &hdr->text);
+    if (!result)
+        result = judge(a, &r);
+    if (!result && searching && search.found.holds <= 0)
+        result = LOAD_THRESHOLD;
+    load_report_close(&r);
+    return result;
+}
+
+static int quick(struct load_args *a)
+{
+    struct diag d = DIAG_NONE;
+    struct quick_request request;
+    static const struct bytes kinds[] = { { "request", 7 } };
+    struct stage stage = { .kind = STAGE_CONSTANT,
+                           .seconds = (double)(a->duration_ms + a->warmup_ms) / 1e3,
+                           .from = a->rate };
+    struct curve curve = { 0 };
+    struct hdr_watcher hdr = { 0 };
+    if (!a->target.addr.len && target_resolve(&a->target, &d) != OK)
+        return fail(d.text, NULL);
+    if (write_request(a, &request) != OK || curve_open(&curve, &stage, 1) != OK)
+        return fail("no memory", NULL);
+    struct quick_plan plan = {
+        .addr = &a->target.addr, .requests = &request, .count = 1, .pipeline = (unsigned)a->pipeline
+    };
+    a->load.carrier = &quick_carrier;
+    a->load.plan = &plan;
+    a->load.kinds = kinds;
+    a->load.kinds_count = 1;
+    a->load.open_loop = a->rate > 0 || a->find_limit.count;
+    int result = raise_files(&a->load);
+    if (!result)
+        result = run_it(a, &curve, &hdr);
+    text_free(&hdr.text);
+    curve_close(&curve);
+    return result;
+}
+
+static int load_run(int argc, char **argv)
+{
+    struct load_args *a = mem_must_get(sizeof *a);
+    int result = load_args_read(a, argc, argv);
+    if (!result)
+        result = quick(a);
+    arena_close(&a->arena);
+    mem_free(a);
+    return result == LOAD_HELPED ? LOAD_OK : result;
+}
+
+const struct command load_command = {
+    .name = "load",
+    .args = "[OPTIONS] URL",
+    .help = "send load to a server and measure what it takes",
+    .run = load_run,
+};

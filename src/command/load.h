@@ -1,0 +1,33 @@
+/* What the files of `weir load` share: the command line as it was understood. Main thread. */
+#pragma once
+#include "base/arena.h"
+#include "load/run.h"
+#include "load/threshold.h"
+
+struct load_args {
+    struct arena arena;
+    struct load load;
+    struct target target;
+    struct bytes url;
+    struct bytes method, body, fields; /* fields: "Name: value\r\n" each */
+    struct bytes connect;              /* instead of the URL's host */
+    uint64_t duration_ms, warmup_ms, timeout_ms, interval_ms;
+    uint64_t pipeline;
+    double rate; /* a second; 0: closed loop */
+    bool has_host, connections_given, duration_given;
+    struct thresholds fail_if, find_limit;
+    const char *json, *csv, *hdr, *html, *metrics;
+    bool quiet;
+    struct tcp_options tcp[LOAD_SOURCES_MAX];
+    struct addr sources[LOAD_SOURCES_MAX];
+};
+
+#define LOAD_OK 0
+#define LOAD_FAILED 1
+#define LOAD_MISUSED 2
+#define LOAD_THRESHOLD 3 /* --fail-if came true, or --find-limit found nothing */
+#define LOAD_HELPED (-1)
+
+/* Reads the options, argv[0] being the command's name. LOAD_OK, LOAD_MISUSED (said) or LOAD_HELPED (printed).
+ */
+int load_args_read(struct load_args *a, int argc, char **argv);

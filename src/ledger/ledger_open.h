@@ -1,0 +1,28 @@
+/* ledger_open: how a ledger is opened and closed, by whoever owns the process (or a test, or a tool). */
+#pragma once
+#include "ledger/ledger.h"
+
+struct ledger_opts {
+    const char *path; /* a folder; made when it is not there. Borrowed */
+    const struct ledger_rules *const *rules;
+    enum ledger_durability durability;
+    uint64_t interval_ms;  /* of LEDGER_INTERVAL */
+    uint64_t memory_bytes; /* for the records */
+    uint64_t segment_bytes;
+    uint32_t batch_entries_max;
+};
+#define LEDGER_OPTS_DEFAULT                                   \
+    ((struct ledger_opts){ .rules = ledger_rules_registry,    \
+                           .memory_bytes = UINT64_C(1) << 30, \
+                           .segment_bytes = 64u << 20,        \
+                           .batch_entries_max = 4096,         \
+                           .interval_ms = 50 })
+
+/* Recovers, then starts the writer. Blocks: start-up. ERR_IN_USE: another process has it; ERR_SYNTAX:
+ * damaged; what to do stands in reterr. */
+err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, struct diag *reterr) CHECK_RESULT;
+/* What waits is answered, what is in memory is made durable; then it ends. Nobody may send any more. Blocks.
+ */
+void ledger_close(struct ledger *l);
+/* Is ledger_here() from now on; NULL: there is none. */
+void ledger_use(struct ledger *l);

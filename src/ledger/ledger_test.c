@@ -1,0 +1,329 @@
+/* A ledger in a folder of its own, with fibers that submit: answers, all or none, what a restart finds. */
+#include "ledger/ledger.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/test.h"
+#include "core/io.h"
+#include "ledger/counter_test.h"
+#include "ledger/ledger_open.h"
+#include "ledger/segment.h"
+
+static char folder[64];
+static struct ledger *ledger;
+
+static struct ledger_opts options(void)
+{
+    struct ledger_opts o = LEDGER_OPTS_DEFAULT;
+    o.path = folder;
+    o.rules = counter_registry;
+    o.segment_bytes = 1u << 20;
+    return o;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/weir-ledger-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+/* fn runs on a fiber of a worker, with the ledger open. */
+static void with_ledger(void (*fn)(void))
+{
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    err e = ledger_open(&o, &ledger, &d);
+    if (e)
+        print_error("%s: %s\n", err_name(e), d.text);
+    assert_int_equal(e, OK);
+    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
+    assert_int_equal(worker_run(&w, (void (*)(void *))(void *)fn, NULL, &d), OK);
+    ledger_close(ledger);
+}
+
+static err ask(const struct counter_op *ops, unsigned count, int64_t *ret_value, struct ledger_call *ret_call)
+{
+    struct ledger_op list[8];
+    int64_t value = -1;
+    for (unsigned i = 0; i < count; i++)
+        list[i] =
+            (struct ledger_op){ .rules = COUNTER_RULES, .body = { (const char *)&ops[i], sizeof *ops } };
+    list[count - 1].answer = (char *)&value;
+    list[count - 1].answer_size = sizeof value;
+    struct ledger_call c = { .ops = list, .ops_count = count };
+    assert_int_equal(ledger_submit(ledger, &c), OK);
+    if (ret_value)
+        *ret_value = value;
+    if (ret_call)
+        *ret_call = c;
+    return c.ret_refused;
+}
+
+static int64_t get(uint32_t name)
+{
+    int64_t value = -1;
+    const struct counter_op o = { .what = COUNTER_GET, .name = name };
+    err e = ask(&o, 1, &value, NULL);
+    return e == ERR_NOT_FOUND ? -1 : value;
+}
+
+static void add_a_few(void)
+{
+    struct ledger_call c;
+    uint64_t last = 0;
+    for (int64_t i = 1; i <= 10; i++) {
+        int64_t value;
+        const struct counter_op o = { .what = COUNTER_ADD, .name = 7, .n = i, .token = (uint64_t)i };
+        assert_int_equal(ask(&o, 1, &value, &c), OK);
+        assert_int_equal(value, i * (i + 1) / 2);
+        assert_int_equal(c.ret_durability, LEDGER_COMMIT);
+        assert_true(c.ret_id > last);
+        last = c.ret_id;
+    }
+    uint64_t shown = 0;
+    struct counter_key k;
+    assert_true(ledger_look(ledger, COUNTER_RULES, counter_key(&k, 'c', 7), &shown));
+    assert_int_equal(shown, 55);
+    assert_false(ledger_look(ledger, COUNTER_RULES, counter_key(&k, 'c', 8), &shown));
+    worker_stop(worker_self());
+}
+
+static void find_a_few(void)
+{
+    int64_t value;
+    uint64_t shown;
+    struct counter_key k;
+    assert_int_equal(get(7), 55);
+    assert_true(ledger_look(ledger, COUNTER_RULES, counter_key(&k, 'c', 7), &shown));
+    assert_int_equal(shown, 55);
+    const struct counter_op again = { .what = COUNTER_ADD, .name = 7, .n = 4, .token = 4 };
+    assert_int_equal(ask(&again, 1, &value, NULL), OK);
+    assert_int_equal(value, 10); /* what it was then */
+    assert_int_equal(get(7), 55);
+    worker_stop(worker_self());
+}
+
+static void what_was_answered_is_found_again(void **state)
+{
+    (void)state;
+    with_ledger(add_a_few);
+    with_ledger(find_a_few);
+    with_ledger(find_a_few);
+}
+
+static void refuse_one_of_three(void)
+{
+    struct ledger_call c;
+    const struct counter_op ops[] = {
+        { .what = COUNTER_ADD, .name = 1, .n = 5, .token = 1 },
+        { .what = COUNTER_HOLD, .name = 2, .n = 6, .token = 2, .hold_ms = 1000000 },
+        { .what = COUNTER_ADD, .name = 3, .n = COUNTER_LIMIT + 1, .token = 3 },
+    };
+    assert_int_equal(ask(ops, 3, NULL, &c), ERR_DENIED);
+    assert_int_equal(c.ret_op, 2);
+    assert_int_equal(get(1), -1);
+    assert_int_equal(get(2), -1);
+    assert_int_equal(ask(ops, 2, NULL, &c), OK);
+    assert_int_equal(get(1), 5);
+    assert_int_equal(get(2), 6);
+    struct ledger_op unknown = { .rules = 99 }, bad = { .rules = COUNTER_RULES, .body = BYTES("x") };
+    c = (struct ledger_call){ .ops = &unknown, .ops_count = 1 };
+    assert_int_equal(ledger_submit(ledger, &c), OK);
+    assert_int_equal(c.ret_refused, ERR_UNSUPPORTED);
+    c = (struct ledger_call){ .ops = &bad, .ops_count = 1 };
+    assert_int_equal(ledger_submit(ledger, &c), OK);
+    assert_int_equal(c.ret_refused, ERR_SYNTAX);
+    c = (struct ledger_call){ .ops = &bad, .ops_count = 0 };
+    assert_int_equal(ledger_submit(ledger, &c), ERR_LIMIT);
+    worker_stop(worker_self());
+}
+
+static void find_two(void)
+{
+    assert_int_equal(get(1), 5);
+    assert_int_equal(get(2), 6);
+    assert_int_equal(get(3), -1);
+    worker_stop(worker_self());
+}
+
+static void all_of_an_entry_or_nothing(void **state)
+{
+    (void)state;
+    with_ledger(refuse_one_of_three);
+    with_ledger(find_two);
+}
+
+#define FIBERS 200
+#define ROUNDS 50
+static unsigned left;
+
+static void adder(void *arg)
+{
+    uint64_t me = (uint64_t)(uintptr_t)arg;
+    for (uint64_t i = 0; i < ROUNDS; i++) {
+        const struct counter_op o = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = me * 1000 + i };
+        assert_int_equal(ask(&o, 1, NULL, NULL), OK);
+    }
+    if (--left == 0)
+        worker_stop(worker_self());
+}
+
+static void many_fibers(void)
+{
+    left = FIBERS;
+    for (uintptr_t i = 1; i <= FIBERS; i++)
+        fiber_spawn(adder, (void *)i);
+}
+
+static void find_all(void)
+{
+    assert_int_equal(get(1), FIBERS * ROUNDS);
+    worker_stop(worker_self());
+}
+
+static void many_fibers_share_batches(void **state)
+{
+    (void)state;
+    with_ledger(many_fibers);
+    with_ledger(find_all);
+}
+
+static void hold_for_a_moment(void)
+{
+    const struct counter_op o = { .what = COUNTER_HOLD, .name = 1, .n = 5, .token = 2, .hold_ms = 30 };
+    assert_int_equal(ask(&o, 1, NULL, NULL), OK);
+    uint64_t end_us = worker_now_us() + 20000000;
+    while (get(1) != 0 && worker_now_us() < end_us)
+        assert_int_equal(fiber_sleep_us(5000), OK);
+    assert_int_equal(get(1), 0);
+    worker_stop(worker_self());
+}
+
+static void find_nothing_held(void)
+{
+    const struct counter_op o = { .what = COUNTER_DROP, .token = 2 };
+    assert_int_equal(get(1), 0);
+    assert_int_equal(ask(&o, 1, NULL, NULL), ERR_NOT_FOUND);
+    worker_stop(worker_self());
+}
+
+static void what_is_due_happens_by_itself(void **state)
+{
+    (void)state;
+    with_ledger(hold_for_a_moment);
+    with_ledger(find_nothing_held);
+}
+
+static void one_process_only(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    struct ledger *first, *second;
+    assert_int_equal(ledger_open(&o, &first, &d), OK);
+    assert_int_equal(ledger_open(&o, &second, &d), ERR_IN_USE);
+    assert_non_null(strstr(d.text, "another process"));
+    ledger_close(first);
+    assert_int_equal(ledger_open(&o, &second, &d), OK);
+    ledger_close(second);
+}
+
+/* ---- damage */
+
+static void last_segment(char out[512])
+{
+    DIR *dir = opendir(folder);
+    char name[DISK_NAME_BYTES_MAX];
+    uint64_t first, last = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (segment_parse_name(e->d_name, &first) && first > last)
+            last = first;
+    }
+    closedir(dir);
+    assert_true(last > 0);
+    segment_name(name, last);
+    snprintf(out, 512, "%s/%s", folder, name);
+}
+
+/* A byte in the middle of the n-th batch (each is a block in these tests). */
+static void damage(unsigned batch)
+{
+    char path[512], byte;
+    last_segment(path);
+    int fd = open(path, O_RDWR);
+    off_t at = (off_t)batch * DISK_BLOCK_BYTES + 80;
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void find_nine(void)
+{
+    assert_int_equal(get(7), 45);
+    worker_stop(worker_self());
+}
+
+static void a_torn_end_is_cut(void **state)
+{
+    (void)state;
+    with_ledger(add_a_few);
+    damage(10);
+    with_ledger(find_nine);
+    with_ledger(find_nine);
+}
+
+static void a_hole_is_refused(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    with_ledger(add_a_few);
+    damage(4);
+    assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
+    assert_non_null(strstr(d.text, "batch 4 is damaged or missing"));
+    damage(4); /* as it was */
+    with_ledger(find_a_few);
+}
+
+static void a_missing_segment_is_refused(void **state)
+{
+    (void)state;
+    char path[512];
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    with_ledger(add_a_few);
+    last_segment(path);
+    with_ledger(many_fibers);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
+    assert_non_null(strstr(d.text, "files are missing"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_was_answered_is_found_again, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(all_of_an_entry_or_nothing, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(many_fibers_share_batches, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_is_due_happens_by_itself, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(one_process_only, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_torn_end_is_cut, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_hole_is_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

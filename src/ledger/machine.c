@@ -1,0 +1,312 @@
+#include "ledger/machine.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "ledger/ledger_log.h"
+
+err machine_open(struct machine *m, const struct ledger_rules *const *rules, uint64_t bytes_max)
+{
+    *m = (struct machine){ .next_id = 1 };
+    for (; *rules; rules++) {
+        must((*rules)->id != 0 && !m->rules[(*rules)->id]);
+        m->rules[(*rules)->id] = *rules;
+    }
+    err e = records_open(bytes_max, &m->records);
+    if (e)
+        return e;
+    m->batch = mem_get_aligned(LEDGER_BATCH_BYTES_MAX, DISK_BLOCK_BYTES);
+    if (!m->batch) {
+        records_close(m->records);
+        m->records = NULL;
+        return ERR_MEMORY;
+    }
+    return OK;
+}
+
+void machine_close(struct machine *m)
+{
+    records_close(m->records);
+    mem_free(m->batch);
+    mem_free(m->shown);
+    *m = (struct machine){ 0 };
+}
+
+/* ---- what workers may see ---- */
+
+static void note_shown(struct machine *m, struct machine_shown s)
+{
+    if (m->shown_count == m->shown_room) {
+        size_t room = m->shown_room ? m->shown_room * 2 : 256;
+        struct machine_shown *larger = mem_must_get(room * sizeof *larger);
+        if (m->shown_count)
+            memcpy(larger, m->shown, m->shown_count * sizeof *larger);
+        mem_free(m->shown);
+        m->shown = larger;
+        m->shown_room = room;
+    }
+    m->shown[m->shown_count++] = s;
+}
+
+static void note_changed(void *arg, const struct record *r)
+{
+    struct machine *m = arg;
+    const struct ledger_rules *rules = m->rules[r->rules];
+    struct machine_shown s = { 0 };
+    if (!rules || !rules->shown)
+        return;
+    s.hash = board_hash(r->rules, record_key(r));
+    s.gone = !record_is_here(r) || !rules->shown(r, &s.value);
+    note_shown(m, s);
+}
+
+void machine_show(struct machine *m, struct board *b)
+{
+    for (size_t i = 0; i < m->shown_count; i++) {
+        const struct machine_shown *s = &m->shown[i];
+        if (s->gone)
+            board_clear(b, s->hash);
+        else
+            board_set(b, s->hash, s->value);
+    }
+    m->shown_count = 0;
+}
+
+void machine_show_all(struct machine *m, struct board *b)
+{
+    for (unsigned id = 1; id < 256; id++) {
+        if (m->rules[id] && m->rules[id]->shown)
+            record_each(m->records, (uint8_t)id, note_changed, m);
+        machine_show(m, b);
+    }
+}
+
+/* ---- a batch ---- */
+
+void machine_begin(struct machine *m, uint64_t now_ms)
+{
+    m->now_ms = now_ms > m->now_ms ? now_ms : m->now_ms;
+    m->head = (struct batch_head){ .magic = BATCH_MAGIC, .time_ms = m->now_ms, .id_first = m->next_id };
+    m->batch_bytes = BATCH_HEAD_BYTES;
+    m->shown_count = 0;
+}
+
+static void keep(struct machine *m)
+{
+    records_each_changed(m->records, note_changed, m);
+    records_keep(m->records);
+}
+
+static void expire_one(struct machine *m, struct record *r)
+{
+    struct ledger_apply a = { .records = m->records, .now_ms = m->now_ms, .id = m->next_id };
+    const struct ledger_rules *rules = m->rules[r->rules];
+    must(rules && rules->due);
+    a.version = rules->version;
+    records_begin(m->records);
+    rules->due(&a, r);
+    keep(m);
+    m->head.expired++;
+}
+
+static void expire(struct machine *m, uint32_t most)
+{
+    struct record *r, *before = NULL;
+    uint64_t due_ms = 0;
+    records_set_unbounded(m->records, true);
+    while (m->head.expired < most && (r = records_due(m->records, m->now_ms))) {
+        must(r != before || r->due_ms != due_ms); /* a rule that leaves it due would never end */
+        before = r;
+        due_ms = r->due_ms;
+        expire_one(m, r);
+    }
+    records_set_unbounded(m->records, false);
+}
+
+void machine_expire(struct machine *m)
+{
+    expire(m, MACHINE_EXPIRED_MAX);
+}
+
+static size_t entry_bytes(const struct ledger_call *c)
+{
+    size_t bytes = sizeof(struct batch_entry_head);
+    for (uint32_t i = 0; i < c->ops_count; i++)
+        bytes += sizeof(struct batch_op_head) + c->ops[i].body.len;
+    return bytes;
+}
+
+bool machine_takes(const struct ledger_call *c)
+{
+    return c->ops_count > 0 && c->ops_count <= LEDGER_OPS_MAX && entry_bytes(c) <= LEDGER_ENTRY_BYTES_MAX;
+}
+
+/* Room is left for what encryption puts behind, and to fill the last block. */
+#define BATCH_SLACK_BYTES 4096
+
+bool machine_has_room(const struct machine *m, const struct ledger_call *c)
+{
+    return m->batch_bytes + entry_bytes(c) + BATCH_SLACK_BYTES <= LEDGER_BATCH_BYTES_MAX;
+}
+
+static void add(struct machine *m, const void *data, size_t len)
+{
+    if (len)
+        memcpy(m->batch + m->batch_bytes, data, len);
+    m->batch_bytes += len;
+}
+
+static void log_entry(struct machine *m, const struct ledger_call *c)
+{
+    struct batch_entry_head h = { .bytes = (uint32_t)entry_bytes(c), .ops = (uint16_t)c->ops_count };
+    add(m, &h, sizeof h);
+    for (uint32_t i = 0; i < c->ops_count; i++) {
+        const struct ledger_op *op = &c->ops[i];
+        struct batch_op_head oh = { .rules = op->rules,
+                                    .version = m->rules[op->rules]->version,
+                                    .bytes = (uint32_t)op->body.len };
+        add(m, &oh, sizeof oh);
+        add(m, op->body.ptr, op->body.len);
+    }
+    m->head.entries++;
+    m->next_id++;
+}
+
+static err apply(struct machine *m, struct ledger_op *op, uint32_t i, uint8_t version, uint32_t *crc)
+{
+    const struct ledger_rules *rules = m->rules[op->rules];
+    struct ledger_apply a = { .records = m->records,
+                              .now_ms = m->now_ms,
+                              .id = m->next_id,
+                              .op = i,
+                              .version = version,
+                              .answer = op->answer,
+                              .answer_size = op->answer_size };
+    err e = rules->apply(&a, op->body);
+    const uint32_t sum[2] = { a.answer_bytes, a.answer_crc };
+    op->ret_answer_bytes = a.answer_bytes;
+    *crc = crc32c(*crc, sum, sizeof sum);
+    return e;
+}
+
+static err apply_all(struct machine *m, struct ledger_call *c, uint32_t *crc)
+{
+    for (uint32_t i = 0; i < c->ops_count; i++) {
+        const struct ledger_rules *rules = m->rules[c->ops[i].rules];
+        err e = rules ? apply(m, &c->ops[i], i, rules->version, crc) : ERR_UNSUPPORTED;
+        if (e) {
+            c->ret_op = i;
+            return e;
+        }
+    }
+    return OK;
+}
+
+void machine_entry(struct machine *m, struct ledger_call *c)
+{
+    uint32_t crc = m->head.answers_crc;
+    c->ret_id = m->next_id;
+    c->ret_time_ms = m->now_ms;
+    c->ret_failed = c->ret_refused = OK;
+    must(machine_takes(c));
+    records_begin(m->records);
+    c->ret_refused = apply_all(m, c, &crc);
+    if (c->ret_refused) {
+        records_undo(m->records);
+    } else if (records_changed(m->records)) {
+        keep(m);
+        m->head.answers_crc = crc;
+        log_entry(m, c);
+    }
+}
+
+bool machine_end(struct machine *m)
+{
+    if (!m->head.entries && !m->head.expired)
+        return false;
+    m->head.seq = ++m->seq;
+    m->head.bytes = (uint32_t)m->batch_bytes;
+    return true;
+}
+
+/* ---- again ---- */
+
+static err differs(const struct batch_head *head, const char *what, struct diag *reterr)
+{
+    diag_set(reterr,
+             "batch %llu does not come out as it was answered (%s): another version of weir wrote it, or the "
+             "state is damaged. Start the version that wrote it and stop it cleanly, or restore a backup",
+             (unsigned long long)head->seq, what);
+    return ERR_SYNTAX;
+}
+
+static err replay_op(struct machine *m, const struct batch_op *op, uint32_t *crc)
+{
+    struct ledger_op o = { .rules = op->rules, .body = op->body };
+    if (!m->rules[op->rules] || op->version > m->rules[op->rules]->version)
+        return ERR_UNSUPPORTED;
+    return apply(m, &o, op->op, op->version, crc);
+}
+
+static err replay_entries(struct machine *m, const struct batch_head *head, struct bytes payload,
+                          struct diag *reterr)
+{
+    struct batch_reader reader;
+    struct batch_op op;
+    uint32_t crc = 0;
+    err e;
+    batch_read(&reader, payload);
+    while ((e = batch_next(&reader, &op)) == OK) {
+        if (op.op == 0)
+            records_begin(m->records);
+        e = replay_op(m, &op, &crc);
+        if (e == ERR_UNSUPPORTED)
+            return differs(head, "it has operations that this weir does not know", reterr);
+        if (e)
+            return differs(head, err_text(e), reterr);
+        if (op.op + 1 < op.ops)
+            continue;
+        if (!records_changed(m->records))
+            return differs(head, "an entry changes nothing", reterr);
+        records_keep(m->records);
+        m->head.entries++;
+        m->next_id++;
+    }
+    if (e != ERR_NOT_FOUND)
+        return differs(head, "its entries are malformed", reterr);
+    if (m->head.entries != head->entries || crc != head->answers_crc)
+        return differs(head, "the answers are others", reterr);
+    return OK;
+}
+
+err machine_replay(struct machine *m, const struct batch_head *head, struct bytes payload,
+                   struct diag *reterr)
+{
+    if (head->seq != m->seq + 1)
+        return differs(head, "it is not the next", reterr);
+    m->next_id = head->id_first;
+    machine_begin(m, head->time_ms);
+    expire(m, head->expired);
+    if (m->head.expired != head->expired)
+        return differs(head, "other records are due", reterr);
+    records_set_unbounded(m->records, true);
+    err e = replay_entries(m, head, payload, reterr);
+    records_set_unbounded(m->records, false);
+    if (e)
+        return e;
+    m->seq = head->seq;
+    m->shown_count = 0;
+    return OK;
+}
+
+err machine_check(struct machine *m, struct diag *reterr)
+{
+    for (unsigned id = 1; id < 256; id++) {
+        const struct ledger_rules *rules = m->rules[id];
+        struct diag d = DIAG_NONE;
+        if (!rules || !rules->check || rules->check(m->records, &d))
+            continue;
+        diag_set(reterr, "the records of %s contradict themselves: %s", rules->name, d.text);
+        return ERR_SYNTAX;
+    }
+    return OK;
+}

@@ -1,0 +1,60 @@
+/* machine: the ledger's state and how batches change it: what the writer runs, and what recovery runs again.
+ * No thread, no clock, no file: time comes in, a batch of the log comes out.
+ *
+ *      machine_begin(now) ─▶ machine_expire ─▶ machine_entry ... ─▶ machine_end ──▶ batch ──▶ the log
+ *                                                                        machine_replay ◀── the log
+ *
+ * Between machine_end and the next machine_begin the state is that of a batch's end: the checkpoint's moment.
+ */
+#pragma once
+#include "ledger/batch.h"
+#include "ledger/board.h"
+#include "ledger/ledger.h"
+
+/* What the rules show of a record that this batch changed. */
+struct machine_shown {
+    uint64_t hash, value;
+    bool gone;
+};
+
+struct machine {
+    const struct ledger_rules *rules[256];
+    struct records *records;
+    uint64_t now_ms, next_id, seq; /* seq: of the last batch */
+    /* the batch at hand */
+    struct batch_head head;
+    char *batch; /* LEDGER_BATCH_BYTES_MAX, block-aligned */
+    size_t batch_bytes;
+    struct machine_shown *shown;
+    size_t shown_count, shown_room;
+};
+
+/* What becomes due in one batch at most: the rest waits for the next. */
+#define MACHINE_EXPIRED_MAX 4096
+
+/* rules: ends with NULL. ERR_MEMORY. */
+err machine_open(struct machine *m, const struct ledger_rules *const *rules, uint64_t bytes_max) CHECK_RESULT;
+void machine_close(struct machine *m);
+
+void machine_begin(struct machine *m, uint64_t now_ms);
+/* What is due now happens. */
+void machine_expire(struct machine *m);
+/* Is there room for it in this batch? */
+bool machine_has_room(const struct machine *m, const struct ledger_call *c);
+/* Is it one, and not too large for any batch? */
+bool machine_takes(const struct ledger_call *c);
+/* Applies one that it takes, and says so in it. */
+void machine_entry(struct machine *m, struct ledger_call *c);
+/* false: nothing has changed, there is nothing to be written. Else m->head (its seq is the next) and m->batch
+ * are what the log wants. */
+bool machine_end(struct machine *m);
+/* What the batch changed is safe: workers may see it. */
+void machine_show(struct machine *m, struct board *b);
+/* All of what there is to be shown: after recovery. */
+void machine_show_all(struct machine *m, struct board *b);
+
+/* The same once more, from the log. ERR_SYNTAX: it does not come out as it did: in words. */
+err machine_replay(struct machine *m, const struct batch_head *head, struct bytes payload,
+                   struct diag *reterr) CHECK_RESULT;
+/* Every rule's own. ERR_SYNTAX. */
+err machine_check(struct machine *m, struct diag *reterr) CHECK_RESULT;

@@ -1,0 +1,391 @@
+#include "ledger/records.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "ledger/records_internal.h"
+
+#define BUCKETS_MIN 1024
+#define MOVES_A_STEP 8 /* buckets of the old table, with each record that is made */
+
+/* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
+
+static uint32_t hash_of(uint8_t rules, struct bytes key)
+{
+    struct hash_key k = hash_key();
+    k.k0 ^= rules;
+    return (uint32_t)hash_sip13(k, key);
+}
+
+static struct record **bucket_of(struct records *rs, uint32_t hash)
+{
+    if (rs->old.count && (hash & (rs->old.count - 1)) >= rs->moved)
+        return &rs->old.buckets[hash & (rs->old.count - 1)];
+    return &rs->now.buckets[hash & (rs->now.count - 1)];
+}
+
+static void move_some(struct records *rs, unsigned buckets)
+{
+    for (; rs->old.count && buckets > 0; buckets--) {
+        for (struct record *r = rs->old.buckets[rs->moved], *next; r; r = next) {
+            struct record **to = &rs->now.buckets[r->hash & (rs->now.count - 1)];
+            next = r->next;
+            r->next = *to;
+            *to = r;
+        }
+        if (++rs->moved < rs->old.count)
+            continue;
+        mem_free(rs->old.buckets);
+        rs->old = (struct record_table){ 0 };
+    }
+}
+
+/* A larger table is pages of zeros until it is touched: nothing waits for it. */
+static void grow_table(struct records *rs)
+{
+    if (rs->old.count || rs->count < rs->now.count || rs->now.count > UINT32_MAX / 2)
+        return;
+    struct record **buckets = mem_get(rs->now.count * 2 * sizeof(struct record *));
+    if (!buckets)
+        return; /* longer chains, then */
+    rs->old = rs->now;
+    rs->now = (struct record_table){ buckets, rs->old.count * 2 };
+    rs->moved = 0;
+}
+
+void record_link(struct records *rs, struct record *r)
+{
+    const bool was_gone = r->flags & RECORD_GONE;
+    if (!was_gone || !(r->flags & RECORD_STORED)) {
+        struct record **bucket = bucket_of(rs, r->hash);
+        r->next = *bucket;
+        *bucket = r;
+    }
+    if (was_gone)
+        rs->gone_bytes -= record_bytes(r->key_bytes, r->value_bytes);
+    r->flags &= (uint16_t)~RECORD_GONE;
+    rs->count++;
+    if (r->due_ms)
+        due_heap_set(&rs->due, r);
+}
+
+void record_take_out(struct records *rs, struct record *r)
+{
+    struct record **at = bucket_of(rs, r->hash);
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    r->next = NULL;
+}
+
+void record_unlink(struct records *rs, struct record *r)
+{
+    if (!(r->flags & RECORD_STORED))
+        record_take_out(rs, r);
+    r->flags |= RECORD_GONE;
+    rs->gone_bytes += record_bytes(r->key_bytes, r->value_bytes);
+    rs->count--;
+    due_heap_remove(&rs->due, r);
+}
+
+void record_set_dirty(struct records *rs, struct record *r)
+{
+    if (r->flags & RECORD_DIRTY)
+        return;
+    r->flags |= RECORD_DIRTY;
+    record_list_add(&rs->dirty, r);
+}
+
+void record_bury(struct records *rs, struct record *r)
+{
+    if (!(r->flags & RECORD_GONE) || r->flags & (RECORD_DIRTY | RECORD_FROZEN | RECORD_QUEUED))
+        return;
+    if (r->flags & RECORD_STORED)
+        record_take_out(rs, r);
+    size_t bytes = record_bytes(r->key_bytes, r->value_bytes);
+    rs->gone_bytes -= bytes;
+    record_memory_give(&rs->memory, r, bytes);
+}
+
+/* *ret_gone: it is not there, and the checkpoint's is not to be asked for. */
+static struct record *find_here(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash,
+                                bool *ret_gone)
+{
+    *ret_gone = false;
+    for (struct record *r = *bucket_of(rs, hash); r; r = r->next) {
+        if (r->hash != hash || r->rules != rules || !bytes_eq(record_key(r), key))
+            continue;
+        if (!(r->flags & RECORD_GONE))
+            return r;
+        *ret_gone = true;
+    }
+    return NULL;
+}
+
+/* Not linked. */
+static struct record *record_new(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash,
+                                 uint32_t value_bytes, uint64_t bytes_max)
+{
+    size_t bytes = record_bytes((uint8_t)key.len, value_bytes);
+    struct record *r = record_memory_take(&rs->memory, bytes, bytes_max);
+    if (!r)
+        return NULL;
+    memset(r, 0, bytes);
+    r->hash = hash;
+    r->rules = rules;
+    r->key_bytes = (uint8_t)key.len;
+    r->value_bytes = value_bytes;
+    if (key.len)
+        memcpy(r->data, key.ptr, key.len);
+    return r;
+}
+
+static bool fits(struct bytes key, size_t value_bytes)
+{
+    return key.len <= RECORD_KEY_BYTES_MAX && value_bytes <= RECORD_VALUE_BYTES_MAX;
+}
+
+struct record *record_put_image(struct records *rs, const struct record_image *image)
+{
+    uint32_t hash = hash_of(image->rules, image->key);
+    grow_table(rs);
+    move_some(rs, MOVES_A_STEP);
+    struct record *r = record_new(rs, image->rules, image->key, hash, (uint32_t)image->value.len, UINT64_MAX);
+    if (!r)
+        return NULL;
+    if (image->value.len)
+        memcpy(record_value(r), image->value.ptr, image->value.len);
+    r->due_ms = image->due_ms;
+    r->flags = (uint16_t)(RECORD_STORED | (image->finished ? RECORD_FINISHED : 0));
+    record_link(rs, r);
+    return r;
+}
+
+/* ---- for rules ---- */
+
+/* One that had left memory; it may leave again. */
+static struct record *load_back(struct records *rs, uint8_t rules, struct bytes key)
+{
+    struct record_image image;
+    if (!rs->source.load || !rs->source.load(rs->source.arg, rules, key, &image))
+        return NULL;
+    struct record *r = record_put_image(rs, &image);
+    must(r != NULL);
+    rs->loaded_back++;
+    if (r->flags & RECORD_FINISHED)
+        record_may_leave(rs, r);
+    return r;
+}
+
+struct record *record_find(struct records *rs, uint8_t rules, struct bytes key)
+{
+    if (key.len > RECORD_KEY_BYTES_MAX)
+        return NULL;
+    bool gone;
+    struct record *r = find_here(rs, rules, key, hash_of(rules, key), &gone);
+    return r || gone ? r : load_back(rs, rules, key);
+}
+
+struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, uint32_t value_bytes)
+{
+    if (!fits(key, value_bytes))
+        return NULL;
+    grow_table(rs);
+    move_some(rs, MOVES_A_STEP);
+    struct record *r = record_new(rs, rules, key, hash_of(rules, key), value_bytes, records_room(rs));
+    if (!r)
+        return NULL;
+    record_link(rs, r);
+    record_set_dirty(rs, r);
+    r->flags |= RECORD_TOUCHED;
+    journal_add(rs, JOURNAL_MADE, r);
+    return r;
+}
+
+struct record *record_resize(struct records *rs, struct record *r, uint32_t value_bytes)
+{
+    if (!fits(BYTES_NONE, value_bytes))
+        return NULL;
+    if (value_bytes == r->value_bytes) {
+        record_write(rs, r);
+        return r;
+    }
+    struct record *n = record_new(rs, r->rules, record_key(r), r->hash, value_bytes, records_room(rs));
+    if (!n)
+        return NULL;
+    record_set_dirty(rs, r);
+    uint16_t kept = r->flags & (RECORD_STORED | RECORD_FINISHED);
+    r->flags &= (uint16_t)~RECORD_STORED;
+    record_unlink(rs, r);
+    memcpy(record_value(n), record_value(r), r->value_bytes < value_bytes ? r->value_bytes : value_bytes);
+    n->due_ms = r->due_ms;
+    record_link(rs, n);
+    n->flags |= kept;
+    record_set_dirty(rs, n);
+    n->flags |= RECORD_TOUCHED;
+    journal_add(rs, JOURNAL_RESIZED, n)->before = r;
+    return n;
+}
+
+void record_remove(struct records *rs, struct record *r)
+{
+    record_set_dirty(rs, r);
+    record_unlink(rs, r);
+    journal_add(rs, JOURNAL_REMOVED, r);
+}
+
+void record_set_due(struct records *rs, struct record *r, uint64_t due_ms)
+{
+    if (r->due_ms == due_ms)
+        return;
+    record_write(rs, r);
+    r->due_ms = due_ms;
+    due_heap_set(&rs->due, r);
+}
+
+void record_set_finished(struct records *rs, struct record *r, bool finished)
+{
+    if (record_is_finished(r) == finished)
+        return;
+    record_write(rs, r);
+    r->flags ^= RECORD_FINISHED;
+}
+
+bool record_is_finished(const struct record *r)
+{
+    return r->flags & RECORD_FINISHED;
+}
+
+bool record_is_here(const struct record *r)
+{
+    return !(r->flags & RECORD_GONE);
+}
+
+/* ---- walking ---- */
+
+static void each_in(struct record *r, uint8_t rules, void (*fn)(void *arg, const struct record *r), void *arg)
+{
+    for (; r; r = r->next) {
+        if (r->rules == rules && !(r->flags & RECORD_GONE))
+            fn(arg, r);
+    }
+}
+
+void record_each(struct records *rs, uint8_t rules, void (*fn)(void *arg, const struct record *r), void *arg)
+{
+    for (uint64_t i = rs->moved; i < rs->old.count; i++)
+        each_in(rs->old.buckets[i], rules, fn, arg);
+    for (uint64_t i = 0; i < rs->now.count; i++)
+        each_in(rs->now.buckets[i], rules, fn, arg);
+}
+
+static uint64_t reversed(uint64_t x)
+{
+    x = ((x >> 1) & 0x5555555555555555) | ((x & 0x5555555555555555) << 1);
+    x = ((x >> 2) & 0x3333333333333333) | ((x & 0x3333333333333333) << 2);
+    x = ((x >> 4) & 0x0f0f0f0f0f0f0f0f) | ((x & 0x0f0f0f0f0f0f0f0f) << 4);
+    return __builtin_bswap64(x);
+}
+
+/* The cursor counts in reversed bits (as Redis' SCAN does): when the table has doubled since, the buckets
+ * that were seen have split into ones that come before it in that order too. While a table is being moved
+ * the rest is moved first. */
+void record_scan(struct records *rs, uint8_t rules, uint64_t *cursor, uint32_t wanted,
+                 void (*fn)(void *arg, const struct record *r), void *arg)
+{
+    move_some(rs, UINT32_MAX);
+    uint64_t mask = rs->now.count - 1, at = *cursor;
+    do {
+        struct record *r = rs->now.buckets[at & mask];
+        each_in(r, rules, fn, arg);
+        at = reversed(reversed(at | ~mask) + 1);
+    } while (at && --wanted);
+    *cursor = at;
+}
+
+/* ---- life ---- */
+
+err records_open(uint64_t bytes_max, struct records **ret_records)
+{
+    struct records *rs = mem_get(sizeof *rs);
+    struct record **buckets = mem_get(BUCKETS_MIN * sizeof(struct record *));
+    if (!rs || !buckets) {
+        mem_free(rs);
+        mem_free(buckets);
+        return ERR_MEMORY;
+    }
+    rs->now = (struct record_table){ buckets, BUCKETS_MIN };
+    rs->bytes_max = bytes_max;
+    *ret_records = rs;
+    return OK;
+}
+
+/* Those with a piece of their own go back one by one, the others with their pieces. */
+static void free_record(struct records *rs, struct record *r)
+{
+    record_memory_give(&rs->memory, r, record_bytes(r->key_bytes, r->value_bytes));
+}
+
+static void free_table(struct records *rs, struct record_table *t)
+{
+    for (uint64_t i = 0; i < t->count; i++) {
+        for (struct record *r = t->buckets[i], *next; r; r = next) {
+            next = r->next;
+            free_record(rs, r);
+        }
+    }
+    mem_free(t->buckets);
+}
+
+/* In no bucket. */
+static bool is_out(const struct record *r)
+{
+    return r->flags & RECORD_GONE && !(r->flags & RECORD_STORED);
+}
+
+static void free_list(struct records *rs, struct record_list *l, uint64_t first, uint16_t flag)
+{
+    for (uint64_t i = first; i < l->count; i++) {
+        struct record *r = l->at[i];
+        r->flags &= (uint16_t)~flag;
+        if (is_out(r) && !(r->flags & (RECORD_DIRTY | RECORD_FROZEN | RECORD_QUEUED)))
+            free_record(rs, r);
+    }
+    mem_free(l->at);
+}
+
+void records_close(struct records *rs)
+{
+    if (!rs)
+        return;
+    free_list(rs, &rs->dirty, 0, RECORD_DIRTY);
+    free_list(rs, &rs->frozen, 0, RECORD_FROZEN);
+    free_list(rs, &rs->leaving, rs->leaving_first, RECORD_QUEUED);
+    free_table(rs, &rs->old);
+    free_table(rs, &rs->now);
+    record_memory_close(&rs->memory);
+    mem_free(rs->due.at);
+    mem_free(rs->journal.at);
+    mem_free(rs->journal.images);
+    mem_free(rs);
+}
+
+struct records_stats records_stats(const struct records *rs)
+{
+    return (struct records_stats){ .count = rs->count,
+                                   .bytes = rs->memory.taken + (rs->now.count + rs->old.count) * 8 +
+                                            rs->due.room * sizeof(struct due_entry),
+                                   .dirty = rs->dirty.count,
+                                   .gone_bytes = rs->gone_bytes,
+                                   .evicted = rs->evicted,
+                                   .loaded_back = rs->loaded_back };
+}
+
+void records_set_source(struct records *rs, const struct records_source *source)
+{
+    rs->source = *source;
+}
+
+void records_set_unbounded(struct records *rs, bool unbounded)
+{
+    rs->unbounded = unbounded;
+}

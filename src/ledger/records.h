@@ -1,0 +1,134 @@
+/* records: the ledger's state in memory: all of it, for the rules of every kind. A record is a key and a
+ * value of bytes, small, with a time at which something is due.
+ *
+ *      buckets [ o ]─▶ record ─▶ record        record: head │ key │ value       due: a heap of those that
+ *              [   ]                                                             have a time
+ *              [ o ]─▶ record                  changed since the last checkpoint: a list
+ *
+ * Rules (ledger/rules.h) keep nothing besides: no pointer and no variable of theirs outlives an operation.
+ * What a rule changes it announces first (record_write); so an operation that is refused is undone whole, the
+ * checkpoint knows what to write, and the same log gives the same records. What is finished leaves memory and
+ * comes back by itself when it is looked for.
+ *
+ * Values have a layout without pointers and without indeterminate padding: they are what stands on disk.
+ * Memory comes from a budget in pieces of 1 MiB and is taken again in sizes; the heap is asked for nothing
+ * else. One thread: the writer's. */
+#pragma once
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define RECORD_KEY_BYTES_MAX 255
+#define RECORD_VALUE_BYTES_MAX (1u << 20)
+
+struct record {
+    struct record *next; /* in its bucket */
+    uint64_t due_ms;     /* 0: nothing is due; set by record_set_due */
+    uint32_t hash;
+    uint32_t value_bytes;
+    uint32_t heap_at; /* 0: not in the heap */
+    uint16_t flags;
+    uint8_t rules; /* whose: struct ledger_rules.id */
+    uint8_t key_bytes;
+    char data[] __attribute__((aligned(8))); /* the key, filled up to 8 bytes with zeros; the value */
+};
+
+struct records;
+
+static inline struct bytes record_key(const struct record *r)
+{
+    return (struct bytes){ r->data, r->key_bytes };
+}
+
+/* 8-byte aligned. */
+static inline void *record_value(const struct record *r)
+{
+    return (void *)(uintptr_t)(r->data + ((r->key_bytes + 7u) & ~7u));
+}
+
+/* ---- for rules */
+
+/* NULL: there is none. */
+struct record *record_find(struct records *rs, uint8_t rules, struct bytes key);
+/* A new one, its value zeroed; there is none with this key. NULL: the budget is used up, or a length is out
+ * of bounds: the rule says ERR_LIMIT. */
+struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, uint32_t value_bytes);
+/* Before its value is changed; once an operation is enough, more do no harm. */
+void record_write(struct records *rs, struct record *r);
+/* Another length: what is kept of the value stays, what is new is zeroed. The record may have moved. NULL as
+ * above, and the record is as it was. */
+struct record *record_resize(struct records *rs, struct record *r, uint32_t value_bytes);
+void record_remove(struct records *rs, struct record *r);
+/* When its rules' `due` is called; 0: never. Need not be announced. */
+void record_set_due(struct records *rs, struct record *r, uint64_t due_ms);
+/* Finished: once nothing is due it may leave memory (and is found all the same). Need not be announced;
+ * undone by false. */
+void record_set_finished(struct records *rs, struct record *r, bool finished);
+bool record_is_finished(const struct record *r);
+
+/* Each record of these rules that is in memory, in no order; fn changes nothing. */
+void record_each(struct records *rs, uint8_t rules, void (*fn)(void *arg, const struct record *r), void *arg);
+/* Some of them from *cursor on (0: the beginning; 0 again: the end), about `wanted`. What is there all the
+ * time is given at least once, whatever comes and goes. */
+void record_scan(struct records *rs, uint8_t rules, uint64_t *cursor, uint32_t wanted,
+                 void (*fn)(void *arg, const struct record *r), void *arg);
+
+/* ---- for the ledger */
+
+/* false: it was removed (records_each_changed gives those too). */
+bool record_is_here(const struct record *r);
+
+/* A record as it stands on disk: all but its place. */
+struct record_image {
+    uint8_t rules;
+    bool finished;
+    uint64_t due_ms;
+    struct bytes key, value;
+};
+
+/* Where records are that have left memory. */
+struct records_source {
+    /* false: it is not there. The image is good until the next call. */
+    bool (*load)(void *arg, uint8_t rules, struct bytes key, struct record_image *ret_image);
+    void *arg;
+};
+
+struct records_stats {
+    uint64_t count;       /* in memory */
+    uint64_t bytes;       /* of memory taken */
+    uint64_t dirty;       /* changed since the last freeze */
+    uint64_t gone_bytes;  /* removed, and still to be told to the checkpoint */
+    uint64_t evicted;     /* left memory since the start */
+    uint64_t loaded_back; /* came back */
+};
+
+/* ERR_MEMORY. */
+err records_open(uint64_t bytes_max, struct records **ret_records) CHECK_RESULT;
+void records_close(struct records *rs);
+struct records_stats records_stats(const struct records *rs);
+void records_set_source(struct records *rs, const struct records_source *source);
+/* Budget or not: while the log is replayed, and for what is due. */
+void records_set_unbounded(struct records *rs, bool unbounded);
+
+/* One operation after the other, until all of an entry are kept or undone. */
+void records_begin(struct records *rs);
+bool records_changed(const struct records *rs);
+/* Each that the entry changed or made, before it is kept. */
+void records_each_changed(struct records *rs, void (*fn)(void *arg, const struct record *r), void *arg);
+void records_keep(struct records *rs);
+void records_undo(struct records *rs);
+
+/* The one whose time comes first, by (due, rules, key), if it has come; NULL: none. */
+struct record *records_due(struct records *rs, uint64_t now_ms);
+/* When there may be one; UINT64_MAX: never. */
+uint64_t records_due_next_ms(const struct records *rs);
+
+/* Puts a record in as the checkpoint has it: start-up. ERR_MEMORY, ERR_SYNTAX (lengths). */
+err records_load(struct records *rs, const struct record_image *image) CHECK_RESULT;
+
+/* Tells all that changed since the last freeze; gone: it was removed. */
+void records_freeze(struct records *rs, void (*fn)(void *arg, const struct record_image *image, bool gone),
+                    void *arg);
+/* What the last freeze told is on disk: the finished ones among it may leave memory. */
+void records_frozen_is_stored(struct records *rs);
+/* Lets finished ones go until at most bytes_wanted are in use, or none is left. */
+void records_evict(struct records *rs, uint64_t bytes_wanted);

@@ -1,0 +1,122 @@
+/* records_internal: what the files of records share. The writer's thread. */
+#pragma once
+#include "base/must.h"
+#include "ledger/records.h"
+
+enum record_flag {
+    RECORD_GONE = 1,   /* removed. While the checkpoint still has it (STORED) it stays in its bucket, so that
+                        * nobody looks there; its memory waits until no list names it */
+    RECORD_DIRTY = 2,  /* in the list of those that changed */
+    RECORD_FROZEN = 4, /* in the list of those that the checkpoint is writing */
+    RECORD_STORED = 8, /* the checkpoint has one with this key, or will have with the freeze under way */
+    RECORD_FINISHED = 16, /* may leave memory */
+    RECORD_QUEUED = 32,   /* in the list of those that may leave */
+    RECORD_TOUCHED = 64,  /* the journal has its image, or that it is new */
+};
+
+/* ---- memory: pieces of 1 MiB, cut into sizes */
+
+#define RECORD_SIZES 96
+struct record_piece {
+    struct record_piece *next;
+    size_t bytes;
+};
+struct record_memory {
+    struct record_piece *pieces;
+    char *at, *end; /* of the newest piece */
+    void *free[RECORD_SIZES];
+    uint64_t taken; /* bytes of all pieces */
+    uint64_t used;  /* bytes handed out */
+};
+/* NULL: it would need more than bytes_max in all. */
+void *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_max);
+void record_memory_give(struct record_memory *m, void *memory, size_t bytes);
+/* What taking so many bytes really takes. */
+size_t record_memory_room(size_t bytes);
+void record_memory_close(struct record_memory *m);
+
+/* A list that grows by doubling; on the heap. */
+struct record_list {
+    struct record **at;
+    uint64_t count, room;
+};
+void record_list_add(struct record_list *l, struct record *r);
+
+/* ---- when something is due */
+
+struct due_entry {
+    uint64_t due_ms; /* at most the record's own: a later time is not moved before it comes up */
+    struct record *record;
+};
+struct due_heap {
+    struct due_entry *at;
+    uint64_t count, room;
+};
+void due_heap_set(struct due_heap *h, struct record *r);
+void due_heap_remove(struct due_heap *h, struct record *r);
+
+/* ---- the index */
+
+struct record_table {
+    struct record **buckets;
+    uint64_t count; /* of buckets: a power of two, or 0 */
+};
+
+enum journal_kind { JOURNAL_IMAGE, JOURNAL_MADE, JOURNAL_REMOVED, JOURNAL_RESIZED };
+struct journal_entry {
+    struct record *record;
+    struct record *before; /* of JOURNAL_RESIZED */
+    uint64_t due_ms;       /* of JOURNAL_IMAGE */
+    size_t image_at;       /* into images */
+    enum journal_kind kind;
+    uint16_t flags;
+};
+struct journal {
+    struct journal_entry *at;
+    uint64_t count, room;
+    char *images;
+    size_t images_bytes, images_room;
+};
+
+struct records {
+    struct record_table now, old; /* old: what has not been moved yet */
+    uint64_t moved;               /* buckets of old */
+    uint64_t count, loaded_back, evicted, gone_bytes;
+    struct record_memory memory;
+    uint64_t bytes_max;
+    bool unbounded;
+    struct due_heap due;
+    struct record_list dirty, frozen;
+    struct record_list leaving; /* finished and in the checkpoint */
+    uint64_t leaving_first;
+    struct journal journal;
+    struct records_source source;
+};
+
+static inline size_t record_bytes(uint8_t key_bytes, uint32_t value_bytes)
+{
+    return sizeof(struct record) + ((key_bytes + 7u) & ~7u) + value_bytes;
+}
+
+static inline uint64_t records_room(const struct records *rs)
+{
+    return rs->unbounded ? UINT64_MAX : rs->bytes_max;
+}
+
+/* ---- the journal (record_undo.c) */
+
+struct journal_entry *journal_add(struct records *rs, enum journal_kind kind, struct record *r);
+
+/* ---- the index (records.c) */
+
+/* Into its bucket, new or removed; and removed (which it stays aware of while it is STORED). */
+void record_link(struct records *rs, struct record *r);
+void record_unlink(struct records *rs, struct record *r);
+/* Out of its bucket. */
+void record_take_out(struct records *rs, struct record *r);
+void record_set_dirty(struct records *rs, struct record *r);
+/* A record as it stands on disk. NULL: no memory. */
+struct record *record_put_image(struct records *rs, const struct record_image *image);
+void record_may_leave(struct records *rs, struct record *r);
+/* Gives the memory of a record that is gone back once no list names it. */
+void record_bury(struct records *rs, struct record *r);

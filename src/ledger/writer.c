@@ -1,0 +1,193 @@
+/* The writer: gathers, applies, appends, answers; round and round on a thread of its own. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "ledger/ledger_internal.h"
+
+static uint64_t clock_us(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* The wall clock; but it never goes back, and it goes on while the wall clock is behind it. */
+static uint64_t ledger_time_ms(struct ledger *l)
+{
+    const uint64_t mono_us = clock_us(CLOCK_MONOTONIC), wall_ms = clock_us(CLOCK_REALTIME) / 1000;
+    const uint64_t passed_ms = l->clock_us ? (mono_us - l->clock_us) / 1000 : 0;
+    const uint64_t least_ms = l->machine.now_ms + passed_ms;
+    if (passed_ms || !l->clock_us || wall_ms >= least_ms)
+        l->clock_us = mono_us;
+    return wall_ms > least_ms ? wall_ms : least_ms;
+}
+
+/* ---- gathering ---- */
+
+/* Into `waiting`, the oldest first. */
+static bool take_mail(struct ledger *l)
+{
+    struct ledger_call *newest = atomic_exchange_explicit(&l->mailbox, NULL, memory_order_acquire);
+    struct ledger_call *oldest = NULL, *last = newest;
+    while (newest) {
+        struct ledger_call *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    if (!oldest)
+        return false;
+    *l->waiting_last = oldest;
+    l->waiting_last = &last->next;
+    return true;
+}
+
+/* How long there is nothing to do by itself; UINT64_MAX: for ever. */
+static uint64_t idle_us(struct ledger *l)
+{
+    uint64_t wait_us = UINT64_MAX;
+    uint64_t due_ms = records_due_next_ms(l->machine.records), now_ms = ledger_time_ms(l);
+    if (due_ms != UINT64_MAX)
+        wait_us = due_ms <= now_ms ? 0 : (due_ms - now_ms) * 1000;
+    if (l->opts.durability == LEDGER_INTERVAL && ledger_log_durable_seq(l->log) < l->machine.seq) {
+        uint64_t passed_us = clock_us(CLOCK_MONOTONIC) - l->synced_us,
+                 interval_us = l->opts.interval_ms * 1000;
+        uint64_t left_us = passed_us >= interval_us ? 0 : interval_us - passed_us;
+        wait_us = left_us < wait_us ? left_us : wait_us;
+    }
+    return wait_us;
+}
+
+/* Says `asleep`, and then looks again; who leaves mail looks at `asleep` behind that. */
+static void sleep_until_mail(struct ledger *l, uint64_t us)
+{
+    const struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
+    atomic_store(&l->asleep, 1);
+    if (!atomic_load(&l->mailbox) && !atomic_load(&l->stop))
+        syscall(SYS_futex, &l->asleep, FUTEX_WAIT_PRIVATE, 1, us == UINT64_MAX ? NULL : &t, NULL, 0);
+    atomic_store(&l->asleep, 0);
+}
+
+/* Those whose answers went out a moment ago are about to ask again, and others are on their way: what is
+ * taken now shares one sync, what comes later sits it out. */
+static void gather(struct ledger *l)
+{
+    if (l->waiting)
+        return;
+    sched_yield();
+    if (take_mail(l) || atomic_load(&l->stop))
+        return;
+    uint64_t us = idle_us(l);
+    if (us == 0)
+        return;
+    sleep_until_mail(l, us);
+    sched_yield();
+    take_mail(l);
+}
+
+/* ---- a batch ---- */
+
+static void stop(struct ledger *l, err e, const struct diag *d)
+{
+    diag_set(&l->why, "%s", d->set ? d->text : err_text(e));
+    atomic_store_explicit(&l->stopped, l->why.text, memory_order_release);
+    log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
+}
+
+static void apply_waiting(struct ledger *l)
+{
+    struct ledger_call *c;
+    uint32_t count = 0;
+    while ((c = l->waiting) && count < l->opts.batch_entries_max && machine_has_room(&l->machine, c)) {
+        l->waiting = c->next;
+        if (!l->waiting)
+            l->waiting_last = &l->waiting;
+        c->next = NULL;
+        *l->done_last = c;
+        l->done_last = &c->next;
+        machine_entry(&l->machine, c);
+        count++;
+    }
+}
+
+static err sync_in_time(struct ledger *l, struct diag *reterr)
+{
+    if (l->opts.durability != LEDGER_INTERVAL)
+        return OK;
+    uint64_t now_us = clock_us(CLOCK_MONOTONIC);
+    if (now_us - l->synced_us < l->opts.interval_ms * 1000)
+        return OK;
+    l->synced_us = now_us;
+    return ledger_log_sync(l->log, reterr);
+}
+
+static err write_batch(struct ledger *l, struct diag *reterr)
+{
+    struct machine *m = &l->machine;
+    if (machine_end(m)) {
+        err e = ledger_log_append(l->log, &m->head, m->batch, reterr);
+        if (e)
+            return e;
+    }
+    return sync_in_time(l, reterr);
+}
+
+static void answer(struct ledger *l)
+{
+    struct ledger_call *done = l->done;
+    l->done = NULL;
+    l->done_last = &l->done;
+    ledger_answer_all(done);
+}
+
+static void run_batch(struct ledger *l)
+{
+    struct diag d = DIAG_NONE;
+    machine_begin(&l->machine, ledger_time_ms(l));
+    machine_expire(&l->machine);
+    apply_waiting(l);
+    err e = write_batch(l, &d);
+    if (e)
+        stop(l, e, &d);
+    else
+        machine_show(&l->machine, &l->board);
+    for (struct ledger_call *c = l->done; e && c; c = c->next)
+        c->ret_failed = ERR_UNAVAILABLE;
+    answer(l);
+}
+
+/* After it has stopped: what still comes gets its answer. */
+static void refuse(struct ledger *l)
+{
+    if (!take_mail(l) && !l->waiting && !atomic_load(&l->stop))
+        sleep_until_mail(l, UINT64_MAX);
+    for (struct ledger_call *c = l->waiting; c; c = c->next)
+        c->ret_failed = ERR_UNAVAILABLE;
+    l->done = l->waiting;
+    l->waiting = NULL;
+    l->waiting_last = &l->waiting;
+    answer(l);
+}
+
+void *ledger_writer(void *arg)
+{
+    struct ledger *l = arg;
+    struct diag d = DIAG_NONE;
+    while (!atomic_load(&l->stop) || l->waiting || atomic_load(&l->mailbox)) {
+        if (ledger_stopped(l)) {
+            refuse(l);
+            continue;
+        }
+        gather(l);
+        run_batch(l);
+    }
+    err e = ledger_stopped(l) ? OK : ledger_log_sync(l->log, &d);
+    if (e)
+        stop(l, e, &d);
+    return NULL;
+}

@@ -1,0 +1,98 @@
+/* load: a run of the load generator.
+ *
+ *      control worker (main thread)                        load workers (-t), nothing shared
+ *      ┌────────────────────────────┐   takes stats    ┌──────────────────────────────────────┐
+ *      │ every interval: live view, │ ◀──────────────  │ pace: what is due ─▶ carrier: sends, │
+ *      │ series, metrics, the end   │   by mail        │ reads, counts                        │
+ *      └────────────────────────────┘                  └──────────────────────────────────────┘
+ *
+ * A carrier is what sends: quick (one request again and again), replay (those of a log), scenario (users that
+ * go through steps). In a closed loop it sends the next when an answer is in; in an open loop pace tells it
+ * what is due, whatever the answers do. The options are immutable once it runs. */
+#pragma once
+#include "base/diag.h"
+#include "core/worker.h"
+#include "load/arrivals.h"
+#include "load/stats.h"
+#include "load/target.h"
+#include "net/tcp.h"
+
+#define LOAD_THREADS_MAX 256u
+#define LOAD_CONNECTIONS_MAX 1000000u
+#define LOAD_PIPELINE_MAX 1024u
+#define LOAD_SOURCES_MAX 64u
+
+struct fiber;
+struct load_worker;
+
+struct load_carrier {
+    const char *name;
+    /* On the worker, from a fiber; lw->carrier is its own. ERR_MEMORY. */
+    err (*open)(struct load_worker *lw);
+    /* Closed loop: goes to work. */
+    void (*begin)(struct load_worker *lw);
+    /* Open loop: one more is due. False: nobody is free; load_worker_free says when. From a fiber; never
+     * waits. */
+    bool (*due)(struct load_worker *lw, uint64_t due_ns);
+    /* Ends connections; nothing is in flight that matters any more, and no fiber of it is left. */
+    void (*close)(struct load_worker *lw);
+};
+
+struct load {
+    const struct load_carrier *carrier;
+    const void *plan;              /* the carrier's: what to send */
+    const struct tcp_options *tcp; /* of each source in turn */
+    unsigned tcp_count;
+    unsigned threads;
+    unsigned connections; /* of all workers */
+    unsigned kinds_count;
+    const struct bytes *kinds; /* their names */
+    uint64_t timeout_us;       /* of a connect, and of an answer */
+    uint64_t seed;
+    uint64_t requests_max; /* of all workers; 0: no bound */
+    bool open_loop;
+    enum arrivals_kind arrivals;
+    enum loop_kind loop;
+};
+
+/* One worker's. That worker only, but for what is said to be read by all. */
+struct load_worker {
+    const struct load *load;
+    struct worker *worker;
+    unsigned index;
+    void *carrier;
+    struct load_stats *stats; /* of this interval */
+    uint64_t left;            /* requests that may still be sent (UINT64_MAX: any number) */
+    uint32_t in_flight;       /* requests, or users on their way */
+    uint32_t connections;     /* open */
+    bool stopping;            /* nothing new is begun */
+    bool aborting;            /* and what is in flight is given up */
+    uint64_t random;          /* arrivals_random's */
+    uint64_t last_ns;         /* when the last answer was in */
+    /* pace.c */
+    struct arrivals schedule;
+    uint64_t start_ns;   /* of the schedule, load_now_ns's clock */
+    uint64_t next_ns;    /* due next, from then; ARRIVALS_NONE: nothing */
+    uint64_t starved_ns; /* until when nobody was free */
+    struct fiber *pacer;
+    int timer_fd;
+    bool starving;
+};
+
+/* CLOCK_MONOTONIC, now; not the turn's time. */
+uint64_t load_now_ns(void);
+
+/* How many of `all` the worker at index has. */
+static inline uint64_t load_share(uint64_t all, unsigned index, unsigned count)
+{
+    return all / count + (index < all % count);
+}
+
+/* ---- pace.c: on the worker */
+
+/* Sends what the curve says from start_ns on, instead of what was before. ERR_SYSTEM. */
+err pace_start(struct load_worker *lw, const struct curve *curve, uint64_t start_ns) CHECK_RESULT;
+/* No more is due. What was due until now and was not sent is counted as LOAD_ERROR_UNSENT of kind 0. */
+void pace_stop(struct load_worker *lw);
+/* The carrier has somebody free again. */
+void load_worker_free(struct load_worker *lw);
