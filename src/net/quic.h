@@ -113,7 +113,8 @@ struct quic_app {
     uint64_t (*next)(void *state, int64_t *ret_stream, bool *ret_fin, struct quic_vec *vecs,
                      size_t *ret_count);
     uint64_t (*sent)(void *state, int64_t stream, size_t bytes);
-    /* The stream's window is used up, or the client wants no more of it (STOP_SENDING): next is not to name it again (until writable). */
+    /* The stream's window is used up, or the client wants no more of it (STOP_SENDING): next is not to name
+     * it again (until writable). */
     void (*blocked)(void *state, int64_t stream);
     void (*shut)(void *state, int64_t stream);
     /* The connection is gone; state is the application's to free. Not within the library. */

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from lib.conf import one_service
-from lib.http3 import Http3, Raw, Relay, certificate, needs_client, udp_bound, version_probe, wait_connections
+from lib.http3 import (Http3, Raw, Relay, certificate, initial, needs_client, retry_token, udp_bound, version_probe,
+                       wait_connections)
 from lib.process import wait_until
 from lib.servers import answer, echo_target
 
@@ -107,9 +108,9 @@ def test_a_slow_server_slows_its_client(gate, http3, scripted, tmp_path):
     def serve(peer):
         peer.read_until(b"\r\n\r\n")
         go_on.wait(30)
-        total = 0
-        while b"\r\n0\r\n\r\n" not in (got := peer.read_some()) and got:
-            total += len(got)
+        last = b""
+        while not last.endswith(b"\r\n0\r\n\r\n"):
+            last = last[-16:] + peer.socket.recv(65536)
         peer.send(answer(b"taken"))
 
     (tmp_path / "up").write_bytes(b"u" * 30000000)
@@ -208,15 +209,16 @@ def test_connections_max_refuses(gate, http3, scripted):
 
 def test_a_client_that_leaves_is_noticed(gate, http3, scripted):
     def serve(peer):
-        if b" /slow " in peer.read_request():
-            assert peer.read_request() == b""  # weir gives it up
-            left.set()
-        else:
-            peer.send(answer())
+        peer.read_request()
+        assert peer.read_request() == b""  # weir gives it up
+        left.set()
 
     left = threading.Event()
-    g = gate(one_service(scripted(serve)))
-    http3(g, "/slow", "/quick", args=["--exit-on-first-stream-close"]).answers()
+    server = scripted(serve)
+    g = gate(one_service(server))
+    client = http3(g, "/slow", args=["--timeout=60s"])
+    wait_until(lambda: server.requests, 20)
+    client.signal(2)  # it says CONNECTION_CLOSE
     assert left.wait(20)
     wait_until(lambda: "HTTP/3 GET /slow 499" in g.protocols(), 20)
 
@@ -224,33 +226,43 @@ def test_a_client_that_leaves_is_noticed(gate, http3, scripted):
 # ---- addresses ----
 
 
-def test_a_client_shows_its_address_first(gate, http3, tmp_path):
+def test_a_client_shows_its_address_first(gate, http3):
     g = gate(HELLO, http3="retry: 0")
-    token = ["--token-file", tmp_path / "token"]
-    assert http3(g, "/", args=token).answer().status == 200
+    client = http3(g, "/")
+    assert client.answer().status == 200
     assert g.metric("weir_quic_retries_total") == 1
-    assert http3(g, "/", args=token).answer().status == 200  # it has a token of before
-    assert g.metric("weir_quic_retries_total") == 1
-    (tmp_path / "token").write_text("-----BEGIN QUIC TOKEN-----\nNhI0Vg==\n-----END QUIC TOKEN-----\n")
-    assert http3(g, "/", args=token).answer().status == 200  # a token that is no good is none
+    given = bytes.fromhex(re.search(r"NEW_TOKEN\(0x07\) token=0x([0-9a-f]+)", client.log())[1])
+
+    raw = Raw(g.port)
+    renamed, token = retry_token(raw.ask(initial(b"originid")))
+    raw.send(initial(renamed, token=token))
+    wait_until(lambda: g.metric("weir_quic_connections_total") == 2, 20, "a client that has come again is let in")
+    raw.send(initial(b"tokenid1", token=given))
+    wait_until(lambda: g.metric("weir_quic_connections_total") == 3, 20, "one that was here before is let in")
+    assert retry_token(raw.ask(initial(b"tokenid2", token=given[:-1] + b"x")))  # no good: as if there were none
+    assert g.metric("weir_quic_retries_total") == 3
+    said = raw.ask(initial(renamed, token=token[:-1] + b"x"))
+    assert said[0] & 0xf0 == 0xc0  # an Initial: CONNECTION_CLOSE
+    wait_until(lambda: g.metric("weir_quic_tokens_invalid_total") == 1, 20)
+    other = Raw(g.port)
+    other.ask(initial(renamed, token=token))  # from another port: it is not that client's
+    assert g.metric("weir_quic_tokens_invalid_total") == 2
+    assert g.metric("weir_quic_connections_total") == 3
+    raw.close(), other.close()
+
+
+def test_under_a_flood_of_handshakes(gate, http3):
+    g = gate(f"workers: 1\n{HELLO}", http3="retry: 3, handshake_timeout: 60s")
+    raw = Raw(g.port)
+    for i in range(3):
+        raw.send(initial(b"handsha%d" % i))
+    wait_until(lambda: g.metric("weir_quic_connections_total") == 3, 20)
+    assert g.metric("weir_quic_retries_total") == 0
+    raw.send(initial(b"handsha3"))
+    wait_until(lambda: g.metric("weir_quic_retries_total") == 1, 20, "the next one is asked to come again")
+    assert http3(g, "/").answer().status == 200  # it does
     assert g.metric("weir_quic_retries_total") == 2
-    (tmp_path / "token").write_text("-----BEGIN QUIC TOKEN-----\nthI0Vg==\n-----END QUIC TOKEN-----\n")
-    assert http3(g, "/", args=token).answers() == []  # one that says it is of a Retry, and is not
-    assert g.metric("weir_quic_tokens_invalid_total") == 1
-
-
-def test_under_a_flood_of_handshakes(gate, http3, relay):
-    g = gate(HELLO, http3="retry: 3, handshake_timeout: 60s")
-    r = relay(g.port)
-    http3(r.port, "/").began()
-    first = r.sent[0]
-    raws = [Raw(g.port) for _ in range(40)]
-    for i, raw in enumerate(raws):  # the same one from many addresses, each with an id of its own
-        raw.send(first[:6] + bytes([i]) + first[7:])  # the id is part of the key: none of them can be read
-    assert http3(g, "/").answer().status == 200
-    wait_until(lambda: g.metric("weir_quic_retries_total") > 10, 20, "clients are asked to come again")
-    for raw in raws:
-        raw.close()
+    raw.close()
 
 
 def test_moving_clients_are_found(gate, http3, relay, scripted, each_loop):
@@ -267,18 +279,22 @@ def test_moving_clients_are_found(gate, http3, relay, scripted, each_loop):
 
 
 def test_a_client_that_changes_its_address(gate, http3, scripted):
-    go_on = threading.Event()
+    moved, size = threading.Event(), 5000
 
     def serve(peer):
         peer.read_request()
-        go_on.wait(30)
-        peer.send(answer(b"moved"))
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        sent = 0
+        while not moved.wait(0.05) and sent < size:  # something for the client to acknowledge
+            peer.send(b"x")
+            sent += 1
+        peer.send(b"x" * (size - sent))
 
     g = gate(one_service(scripted(serve)))
     client = http3(g, "/x", args=["--change-local-addr=100ms"])
     wait_until(lambda: g.metric("weir_quic_migrations_total") == 1, 20, "the client moves")
-    go_on.set()
-    assert client.answer().status == 200 and client.body("/x") == b"moved"
+    moved.set()
+    assert client.answer().status == 200 and client.body("/x") == b"x" * size
 
 
 # ---- what is of nobody ----
@@ -333,12 +349,10 @@ def test_garbage_costs_nothing(gate, http3, relay):
     raw.close()
 
 
-def test_handshakes_that_stop(gate, http3, relay):
+def test_handshakes_that_stop(gate):
     g = gate(HELLO, http3="handshake_timeout: 300ms")
-    r = relay(g.port)
-    assert http3(r.port, "/").answer().status == 200
     raw = Raw(g.port)
-    raw.send(r.sent[0])  # a good first datagram, and nothing after it
+    raw.send(initial(b"nothing1"))
     wait_until(lambda: g.metric("weir_quic_handshake_failures_total") == 1, 20, "it is given up")
     wait_connections(g, 0)
     raw.close()
@@ -365,6 +379,65 @@ def test_what_cannot_work_is_refused(weir_command, tmp_path):
                         (f"{{address: ':8443', http3: {{{pem}, window: 8k}}}}", "at least stream_window")):
         done = check(listen)
         assert done.returncode != 0 and why in done.stderr + done.stdout
+
+
+# ---- early data ----
+
+
+class Returning:
+    """A client that has been here: its second connection begins with what it asks for."""
+
+    def __init__(self, tmp_path):
+        self.args = [f"--session-file={tmp_path}/session", f"--tp-file={tmp_path}/params"]
+
+
+def test_early_data_is_asked_for_once(gate, http3, relay, scripted, tmp_path):
+    server = scripted(answer(b"early"))
+    g = gate(one_service(server))
+    back = Returning(tmp_path).args
+    assert http3(g, "/first", args=back).answer().status == 200
+    assert b"early-data" not in server.requests[0].lower()
+    r = relay(g.port)
+    client = http3(r.port, "/second", args=back)
+    assert client.answer().status == 200 and client.body("/second") == b"early"
+    assert g.metric("weir_quic_early_data_accepted_total") == 1
+    assert g.metric("weir_quic_resumed_total") == 1
+    assert re.search(rb"\r\nearly-data: 1\r\n", server.requests[1], re.I)
+
+    flight = [d for d in r.sent if d[0] & 0x80][:3]  # what begins it, the request with it
+    raws = [Raw(g.port) for _ in range(8)]  # to both workers
+    for raw in raws:
+        for datagram in flight:
+            raw.send(datagram)
+    wait_until(lambda: g.metric("weir_quic_received_datagrams_total") > len(r.sent) + 8 * len(flight), 20)
+    assert g.metric("weir_quic_connections_total") >= 3  # of the same id: one in each worker
+    assert http3(g, "/third").answer().status == 200
+    assert sum(b" /second " in request for request in server.requests) == 1
+    assert g.metric("weir_quic_early_data_accepted_total") == 1
+    for raw in raws:
+        raw.close()
+
+
+def test_what_is_not_safe_waits_for_the_handshake(gate, http3, scripted, tmp_path):
+    (tmp_path / "up").write_bytes(b"buy")
+    server = scripted(answer(b"done"))
+    g = gate(one_service(server))
+    back = Returning(tmp_path).args
+    assert http3(g, "/first", args=back).answer().status == 200
+    client = http3(g, "/buy", args=[*back, "-m", "POST", "-d", tmp_path / "up"])
+    assert client.answer().status == 200 and client.body("/buy") == b"done"
+    assert g.metric("weir_quic_early_data_accepted_total") == 1
+    assert server.requests[1].startswith(b"POST /buy ") and b"early-data" not in server.requests[1].lower()
+
+
+def test_early_data_off(gate, http3, scripted, tmp_path):
+    server = scripted(answer(b"x"))
+    g = gate(one_service(server), http3="early_data: off")
+    back = Returning(tmp_path).args
+    for _ in range(2):
+        assert http3(g, "/", args=back).answer().status == 200
+    assert g.metric("weir_quic_resumed_total") == 1
+    assert g.metric("weir_quic_early_data_accepted_total") == 0
 
 
 # ---- reloads ----

@@ -168,6 +168,42 @@ def version_probe(size=INITIAL_BYTES_MIN, version=b"\x1a\x2a\x3a\x4a"):
     return (b"\xc0" + version + b"\x08" + b"destined" + b"\x08" + b"sourceid").ljust(size, b"\0")
 
 
+INITIAL_SALT = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")  # RFC 9001 5.2
+
+
+def _expand(secret, label, size):
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+    label = b"tls13 " + label
+    info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
+    return HKDFExpand(hashes.SHA256(), size, info).derive(secret)
+
+
+def initial(destined, source=b"sourceid", token=b"", frames=b"\x01"):
+    """A good Initial packet that says little (PING): the beginning of a handshake that does not go on."""
+    import hmac
+
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    secret = _expand(hmac.digest(INITIAL_SALT, destined, "sha256"), b"client in", 32)
+    key, iv, hp = (_expand(secret, label, size) for label, size in ((b"quic key", 16), (b"quic iv", 12), (b"quic hp", 16)))
+    head = (b"\xc3" + b"\0\0\0\1" + bytes([len(destined)]) + destined + bytes([len(source)]) + source
+            + (0x4000 | len(token)).to_bytes(2, "big") + token)
+    payload = frames.ljust(INITIAL_BYTES_MIN - len(head) - 2 - 4 - 16, b"\0")
+    head += (0x4000 | 4 + len(payload) + 16).to_bytes(2, "big") + bytes(4)
+    body = AESGCM(key).encrypt(iv, payload, head)
+    mask = Cipher(algorithms.AES(hp), modes.ECB()).encryptor().update(body[:16])
+    head = bytes([head[0] ^ mask[0] & 0x0f]) + head[1:-4] + bytes(a ^ b for a, b in zip(head[-4:], mask[1:5]))
+    return head + body
+
+
+def retry_token(packet, source=b"sourceid"):
+    """Of a Retry packet: the id to use from now on, and the token."""
+    assert packet[0] & 0xf0 == 0xf0 and packet[5:6 + len(source)] == bytes([len(source)]) + source, packet[:40]
+    at = 6 + len(source)
+    return packet[at + 1:at + 1 + packet[at]], packet[at + 1 + packet[at]:-16]
+
+
 def certificate(folder):
     """(certificate, key) of localhost, PEM files made once a folder."""
     from datetime import datetime, timedelta, timezone
