@@ -13,8 +13,10 @@
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AES-128-CCM:"   \
     "-KX-ALL:+ECDHE-ECDSA:+ECDHE-RSA:+ECDHE-PSK:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:" \
     "%DISABLE_TLS13_COMPAT_MODE:%SERVER_PRECEDENCE"
-/* How far a client's clock may be off, and for how long what it said is remembered. */
-#define REPLAY_WINDOW_MS 10000
+/* For how long what clients said is remembered, which is also how old a ticket may be. */
+#define REPLAY_WINDOW_MS (3600 * 1000)
+/* GnuTLS puts the time its memory began before what a ClientHello is known by; each worker has another. */
+#define REPLAY_KEY_TIME_BYTES 12
 #define EARLY_DATA_ANY 0xffffffffu /* RFC 9001 4.6.1: QUIC's own limits count */
 
 struct quic_tls {
@@ -45,7 +47,10 @@ static void end_here(struct turn_hook *h)
 static int replay_add(void *memory, time_t until, const gnutls_datum_t *key, const gnutls_datum_t *data)
 {
     (void)data;
-    uint64_t hash = hash_bytes((struct bytes){ (const char *)key->data, key->size });
+    if (key->size <= REPLAY_KEY_TIME_BYTES)
+        return GNUTLS_E_DB_ENTRY_EXISTS;
+    const struct bytes hello = { (const char *)key->data, key->size };
+    uint64_t hash = hash_bytes(bytes_skip(hello, REPLAY_KEY_TIME_BYTES));
     return quic_replay_first(memory, hash, (uint32_t)time(NULL), (uint32_t)until) ? 0
                                                                                   : GNUTLS_E_DB_ENTRY_EXISTS;
 }

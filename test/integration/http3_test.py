@@ -114,7 +114,7 @@ def test_a_slow_server_slows_its_client(gate, http3, scripted, tmp_path):
         peer.send(answer(b"taken"))
 
     (tmp_path / "up").write_bytes(b"u" * 30000000)
-    g = gate(one_service(scripted(serve), service="tcp: {send_buffer: 64k}"), http3="stream_window: 64k, window: 64k")
+    g = gate(one_service(scripted(serve), service="send_buffer: 64k"), http3="stream_window: 64k, window: 64k")
     client = http3(g, "/up", args=["-m", "POST", "-d", tmp_path / "up"])
     seen = []
 
