@@ -261,12 +261,17 @@ struct metric_cells *metric_cells(struct metric_instance *m, unsigned worker_ind
     return (struct metric_cells *)(void *)(m->cells + worker_index * m->stride);
 }
 
+unsigned metrics_beside(void)
+{
+    return registry.blocks - 1;
+}
+
 void metrics_init(unsigned workers_max)
 {
     pthread_mutex_lock(&registry_mutex);
     must(!registry.ready);
     registry.ready = true;
-    registry.blocks = workers_max + 1;
+    registry.blocks = workers_max + 2;
     list_init(&registry.groups);
     pthread_mutex_unlock(&registry_mutex);
 }

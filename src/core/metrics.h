@@ -57,8 +57,10 @@ err metric_instance_open(const struct metric_group *group, const struct bytes *v
 void metric_instance_free(struct metric_instance *instance);
 
 /* The cells of one worker, alive as long as the instance. worker_index below workers_max is that worker's
- * own; workers_max itself is the main thread's. Look up once, keep the pointer. */
+ * own; workers_max itself is the main thread's; metrics_beside() that of one thread beside the workers, for
+ * each module that has one. Look up once, keep the pointer. */
 struct metric_cells *metric_cells(struct metric_instance *instance, unsigned worker_index);
+unsigned metrics_beside(void);
 
 /* ---- counting: the owner of the cells only; i is the index into the group's defs */
 

@@ -13,6 +13,7 @@
 #include "gate/process_internal.h"
 #include "gate/tap.h"
 #include "gate/upstream.h"
+#include "ledger/ledger_conf.h"
 #include "net/quic.h"
 
 /* An idle client may be about to send; its answer then closes. One that has its successor to go to has more
@@ -20,6 +21,8 @@
 #define IDLE_GRACE_MS 300
 #define IDLE_GRACE_UPGRADED_MS 5000
 #define DRAIN_LOOK_MS 20
+/* Requests that were under way when the next process took over find the ledger still here. */
+#define LEDGER_GRACE_MS 100
 #define ADMIN_GRACE_MS 5000
 
 static void drain_here(void *arg)
@@ -127,6 +130,8 @@ void drain_clients(void)
     bool upgraded = process_self.successor != 0;
     uint64_t grace_ms = upgraded ? IDLE_GRACE_UPGRADED_MS : IDLE_GRACE_MS;
     uint64_t open;
+    if (upgraded && fiber_sleep_us(LEDGER_GRACE_MS * 1000) == OK)
+        ledger_hand_over();
     while ((open = count_open())) {
         if (worker_now_us() >= end_us || another_stop()) {
             log_warn("process", "%llu connections are cut", (unsigned long long)open);
@@ -152,6 +157,7 @@ void drain_stop(void)
         worker_stop(process_self.workers[i]);
         worker_join(process_self.workers[i]);
     }
+    ledger_stop();
     access_log_close();
     if (process_self.generation)
         pid_file_remove(process_self.generation->conf->pid_file);

@@ -13,6 +13,7 @@
 #include "gate/service.h"
 #include "gate/service_breaker.h"
 #include "gate/trusted_proxies.h"
+#include "ledger/ledger_conf.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
 #define SERVICE_NAME_BYTES_MAX 200
@@ -500,6 +501,11 @@ const struct conf_struct gate_conf_struct = {
               .preset = "true",
               .doc = "pass on X-Request-Id: the client's when it is sane, else a new one; it is in the "
                      "access log" },
+            { .name = "ledger",
+              .type = CONF_STRUCT,
+              .offset = AT(gate_conf, ledger),
+              .sub = &ledger_conf_struct,
+              .doc = "where stock, orders, queues, locks and sessions are kept; none when not said" },
             { .name = "routes",
               .type = CONF_LIST,
               .offset = AT(gate_conf, routes),

@@ -106,7 +106,7 @@ struct service_conf {
     int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
     struct conf_list breakers; /* struct service_breaker_conf */
-    struct conf_list modules; /* service modules: health_check ... */
+    struct conf_list modules;  /* service modules: health_check ... */
 };
 
 struct priority_conf;
@@ -159,10 +159,11 @@ struct gate_conf {
     struct client_conf *client;
     uint64_t drain_timeout_ms;
     struct upgrade_conf *upgrade;
-    struct bytes state_dir; /* "auto", "off", or a path */
-    struct bytes pid_file;  /* empty: none */
+    struct bytes state_dir;                       /* "auto", "off", or a path */
+    struct bytes pid_file;                        /* empty: none */
     struct trusted_proxies_conf *trusted_proxies; /* NULL: nobody */
     bool via, x_forwarded, forwarded, request_id;
+    struct ledger_conf *ledger; /* NULL: none */
     struct conf_list routes;    /* struct route_conf */
     struct conf_list services;  /* struct service_conf */
     struct conf_list weight_of; /* struct weight_of_conf */

@@ -96,7 +96,7 @@ static err send_interim(struct exchange *x, const struct http_response *response
 }
 
 static const struct carrier carrier = {
-    .protocol = "HTTP/2.0", .interim = send_interim, .fd = client_fd, .gone = client_gone
+    .protocol = "HTTP/2", .interim = send_interim, .fd = client_fd, .gone = client_gone
 };
 
 static void send_continue(struct http2_stream *s)

@@ -74,12 +74,14 @@ struct http2_session {
     uint64_t heard_us;            /* when bytes last came */
     struct fiber *drainer;        /* while the peer takes nothing */
     struct turn_hook flush_soon;
-    int32_t last_id; /* of the peer's streams, of those we have begun to answer */
-    uint16_t calm;   /* enum http2_abuse_kind + 1: it is over for that */
-    bool over;       /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
+    int32_t newest_id; /* of the peer's streams */
+    int32_t last_id;   /* of the peer's streams, of those we have begun to answer */
+    uint16_t calm;     /* enum http2_abuse_kind + 1: it is over for that */
+    bool over;         /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
     bool parked, busy, flushing, feeding, closing;
     bool soon;            /* flush_soon is queued */
     bool draining;        /* drainer is there, or comes */
+    bool gaps;            /* the peer has passed over some streams */
     bool goaway_sent;     /* no stream above last_id is answered any more */
     bool goaway_received; /* nothing new may be asked */
     bool pinged;          /* and the answer has not come */
@@ -97,6 +99,7 @@ enum http2_stream_flag {
     HTTP2_LAST = 1 << 5,     /* what is lent is all there will be */
     HTTP2_SAID = 1 << 6,     /* the end is framed */
     HTTP2_BARE = 1 << 7,     /* its head was all of it */
+    HTTP2_AFTER = 1 << 8,    /* when the end is framed the peer is told to stop, if it has not */
 };
 
 struct http2_stream {
@@ -109,6 +112,9 @@ struct http2_stream {
     void *owner;
     struct fiber *waiting; /* for input */
     struct fiber *writing; /* for its output to be taken */
+    struct http2_far *far; /* of http2_stream_io */
+    void (*news)(
+        struct http2_stream *s); /* for one without fibers: either of these has come; NULL otherwise */
     /* in */
     struct http2_head head, tail; /* tail: of the trailers */
     struct http_fields fields, trailers;
@@ -173,6 +179,8 @@ nghttp2_data_provider http2_stream_provider(struct http2_stream *s);
 void http2_stream_begin(struct http2_stream *s, struct body *b, uint64_t length);
 /* Pulls its first piece, so that it goes out with the head when that is submitted afterwards. */
 err http2_stream_lend(struct http2_stream *s, uint64_t deadline_us) CHECK_RESULT;
+/* There is something to send again (s->out, or its end): nghttp2 learns of it. */
+void http2_stream_resume(struct http2_stream *s);
 /* Sends all of it (and what was lent already). idle_us: longest time in which nothing is taken. *ret_from:
  * when it fails, whether the body failed and not the stream. */
 err http2_stream_send(struct http2_stream *s, uint64_t idle_us, uint64_t deadline_us,

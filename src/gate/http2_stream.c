@@ -129,12 +129,15 @@ void http2_stream_leave(struct http2_stream *s, uint32_t code)
     struct http2_session *c = s->session;
     s->flags &= ~(uint32_t)HTTP2_USED;
     s->waiting = s->writing = NULL;
+    s->news = NULL;
     s->out = BYTES_NONE;
     s->out_body = NULL;
     s->owner = NULL;
     c->used_count--;
     if (s->flags & HTTP2_OPEN && !c->over) {
-        if (!http2_stream_is_whole(s))
+        if (code == NGHTTP2_NO_ERROR && (s->flags & (HTTP2_LAST | HTTP2_SAID)) == HTTP2_LAST)
+            s->flags |= HTTP2_AFTER;
+        else if (!http2_stream_is_whole(s))
             http2_stream_reset(s, code);
         drop_input(s);
         return; /* it is freed when nghttp2 says that it is closed */
@@ -149,19 +152,21 @@ bool http2_stream_is_whole(const struct http2_stream *s)
     return (s->flags & (HTTP2_ENDED | HTTP2_SAID)) == (HTTP2_ENDED | HTTP2_SAID);
 }
 
-static void wake(struct http2_stream *s)
+static void arrived(struct http2_stream *s)
 {
     if (s->waiting)
         fiber_wake(s->waiting);
-    if (s->writing)
-        fiber_wake(s->writing);
+    if (s->news)
+        s->news(s);
 }
 
 static void lose(struct http2_stream *s, err why)
 {
     if (!s->failed)
         s->failed = why;
-    wake(s);
+    arrived(s);
+    if (s->writing)
+        fiber_wake(s->writing);
     s->session->side->lost(s);
 }
 
@@ -232,8 +237,7 @@ void http2_stream_end_head(struct http2_stream *s, bool ended)
 void http2_stream_end_input(struct http2_stream *s)
 {
     s->flags |= HTTP2_ENDED;
-    if (s->waiting)
-        fiber_wake(s->waiting);
+    arrived(s);
 }
 
 static struct http2_piece *piece_for(struct http2_stream *s, size_t len)
@@ -279,8 +283,7 @@ void http2_stream_input(struct http2_stream *s, struct bytes data)
         nghttp2_session_consume_connection(c->ng, data.len);
     else
         c->owed_bytes += (uint32_t)data.len;
-    if (s->waiting)
-        fiber_wake(s->waiting);
+    arrived(s);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -393,6 +396,8 @@ static ssize_t read_output(nghttp2_session *ng, int32_t id, uint8_t *buffer, siz
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         s->flags |= HTTP2_SAID;
         say_trailers(s, flags);
+        if (s->flags & HTTP2_AFTER && !(s->flags & HTTP2_ENDED))
+            http2_stream_reset(s, NGHTTP2_NO_ERROR);
         if (!length && s->writing)
             fiber_wake(s->writing);
     }
@@ -442,6 +447,8 @@ bool http2_stream_frame(struct http2_stream *s, struct bytes frame_head, size_t 
     }
     s->out = bytes_skip(s->out, n);
     s->out_bytes += n;
+    if (s->news)
+        s->news(s);
     if (s->out.len || !s->writing)
         return false;
     fiber_wake(s->writing);
@@ -503,6 +510,14 @@ err http2_stream_lend(struct http2_stream *s, uint64_t deadline_us)
     return OK;
 }
 
+void http2_stream_resume(struct http2_stream *s)
+{
+    if (!(s->flags & HTTP2_DEFERRED) || s->session->over)
+        return;
+    s->flags &= ~(uint32_t)HTTP2_DEFERRED;
+    nghttp2_session_resume_data(s->session->ng, s->id);
+}
+
 /* What was taken of what was lent goes back to the body. */
 static void settle(struct http2_stream *s)
 {
@@ -524,10 +539,7 @@ err http2_stream_send(struct http2_stream *s, uint64_t idle_us, uint64_t deadlin
                 return e;
             if (s->failed)
                 return s->failed;
-            if (s->flags & HTTP2_DEFERRED) {
-                s->flags &= ~(uint32_t)HTTP2_DEFERRED;
-                nghttp2_session_resume_data(c->ng, s->id);
-            }
+            http2_stream_resume(s);
             http2_session_flush(c);
         }
         err e = wait_taken(s, idle_us, deadline_us);

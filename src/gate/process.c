@@ -20,6 +20,7 @@
 #include "gate/pid_file.h"
 #include "gate/process_internal.h"
 #include "gate/upgrade.h"
+#include "ledger/ledger_conf.h"
 
 struct process process_self;
 
@@ -299,7 +300,9 @@ static err start(struct generation *first, struct diag *reterr)
     if (upgrade_active())
         snprintf(origin.reason, sizeof origin.reason, "upgrade");
     (void)upgrade_conf(&origin.rolled_back_to);
-    err e = reload_apply(first, &origin, reterr);
+    err e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
+    if (!e)
+        e = reload_apply(first, &origin, reterr);
     if (e)
         return e;
     e = pid_file_write(first->conf->pid_file, reterr);

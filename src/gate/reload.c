@@ -19,6 +19,7 @@
 #include "gate/process_internal.h"
 #include "gate/registry.h"
 #include "gate/upgrade.h"
+#include "ledger/ledger_conf.h"
 #include "net/tcp.h"
 
 #define FILE_BYTES_MAX CONF_FILE_BYTES_MAX
@@ -331,6 +332,8 @@ err reload_apply(struct generation *g, const struct generation_origin *origin, s
     for (unsigned i = 0; i <= process_self.count; i++)
         call_worker(process_self.workers[i], use_here, gates[i]);
     struct generation *before = process_self.generation;
+    if (before)
+        ledger_compare(before->conf->ledger, g->conf->ledger);
     process_self.generation = g;
     process_self.origin = *origin;
     process_self.origin.time_s = (int64_t)time(NULL);

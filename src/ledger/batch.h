@@ -42,6 +42,12 @@ struct batch_op_head {
     uint32_t bytes; /* of the body */
 };
 
+/* The part of a head that encryption vouches for. */
+static inline struct bytes batch_about(const struct batch_head *head)
+{
+    return (struct bytes){ (const char *)head, offsetof(struct batch_head, durable_seq) };
+}
+
 /* Of a finished batch at data: all of head->bytes, with head->crc as zero. */
 uint32_t batch_crc(uint64_t salt, const void *data, size_t len);
 /* Is there a whole batch at the beginning of data? */

@@ -1,9 +1,12 @@
 /* ledger_internal: what the writer's thread and the workers' side share. */
 #pragma once
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
+#include "ledger/checkpoint.h"
 #include "ledger/ledger_log.h"
+#include "ledger/ledger_metrics.h"
 #include "ledger/ledger_open.h"
 #include "ledger/machine.h"
 
@@ -14,25 +17,47 @@ struct ledger {
     struct disk *disk;
     int lock_fd;
     struct ledger_log *log;
+    struct checkpoint_store *store;
+    struct checkpoint *checkpoint;
+    struct crypt *crypt;
+    struct ledger_metrics metrics;
     unsigned char id[16];
     pthread_t thread;
+    sem_t left; /* posted when it has been left */
     /* the writer's own */
     struct ledger_call *waiting; /* taken from the mailbox, oldest first */
     struct ledger_call **waiting_last;
     struct ledger_call *done, **done_last; /* of this batch */
     uint64_t synced_us;                    /* of `interval` */
     uint64_t clock_us;                     /* when machine.now_ms was last set */
+    uint64_t frozen_us, frozen_bytes;      /* the last checkpoint was begun then; log written since */
     struct diag why;                       /* it stopped; written once, before stopped is set */
 
     /* what other threads touch, on lines of their own */
     _Alignas(64) _Atomic(struct ledger_call *) mailbox; /* the newest first */
     _Atomic uint32_t asleep;
-    _Atomic bool stop;
+    _Atomic bool leave, stop;
     _Alignas(64) _Atomic(const char *) stopped;
 };
 
 /* The writer's thread. */
 void *ledger_writer(void *arg);
+/* The folder, whose it is, what is in it: ready to write. */
+err ledger_recover(struct ledger *l, struct diag *reterr) CHECK_RESULT;
+/* All files; the lock last. */
+void ledger_release_files(struct ledger *l);
+/* It takes nothing any more; d or e say why. */
+void ledger_fail(struct ledger *l, err e, const struct diag *d);
+
+/* ---- tend.c: the checkpoint, seen from the writer */
+
+/* After each batch: takes what came out, begins the next. */
+err ledger_tend(struct ledger *l, struct diag *reterr) CHECK_RESULT;
+/* How long it can wait for that; UINT64_MAX: for ever. */
+uint64_t ledger_tend_idle_us(const struct ledger *l);
+/* Everything into the checkpoint, and waits for it: a clean stop. */
+err ledger_tend_last(struct ledger *l, struct diag *reterr) CHECK_RESULT;
+uint64_t ledger_clock_us(void);
 /* Any thread: it looks at its mailbox. */
 void ledger_wake(struct ledger *l);
 /* Gives the calls in this chain back to their workers. */

@@ -12,11 +12,12 @@ struct ledger_log {
     struct ledger_log_opts opts;
     struct disk_file *file;
     struct segment_head head; /* of the segment at hand */
-    uint64_t offset;          /* where the next batch goes */
+    struct crypt_segment *crypt;
+    uint64_t offset; /* where the next batch goes; with current_first under the mutex */
     uint64_t next_seq, durable_seq;
     bool failed;
-    _Atomic uint64_t current_first; /* the segment that is written: never dropped */
-    _Atomic uint64_t bytes;         /* of all segments */
+    uint64_t current_first; /* the segment that is written: never dropped */
+    _Atomic uint64_t bytes; /* of all segments */
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -86,13 +87,32 @@ static err write_head(struct ledger_log *l, struct disk_file *f, struct diag *re
     char *block = mem_get_aligned(DISK_BLOCK_BYTES, DISK_BLOCK_BYTES);
     if (!block)
         return ERR_MEMORY;
-    segment_head_fill(&l->head, l->next_seq, l->opts.ledger_id, 0);
+    segment_head_fill(&l->head, l->next_seq, l->opts.ledger_id, crypt_key_id(l->opts.crypt));
     memcpy(block, &l->head, sizeof l->head);
-    err e = l->opts.disk->ops->write(f, 0, (struct bytes){ block, DISK_BLOCK_BYTES }, reterr);
+    crypt_segment_close(l->crypt);
+    err e = crypt_segment_open(l->opts.crypt, l->head.key_id, l->head.key_salt, &l->crypt, reterr);
+    if (!e)
+        e = l->opts.disk->ops->write(f, 0, (struct bytes){ block, DISK_BLOCK_BYTES }, reterr);
     if (!e)
         e = l->opts.disk->ops->sync(f, reterr);
     mem_free(block);
     return e;
+}
+
+static void set_end(struct ledger_log *l, uint64_t first_seq, uint64_t offset)
+{
+    pthread_mutex_lock(&l->mutex);
+    l->current_first = first_seq;
+    l->offset = offset;
+    pthread_mutex_unlock(&l->mutex);
+}
+
+void ledger_log_end(struct ledger_log *l, uint64_t *ret_first_seq, uint64_t *ret_bytes)
+{
+    pthread_mutex_lock(&l->mutex);
+    *ret_first_seq = l->current_first;
+    *ret_bytes = l->offset;
+    pthread_mutex_unlock(&l->mutex);
 }
 
 /* The head is on disk before the name says that it is a segment, and the name before any batch. */
@@ -118,8 +138,7 @@ static err begin_segment(struct ledger_log *l, struct diag *reterr)
     }
     d->ops->close(l->file);
     l->file = f;
-    l->offset = DISK_BLOCK_BYTES;
-    atomic_store(&l->current_first, l->next_seq);
+    set_end(l, l->next_seq, DISK_BLOCK_BYTES);
     atomic_fetch_add(&l->bytes, l->opts.segment_bytes);
     if (l->opts.threaded)
         want_next(l);
@@ -133,9 +152,20 @@ static size_t whole_blocks(size_t bytes)
     return (bytes + DISK_BLOCK_BYTES - 1) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
 }
 
+/* What a batch is about is not hidden, and cannot be changed. */
+static err encrypt(struct ledger_log *l, struct batch_head *head, char *batch, struct diag *reterr)
+{
+    size_t len = head->bytes - BATCH_HEAD_BYTES;
+    if (!l->crypt)
+        return OK;
+    head->flags |= BATCH_ENCRYPTED;
+    head->bytes += CRYPT_TAG_BYTES;
+    return crypt_seal_batch(l->crypt, head->seq, batch_about(head), batch + BATCH_HEAD_BYTES, len, reterr);
+}
+
 static err append(struct ledger_log *l, struct batch_head *head, char *batch, struct diag *reterr)
 {
-    size_t size = whole_blocks(head->bytes);
+    size_t size = whole_blocks(head->bytes + (l->opts.crypt ? CRYPT_TAG_BYTES : 0));
     if (l->offset + size > l->opts.segment_bytes) {
         err e = ledger_log_sync(l, reterr);
         if (!e)
@@ -143,6 +173,9 @@ static err append(struct ledger_log *l, struct batch_head *head, char *batch, st
         if (e)
             return e;
     }
+    err e = encrypt(l, head, batch, reterr);
+    if (e)
+        return e;
     head->durable_seq = l->durable_seq;
     memset(batch + head->bytes, 0, size - head->bytes);
     memcpy(batch, head, sizeof *head);
@@ -160,7 +193,7 @@ err ledger_log_append(struct ledger_log *l, struct batch_head *head, char *batch
         l->failed = true;
         return e;
     }
-    l->offset += whole_blocks(head->bytes);
+    set_end(l, l->current_first, l->offset + whole_blocks(head->bytes));
     l->next_seq++;
     if (l->opts.synced)
         l->durable_seq = head->seq;
@@ -215,13 +248,14 @@ static err drop(struct ledger_log *l, uint64_t first, struct diag *reterr)
 err ledger_log_drop_until(struct ledger_log *l, uint64_t seq, uint64_t keep_bytes, struct diag *reterr)
 {
     struct disk *d = l->opts.disk;
-    uint64_t *first;
+    uint64_t *first, current, offset;
     size_t count;
     err e = segment_list(d, &first, &count, reterr);
     if (e)
         return e;
+    ledger_log_end(l, &current, &offset);
     for (size_t i = 0; !e && i + 1 < count; i++) {
-        if (first[i + 1] > seq + 1 || first[i] >= atomic_load(&l->current_first))
+        if (first[i + 1] > seq + 1 || first[i] >= current)
             break;
         if (ledger_log_bytes(l) < keep_bytes + l->opts.segment_bytes)
             break;
@@ -296,6 +330,7 @@ void ledger_log_close(struct ledger_log *l)
         pthread_join(l->thread, NULL);
     }
     l->opts.disk->ops->close(l->file);
+    crypt_segment_close(l->crypt);
     pthread_mutex_destroy(&l->mutex);
     pthread_cond_destroy(&l->changed);
     mem_free(l);

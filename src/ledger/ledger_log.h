@@ -5,6 +5,7 @@
  * protects what the two threads tell each other; nothing but that is waited for with it held. */
 #pragma once
 #include "ledger/batch.h"
+#include "ledger/crypt.h"
 #include "ledger/segment.h"
 
 struct ledger_log;
@@ -14,8 +15,9 @@ struct ledger_log_opts {
     uint64_t segment_bytes;
     bool synced; /* a batch is safe when it is appended; else after ledger_log_sync */
     unsigned char ledger_id[16];
-    uint64_t next_seq; /* a segment begins with it */
-    bool threaded;     /* false: the next segment is made when it is needed (simulation, tools) */
+    uint64_t next_seq;   /* a segment begins with it */
+    struct crypt *crypt; /* borrowed; NULL: not encrypted */
+    bool threaded;       /* false: the next segment is made when it is needed (simulation, tools) */
 };
 
 err ledger_log_open(const struct ledger_log_opts *opts, struct ledger_log **ret_log,
@@ -32,6 +34,8 @@ err ledger_log_append(struct ledger_log *l, struct batch_head *head, char *batch
                       struct diag *reterr) CHECK_RESULT;
 /* Everything that was appended is safe from now on. */
 err ledger_log_sync(struct ledger_log *l, struct diag *reterr) CHECK_RESULT;
+/* Up to where the segment at hand is whole: its first batch and how many bytes. Any thread. */
+void ledger_log_end(struct ledger_log *l, uint64_t *ret_first_seq, uint64_t *ret_bytes);
 /* The last batch that is. */
 uint64_t ledger_log_durable_seq(const struct ledger_log *l);
 /* Of all segments. */
@@ -45,6 +49,7 @@ err ledger_log_drop_until(struct ledger_log *l, uint64_t seq, uint64_t keep_byte
 struct ledger_log_reader {
     struct disk *disk;
     const unsigned char *ledger_id;
+    struct crypt *crypt;
     uint64_t after_seq; /* batches up to it are passed over; they may be missing */
     bool cut;           /* cut what is torn at the end; false: only look (verify) */
     err (*on_batch)(void *arg, const struct batch_head *head, struct bytes payload, struct diag *reterr);

@@ -58,26 +58,45 @@ static size_t blocks(size_t bytes)
 }
 
 /* Gives the batches of one segment; where they end, and what would be next. */
+static err decrypt(struct crypt_segment *c, const struct loaded *s, size_t at, const struct batch_head *h,
+                   struct bytes *payload, struct diag *reterr)
+{
+    if (!(h->flags & BATCH_ENCRYPTED))
+        return OK;
+    if (!c) {
+        diag_set(reterr, "%s is damaged: it has no key and holds encrypted batches. Restore a backup",
+                 s->name);
+        return ERR_SYNTAX;
+    }
+    err e =
+        crypt_open_batch(c, h->seq, batch_about(h), s->data + at + BATCH_HEAD_BYTES, payload->len, reterr);
+    payload->len -= e ? 0 : CRYPT_TAG_BYTES;
+    return e;
+}
+
 static err give_batches(struct ledger_log_reader *r, const struct loaded *s, size_t *ret_at,
                         uint64_t *ret_next_seq, struct diag *reterr)
 {
     struct batch_head h;
+    struct crypt_segment *c;
     uint64_t seq = s->first;
     size_t at = DISK_BLOCK_BYTES;
-    for (; batch_is_whole(s->head.salt, behind(s, at), &h) && h.seq == seq; seq++, at += blocks(h.bytes)) {
+    err e = crypt_segment_open(r->crypt, s->head.key_id, s->head.key_salt, &c, reterr);
+    for (; !e && batch_is_whole(s->head.salt, behind(s, at), &h) && h.seq == seq;
+         seq++, at += blocks(h.bytes)) {
         struct bytes payload = { s->data + at + BATCH_HEAD_BYTES, h.bytes - BATCH_HEAD_BYTES };
-        err e = OK;
         if (h.seq > r->ret_last_seq) {
-            e = r->on_batch(r->arg, &h, payload, reterr);
+            e = decrypt(c, s, at, &h, &payload, reterr);
+            if (!e)
+                e = r->on_batch(r->arg, &h, payload, reterr);
             r->ret_last_seq = h.seq;
         }
-        if (e)
-            return e;
         r->ret_time_ms = h.time_ms;
     }
+    crypt_segment_close(c);
     *ret_at = at;
     *ret_next_seq = seq;
-    return OK;
+    return e;
 }
 
 /* Does a batch stand behind `at` that was written when the missing one was safe already? */

@@ -10,17 +10,28 @@ struct ledger_opts {
     uint64_t memory_bytes; /* for the records */
     uint64_t segment_bytes;
     uint32_t batch_entries_max;
+    uint64_t log_keep_bytes; /* of what the checkpoint does not need */
+    uint64_t checkpoint_interval_ms;
+    uint64_t checkpoint_bytes_max; /* of address space */
+    struct bytes key;              /* ledger/crypt.h; empty: not encrypted. Borrowed until it is open */
+    bool later;                    /* another process has it: wait for that on the writer's thread */
+    bool metrics;                  /* metrics_init was called */
 };
 #define LEDGER_OPTS_DEFAULT                                   \
     ((struct ledger_opts){ .rules = ledger_rules_registry,    \
                            .memory_bytes = UINT64_C(1) << 30, \
                            .segment_bytes = 64u << 20,        \
                            .batch_entries_max = 4096,         \
-                           .interval_ms = 50 })
+                           .interval_ms = 50,                 \
+                           .checkpoint_interval_ms = 1000,    \
+                           .checkpoint_bytes_max = UINT64_C(256) << 30 })
 
 /* Recovers, then starts the writer. Blocks: start-up. ERR_IN_USE: another process has it; ERR_SYNTAX:
  * damaged; what to do stands in reterr. */
 err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, struct diag *reterr) CHECK_RESULT;
+/* Another process may have it: what was sent is answered and safe, all files are closed. What is sent from
+ * now on gets ERR_UNAVAILABLE. Blocks. */
+void ledger_leave(struct ledger *l);
 /* What waits is answered, what is in memory is made durable; then it ends. Nobody may send any more. Blocks.
  */
 void ledger_close(struct ledger *l);

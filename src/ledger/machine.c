@@ -31,6 +31,13 @@ void machine_close(struct machine *m)
     *m = (struct machine){ 0 };
 }
 
+void machine_set(struct machine *m, uint64_t seq, uint64_t now_ms, uint64_t next_id)
+{
+    m->seq = seq;
+    m->now_ms = now_ms;
+    m->next_id = next_id;
+}
+
 /* ---- what workers may see ---- */
 
 static void note_shown(struct machine *m, struct machine_shown s)

@@ -36,6 +36,8 @@ struct machine {
 err machine_open(struct machine *m, const struct ledger_rules *const *rules, uint64_t bytes_max) CHECK_RESULT;
 void machine_close(struct machine *m);
 
+/* Goes on from there: start-up. */
+void machine_set(struct machine *m, uint64_t seq, uint64_t now_ms, uint64_t next_id);
 void machine_begin(struct machine *m, uint64_t now_ms);
 /* What is due now happens. */
 void machine_expire(struct machine *m);

@@ -15,6 +15,10 @@ static void tell(const struct record *r, void (*fn)(void *arg, const struct reco
 {
     struct record_image image = { .rules = r->rules,
                                   .finished = r->flags & RECORD_FINISHED,
+                                  .was_in = !(r->flags & RECORD_STORED) ? RECORD_IN_NONE
+                                            : r->flags & RECORD_LEFT    ? RECORD_IN_DONE
+                                                                        : RECORD_IN_OPEN,
+                                  .goes_to = record_may_be_left(r) ? RECORD_IN_DONE : RECORD_IN_OPEN,
                                   .due_ms = r->due_ms,
                                   .key = record_key(r),
                                   .value = { record_value(r), r->value_bytes } };
@@ -35,7 +39,10 @@ void records_freeze(struct records *rs, void (*fn)(void *arg, const struct recor
         if (r->flags & RECORD_GONE && !(r->flags & RECORD_STORED))
             continue;
         tell(r, fn, arg);
-        r->flags |= RECORD_STORED;
+        if (r->flags & RECORD_GONE)
+            continue;
+        r->flags =
+            (uint16_t)((r->flags & ~RECORD_LEFT) | RECORD_STORED | (record_may_be_left(r) ? RECORD_LEFT : 0));
     }
 }
 
@@ -46,7 +53,7 @@ void records_frozen_is_stored(struct records *rs)
         r->flags &= (uint16_t)~RECORD_FROZEN;
         if (r->flags & RECORD_GONE)
             record_bury(rs, r);
-        else if (r->flags & RECORD_FINISHED && !(r->flags & RECORD_QUEUED))
+        else if (r->flags & RECORD_LEFT && !(r->flags & RECORD_QUEUED))
             record_may_leave(rs, r);
     }
     rs->frozen.count = 0;
@@ -86,7 +93,7 @@ void records_evict(struct records *rs, uint64_t bytes_wanted)
         r->flags &= (uint16_t)~RECORD_QUEUED;
         if (r->flags & RECORD_GONE)
             record_bury(rs, r);
-        else if (r->flags & RECORD_FINISHED && !r->due_ms && !(r->flags & (RECORD_DIRTY | RECORD_FROZEN)))
+        else if (r->flags & RECORD_LEFT && !(r->flags & (RECORD_DIRTY | RECORD_FROZEN)))
             leave(rs, r);
     }
     forget_left(rs);

@@ -102,8 +102,8 @@ static void undo(struct records *rs, const struct journal_entry *e)
         record_link(rs, r);
         break;
     case JOURNAL_RESIZED:
-        stored = r->flags & RECORD_STORED;
-        r->flags &= (uint16_t)~RECORD_STORED;
+        stored = r->flags & (RECORD_STORED | RECORD_LEFT);
+        r->flags &= (uint16_t) ~(RECORD_STORED | RECORD_LEFT);
         record_unlink(rs, r);
         record_link(rs, e->before);
         e->before->flags |= stored;

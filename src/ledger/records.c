@@ -32,6 +32,7 @@ static void move_some(struct records *rs, unsigned buckets)
             r->next = *to;
             *to = r;
         }
+        rs->old.buckets[rs->moved] = NULL;
         if (++rs->moved < rs->old.count)
             continue;
         mem_free(rs->old.buckets);
@@ -155,7 +156,8 @@ struct record *record_put_image(struct records *rs, const struct record_image *i
     if (image->value.len)
         memcpy(record_value(r), image->value.ptr, image->value.len);
     r->due_ms = image->due_ms;
-    r->flags = (uint16_t)(RECORD_STORED | (image->finished ? RECORD_FINISHED : 0));
+    r->flags = (uint16_t)(RECORD_STORED | (image->finished ? RECORD_FINISHED : 0) |
+                          (image->was_in == RECORD_IN_DONE ? RECORD_LEFT : 0));
     record_link(rs, r);
     return r;
 }
@@ -171,8 +173,7 @@ static struct record *load_back(struct records *rs, uint8_t rules, struct bytes 
     struct record *r = record_put_image(rs, &image);
     must(r != NULL);
     rs->loaded_back++;
-    if (r->flags & RECORD_FINISHED)
-        record_may_leave(rs, r);
+    record_may_leave(rs, r);
     return r;
 }
 
@@ -213,8 +214,8 @@ struct record *record_resize(struct records *rs, struct record *r, uint32_t valu
     if (!n)
         return NULL;
     record_set_dirty(rs, r);
-    uint16_t kept = r->flags & (RECORD_STORED | RECORD_FINISHED);
-    r->flags &= (uint16_t)~RECORD_STORED;
+    uint16_t kept = r->flags & (RECORD_STORED | RECORD_LEFT | RECORD_FINISHED);
+    r->flags &= (uint16_t) ~(RECORD_STORED | RECORD_LEFT);
     record_unlink(rs, r);
     memcpy(record_value(n), record_value(r), r->value_bytes < value_bytes ? r->value_bytes : value_bytes);
     n->due_ms = r->due_ms;
@@ -374,6 +375,7 @@ struct records_stats records_stats(const struct records *rs)
     return (struct records_stats){ .count = rs->count,
                                    .bytes = rs->memory.taken + (rs->now.count + rs->old.count) * 8 +
                                             rs->due.room * sizeof(struct due_entry),
+                                   .used = rs->memory.used,
                                    .dirty = rs->dirty.count,
                                    .gone_bytes = rs->gone_bytes,
                                    .evicted = rs->evicted,

@@ -77,10 +77,14 @@ void record_scan(struct records *rs, uint8_t rules, uint64_t *cursor, uint32_t w
 /* false: it was removed (records_each_changed gives those too). */
 bool record_is_here(const struct record *r);
 
-/* A record as it stands on disk: all but its place. */
+/* Where the checkpoint has a record: what recovery loads, or what was left on disk. */
+enum record_place { RECORD_IN_NONE, RECORD_IN_OPEN, RECORD_IN_DONE };
+
+/* A record as it stands on disk. */
 struct record_image {
     uint8_t rules;
     bool finished;
+    uint8_t was_in, goes_to; /* enum record_place: before and after a freeze */
     uint64_t due_ms;
     struct bytes key, value;
 };
@@ -95,6 +99,7 @@ struct records_source {
 struct records_stats {
     uint64_t count;       /* in memory */
     uint64_t bytes;       /* of memory taken */
+    uint64_t used;        /* of that, by records */
     uint64_t dirty;       /* changed since the last freeze */
     uint64_t gone_bytes;  /* removed, and still to be told to the checkpoint */
     uint64_t evicted;     /* left memory since the start */

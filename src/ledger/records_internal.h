@@ -12,6 +12,7 @@ enum record_flag {
     RECORD_FINISHED = 16, /* may leave memory */
     RECORD_QUEUED = 32,   /* in the list of those that may leave */
     RECORD_TOUCHED = 64,  /* the journal has its image, or that it is new */
+    RECORD_LEFT = 128,    /* of a STORED one: among those that were left on disk */
 };
 
 /* ---- memory: pieces of 1 MiB, cut into sizes */
@@ -96,6 +97,12 @@ struct records {
 static inline size_t record_bytes(uint8_t key_bytes, uint32_t value_bytes)
 {
     return sizeof(struct record) + ((key_bytes + 7u) & ~7u) + value_bytes;
+}
+
+/* What has a time is loaded at start, finished or not. */
+static inline bool record_may_be_left(const struct record *r)
+{
+    return r->flags & RECORD_FINISHED && !r->due_ms;
 }
 
 static inline uint64_t records_room(const struct records *rs)

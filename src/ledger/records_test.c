@@ -11,6 +11,7 @@
 
 struct model {
     bool exists, finished;
+    uint8_t place; /* on disk */
     uint32_t bytes;
     uint64_t due_ms;
     unsigned char fill;
@@ -35,22 +36,30 @@ static bool load(void *arg, uint8_t rules, struct bytes key, struct record_image
 {
     static char value[4096];
     const struct model *m = &((struct model *)arg)[number_of(key)];
-    if (!m->exists)
+    if (!m->exists || m->place != RECORD_IN_DONE)
         return false;
     memset(value, m->fill, m->bytes);
-    *ret_image = (struct record_image){
-        .rules = rules, .finished = m->finished, .due_ms = m->due_ms, .key = key, .value = { value, m->bytes }
-    };
+    *ret_image = (struct record_image){ .rules = rules,
+                                        .finished = m->finished,
+                                        .was_in = RECORD_IN_DONE,
+                                        .due_ms = m->due_ms,
+                                        .key = key,
+                                        .value = { value, m->bytes } };
     return true;
 }
 
 static void write_image(void *arg, const struct record_image *image, bool gone)
 {
     struct model *m = &((struct model *)arg)[number_of(image->key)];
+    assert_int_equal(image->was_in, m->exists ? m->place : RECORD_IN_NONE);
     *m = (struct model){ 0 };
     if (!gone)
-        *m = (struct model){ true, image->finished, (uint32_t)image->value.len, image->due_ms,
-                             image->value.len ? (unsigned char)image->value.ptr[0] : 0 };
+        *m = (struct model){ .exists = true,
+                             .finished = image->finished,
+                             .place = image->goes_to,
+                             .bytes = (uint32_t)image->value.len,
+                             .due_ms = image->due_ms,
+                             .fill = image->value.len ? (unsigned char)image->value.ptr[0] : 0 };
 }
 
 static void same(const struct record *r, const struct model *m)
@@ -220,6 +229,21 @@ static void a_scan_gives_all_while_the_table_grows(void **state)
     records_close(rs);
 }
 
+/* At any moment of the table's growth. */
+static void closing_gives_all_back(void **state)
+{
+    (void)state;
+    for (unsigned count = 900; count < 1400; count += 7) {
+        struct records *rs;
+        assert_int_equal(records_open(UINT64_MAX, &rs), OK);
+        records_begin(rs);
+        for (unsigned i = 0; i < count; i++)
+            assert_non_null(record_make(rs, 3, (struct bytes){ (char *)&i, 4 }, i % 50 ? 4 : 100000));
+        records_keep(rs);
+        records_close(rs);
+    }
+}
+
 static void the_budget_is_kept(void **state)
 {
     (void)state;
@@ -250,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows_the_model),
         cmocka_unit_test(a_scan_gives_all_while_the_table_grows),
+        cmocka_unit_test(closing_gives_all_back),
         cmocka_unit_test(the_budget_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

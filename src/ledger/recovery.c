@@ -1,6 +1,7 @@
 /* Opening a ledger: its folder, whose it is, what the log says. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 /* The file that says: this folder is a ledger. It is also the lock. */
 #define IDENTITY_NAME "ledger"
 #define IDENTITY_VERSION 1
+#define CHECKPOINT_NAME "checkpoint"
 
 struct identity {
     char magic[8];
@@ -103,15 +105,47 @@ static err replay(void *arg, const struct batch_head *head, struct bytes payload
     return machine_replay(&l->machine, head, payload, reterr);
 }
 
-static err recover(struct ledger *l, struct diag *reterr)
+static err load_record(void *arg, const struct record_image *image)
+{
+    struct ledger *l = arg;
+    return records_load(l->machine.records, image);
+}
+
+static bool find_left(void *arg, uint8_t rules, struct bytes key, struct record_image *ret_image)
+{
+    struct ledger *l = arg;
+    return l->store->ops->find(l->store, rules, key, ret_image);
+}
+
+static err load_checkpoint(struct ledger *l, struct diag *reterr)
+{
+    char path[PATH_MAX];
+    struct checkpoint_state state;
+    snprintf(path, sizeof path, "%s/" CHECKPOINT_NAME, l->opts.path);
+    err e = checkpoint_lmdb_open(path, l->opts.checkpoint_bytes_max, false, l->crypt, &l->store, reterr);
+    if (!e)
+        e = l->store->ops->load(l->store, &state, load_record, l, reterr);
+    if (!e)
+        e = l->store->ops->renew(l->store, reterr);
+    if (e)
+        return e;
+    machine_set(&l->machine, state.seq, state.time_ms, state.next_id);
+    records_set_source(l->machine.records, &(struct records_source){ find_left, l });
+    return OK;
+}
+
+static err read_log(struct ledger *l, struct diag *reterr)
 {
     struct ledger_log_reader r = { .disk = l->disk,
                                    .ledger_id = l->id,
+                                   .crypt = l->crypt,
                                    .after_seq = l->machine.seq,
                                    .cut = true,
                                    .on_batch = replay,
                                    .arg = l };
     err e = ledger_log_read(&r, reterr);
+    if (!e)
+        e = l->store->ops->sound(l->store, reterr);
     if (!e)
         e = machine_check(&l->machine, reterr);
     if (e)
@@ -122,6 +156,66 @@ static err recover(struct ledger *l, struct diag *reterr)
     machine_show_all(&l->machine, &l->board);
     return OK;
 }
+
+static void wake(void *arg)
+{
+    ledger_wake(arg);
+}
+
+static err open_log(struct ledger *l, struct diag *reterr)
+{
+    struct ledger_log_opts o = { .disk = l->disk,
+                                 .segment_bytes = l->opts.segment_bytes,
+                                 .synced = l->opts.durability == LEDGER_COMMIT,
+                                 .next_seq = l->machine.seq + 1,
+                                 .crypt = l->crypt,
+                                 .threaded = true };
+    memcpy(o.ledger_id, l->id, sizeof o.ledger_id);
+    err e = ledger_log_open(&o, &l->log, reterr);
+    return e ? e : checkpoint_start(l->store, l->log, l->opts.log_keep_bytes, wake, l, &l->checkpoint);
+}
+
+err ledger_recover(struct ledger *l, struct diag *reterr)
+{
+    uint64_t begun_us = ledger_clock_us();
+    err e = open_folder(l, reterr);
+    if (!e)
+        e = load_checkpoint(l, reterr);
+    uint64_t checkpoint_seq = l->machine.seq, loaded_us = ledger_clock_us();
+    if (!e)
+        e = read_log(l, reterr);
+    if (!e)
+        e = open_log(l, reterr);
+    if (e)
+        return e;
+    l->frozen_us = ledger_clock_us();
+    log_info("ledger",
+             "open path=%s batch=%llu records=%llu durability=%s load_ms=%llu replayed=%llu replay_ms=%llu",
+             l->opts.path, (unsigned long long)l->machine.seq,
+             (unsigned long long)records_stats(l->machine.records).count,
+             ledger_durability_words[l->opts.durability], (unsigned long long)(loaded_us - begun_us) / 1000,
+             (unsigned long long)(l->machine.seq - checkpoint_seq),
+             (unsigned long long)(l->frozen_us - loaded_us) / 1000);
+    return OK;
+}
+
+void ledger_release_files(struct ledger *l)
+{
+    checkpoint_end(l->checkpoint);
+    ledger_log_close(l->log);
+    if (l->store)
+        l->store->ops->close(l->store);
+    disk_close_folder(l->disk);
+    if (l->lock_fd >= 0)
+        close(l->lock_fd);
+    l->checkpoint = NULL;
+    l->log = NULL;
+    l->store = NULL;
+    l->disk = NULL;
+    l->lock_fd = -1;
+}
+
+/* ---- life ---- */
 
 static err start_thread(struct ledger *l)
 {
@@ -142,29 +236,22 @@ static err open_all(struct ledger *l, struct diag *reterr)
     if (!e)
         e = board_open(&l->board);
     if (!e)
-        e = open_folder(l, reterr);
-    if (!e)
-        e = recover(l, reterr);
-    if (e)
-        return e;
-    struct ledger_log_opts o = { .disk = l->disk,
-                                 .segment_bytes = l->opts.segment_bytes,
-                                 .synced = l->opts.durability == LEDGER_COMMIT,
-                                 .next_seq = l->machine.seq + 1,
-                                 .threaded = true };
-    memcpy(o.ledger_id, l->id, sizeof o.ledger_id);
-    e = ledger_log_open(&o, &l->log, reterr);
+        e = crypt_open(l->opts.key, &l->crypt, reterr);
+    if (!e && l->opts.metrics)
+        e = ledger_metrics_open(&l->metrics, l->opts.durability);
+    if (!e && !l->opts.later)
+        e = ledger_recover(l, reterr);
     return e ? e : start_thread(l);
 }
 
 static void release(struct ledger *l)
 {
-    ledger_log_close(l->log);
-    disk_close_folder(l->disk);
-    if (l->lock_fd >= 0)
-        close(l->lock_fd);
+    ledger_release_files(l);
+    ledger_metrics_close(&l->metrics);
+    crypt_close(l->crypt);
     board_close(&l->board);
     machine_close(&l->machine);
+    sem_destroy(&l->left);
     mem_free(l);
 }
 
@@ -177,16 +264,22 @@ err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, stru
     l->lock_fd = -1;
     l->waiting_last = &l->waiting;
     l->done_last = &l->done;
+    sem_init(&l->left, 0, 0);
     err e = open_all(l, reterr);
     if (e) {
         release(l);
         return e;
     }
-    log_info("ledger", "open path=%s batch=%llu records=%llu durability=%s", opts->path,
-             (unsigned long long)l->machine.seq, (unsigned long long)records_stats(l->machine.records).count,
-             ledger_durability_words[opts->durability]);
     *ret_ledger = l;
     return OK;
+}
+
+void ledger_leave(struct ledger *l)
+{
+    atomic_store(&l->leave, true);
+    ledger_wake(l);
+    while (sem_wait(&l->left) < 0)
+        ;
 }
 
 void ledger_close(struct ledger *l)

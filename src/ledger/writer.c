@@ -16,6 +16,11 @@ static uint64_t clock_us(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+uint64_t ledger_clock_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
 /* The wall clock; but it never goes back, and it goes on while the wall clock is behind it. */
 static uint64_t ledger_time_ms(struct ledger *l)
 {
@@ -26,6 +31,8 @@ static uint64_t ledger_time_ms(struct ledger *l)
         l->clock_us = mono_us;
     return wall_ms > least_ms ? wall_ms : least_ms;
 }
+
+#define LATER_LOOK_US 5000
 
 /* ---- gathering ---- */
 
@@ -47,13 +54,20 @@ static bool take_mail(struct ledger *l)
     return true;
 }
 
+static bool is_told_to_end(struct ledger *l)
+{
+    return atomic_load(&l->stop) || (atomic_load(&l->leave) && !ledger_stopped(l));
+}
+
 /* How long there is nothing to do by itself; UINT64_MAX: for ever. */
 static uint64_t idle_us(struct ledger *l)
 {
-    uint64_t wait_us = UINT64_MAX;
+    uint64_t wait_us = ledger_tend_idle_us(l);
     uint64_t due_ms = records_due_next_ms(l->machine.records), now_ms = ledger_time_ms(l);
-    if (due_ms != UINT64_MAX)
-        wait_us = due_ms <= now_ms ? 0 : (due_ms - now_ms) * 1000;
+    if (due_ms <= now_ms)
+        return 0;
+    if (due_ms != UINT64_MAX && (due_ms - now_ms) * 1000 < wait_us)
+        wait_us = (due_ms - now_ms) * 1000;
     if (l->opts.durability == LEDGER_INTERVAL && ledger_log_durable_seq(l->log) < l->machine.seq) {
         uint64_t passed_us = clock_us(CLOCK_MONOTONIC) - l->synced_us,
                  interval_us = l->opts.interval_ms * 1000;
@@ -68,7 +82,7 @@ static void sleep_until_mail(struct ledger *l, uint64_t us)
 {
     const struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
     atomic_store(&l->asleep, 1);
-    if (!atomic_load(&l->mailbox) && !atomic_load(&l->stop))
+    if (!atomic_load(&l->mailbox) && !is_told_to_end(l))
         syscall(SYS_futex, &l->asleep, FUTEX_WAIT_PRIVATE, 1, us == UINT64_MAX ? NULL : &t, NULL, 0);
     atomic_store(&l->asleep, 0);
 }
@@ -80,7 +94,7 @@ static void gather(struct ledger *l)
     if (l->waiting)
         return;
     sched_yield();
-    if (take_mail(l) || atomic_load(&l->stop))
+    if (take_mail(l) || is_told_to_end(l))
         return;
     uint64_t us = idle_us(l);
     if (us == 0)
@@ -92,7 +106,7 @@ static void gather(struct ledger *l)
 
 /* ---- a batch ---- */
 
-static void stop(struct ledger *l, err e, const struct diag *d)
+void ledger_fail(struct ledger *l, err e, const struct diag *d)
 {
     diag_set(&l->why, "%s", d->set ? d->text : err_text(e));
     atomic_store_explicit(&l->stopped, l->why.text, memory_order_release);
@@ -126,15 +140,17 @@ static err sync_in_time(struct ledger *l, struct diag *reterr)
     return ledger_log_sync(l->log, reterr);
 }
 
-static err write_batch(struct ledger *l, struct diag *reterr)
+static err write_batch(struct ledger *l, uint64_t *ret_ns, struct diag *reterr)
 {
     struct machine *m = &l->machine;
-    if (machine_end(m)) {
-        err e = ledger_log_append(l->log, &m->head, m->batch, reterr);
-        if (e)
-            return e;
+    err e = l->store->ops->sound(l->store, reterr);
+    if (!e && machine_end(m)) {
+        uint64_t begun_us = clock_us(CLOCK_MONOTONIC);
+        e = ledger_log_append(l->log, &m->head, m->batch, reterr);
+        *ret_ns = (clock_us(CLOCK_MONOTONIC) - begun_us) * 1000 + 1;
+        l->frozen_bytes += m->head.bytes;
     }
-    return sync_in_time(l, reterr);
+    return e ? e : sync_in_time(l, reterr);
 }
 
 static void answer(struct ledger *l)
@@ -148,46 +164,106 @@ static void answer(struct ledger *l)
 static void run_batch(struct ledger *l)
 {
     struct diag d = DIAG_NONE;
+    uint64_t commit_ns = 0;
     machine_begin(&l->machine, ledger_time_ms(l));
     machine_expire(&l->machine);
     apply_waiting(l);
-    err e = write_batch(l, &d);
+    err e = write_batch(l, &commit_ns, &d);
     if (e)
-        stop(l, e, &d);
+        ledger_fail(l, e, &d);
     else
         machine_show(&l->machine, &l->board);
     for (struct ledger_call *c = l->done; e && c; c = c->next)
         c->ret_failed = ERR_UNAVAILABLE;
+    ledger_metrics_batch(l, commit_ns);
     answer(l);
+    if (!e)
+        e = ledger_tend(l, &d);
+    if (e && !ledger_stopped(l))
+        ledger_fail(l, e, &d);
 }
 
 /* After it has stopped: what still comes gets its answer. */
 static void refuse(struct ledger *l)
 {
-    if (!take_mail(l) && !l->waiting && !atomic_load(&l->stop))
+    if (!take_mail(l) && !l->waiting && !is_told_to_end(l))
         sleep_until_mail(l, UINT64_MAX);
     for (struct ledger_call *c = l->waiting; c; c = c->next)
         c->ret_failed = ERR_UNAVAILABLE;
     l->done = l->waiting;
     l->waiting = NULL;
     l->waiting_last = &l->waiting;
+    ledger_metrics_batch(l, 0);
     answer(l);
+}
+
+/* ---- from the beginning to the end ---- */
+
+static bool has_work(struct ledger *l)
+{
+    return l->waiting || atomic_load(&l->mailbox);
+}
+
+/* What was answered gets into the checkpoint too, so that the next start has nothing to replay. */
+static void settle(struct ledger *l)
+{
+    struct diag d = DIAG_NONE;
+    if (ledger_stopped(l))
+        return;
+    err e = ledger_log_sync(l->log, &d);
+    if (!e)
+        e = ledger_tend_last(l, &d);
+    if (e)
+        ledger_fail(l, e, &d);
+}
+
+static void leave(struct ledger *l)
+{
+    settle(l);
+    ledger_release_files(l);
+    if (!ledger_stopped(l)) {
+        diag_set(&l->why, "another process has taken over");
+        atomic_store_explicit(&l->stopped, l->why.text, memory_order_release);
+    }
+    sem_post(&l->left);
+}
+
+static void open_later(struct ledger *l)
+{
+    struct diag d = DIAG_NONE;
+    err e;
+    while ((e = ledger_recover(l, &d)) == ERR_IN_USE && !atomic_load(&l->stop)) {
+        ledger_release_files(l);
+        d = DIAG_NONE;
+        usleep(LATER_LOOK_US);
+    }
+    if (e)
+        ledger_fail(l, e, &d);
 }
 
 void *ledger_writer(void *arg)
 {
     struct ledger *l = arg;
-    struct diag d = DIAG_NONE;
-    while (!atomic_load(&l->stop) || l->waiting || atomic_load(&l->mailbox)) {
+    bool left = false;
+    if (l->opts.later)
+        open_later(l);
+    while (!atomic_load(&l->stop) || has_work(l)) {
         if (ledger_stopped(l)) {
+            if (atomic_load(&l->leave) && !left) {
+                left = true;
+                leave(l);
+            }
             refuse(l);
             continue;
         }
         gather(l);
         run_batch(l);
+        if (atomic_load(&l->leave) && !left && !has_work(l)) {
+            left = true;
+            leave(l);
+        }
     }
-    err e = ledger_stopped(l) ? OK : ledger_log_sync(l->log, &d);
-    if (e)
-        stop(l, e, &d);
+    if (!left)
+        settle(l);
     return NULL;
 }

@@ -1,0 +1,81 @@
+/* checkpoint: what the records were at the end of a batch, on disk: all of it brought up to date at once, in
+ * the background, so that recovery replays only the log behind it.
+ *
+ *   writer: records_freeze ─▶ struct frozen (copies of what changed) ─▶ thread: one transaction of the store
+ *   writer: records_frozen_is_stored ◀── done, sooner or later ◀──────── and old segments of the log go
+ *
+ * What changed twice in between is written once. */
+#pragma once
+#include "ledger/ledger_log.h"
+#include "ledger/records.h"
+
+/* Up to where a checkpoint reaches. */
+struct checkpoint_state {
+    uint64_t seq; /* 0: there is none yet */
+    uint64_t time_ms, next_id;
+};
+
+/* Images, one behind the other, as records_freeze tells them. */
+struct frozen {
+    struct checkpoint_state state;
+    char *data;
+    size_t bytes, room;
+    uint32_t count;
+};
+void frozen_add(struct frozen *f, const struct record_image *image, bool gone);
+/* *at begins with 0. false: that was all. */
+bool frozen_next(const struct frozen *f, size_t *at, struct record_image *ret_image, bool *ret_gone);
+
+/* Where checkpoints lie: LMDB (checkpoint_lmdb.c); the simulation has a store of its own. */
+struct checkpoint_store;
+struct checkpoint_ops {
+    /* Each record that is not to be left on disk. */
+    err (*load)(struct checkpoint_store *s, struct checkpoint_state *ret_state,
+                err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr);
+    /* All of it or nothing; safe when it returns. */
+    err (*commit)(struct checkpoint_store *s, const struct frozen *f, struct diag *reterr);
+    /* The writer's thread: from now on `find` sees the last commit. */
+    err (*renew)(struct checkpoint_store *s, struct diag *reterr);
+    /* The writer's thread: one of those that were left on disk. What fails is told by `sound`, which is asked
+     * before anything is answered that came of it. */
+    bool (*find)(struct checkpoint_store *s, uint8_t rules, struct bytes key, struct record_image *ret_image);
+    err (*sound)(struct checkpoint_store *s, struct diag *reterr);
+    void (*close)(struct checkpoint_store *s);
+};
+struct checkpoint_store {
+    const struct checkpoint_ops *ops;
+};
+
+#if WEIR_HAVE_LMDB
+struct crypt;
+/* folder: made when it is not there. crypt NULL: nothing is encrypted. */
+err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only, struct crypt *crypt,
+                         struct checkpoint_store **ret_store, struct diag *reterr) CHECK_RESULT;
+/* Copies it as it was at one moment, while it is used. Any thread. */
+err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct diag *reterr) CHECK_RESULT;
+/* Each record that was left on disk, read and checked: `verify`. */
+err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr) CHECK_RESULT;
+#endif
+
+/* ---- the thread. All calls but checkpoint_hold: the writer's */
+
+struct checkpoint;
+/* on_done(arg): called by the thread when there is a result. */
+err checkpoint_start(struct checkpoint_store *s, struct ledger_log *log, uint64_t log_keep_bytes,
+                     void (*on_done)(void *arg), void *arg, struct checkpoint **ret_checkpoint) CHECK_RESULT;
+/* Waits for what is under way. The store stays. */
+void checkpoint_end(struct checkpoint *c);
+/* NULL: it is at work. Else where to put what has changed, empty. */
+struct frozen *checkpoint_free(struct checkpoint *c);
+void checkpoint_begin(struct checkpoint *c);
+/* false: nothing has come out since the last time. Else *ret_e says how it went. */
+bool checkpoint_result(struct checkpoint *c, err *ret_e, struct diag *ret_diag);
+/* Until there is one. */
+void checkpoint_wait(struct checkpoint *c);
+/* Any thread: while it is held (by so many) no segment of the log goes. */
+void checkpoint_hold(struct checkpoint *c, bool hold);
+/* Any thread: of the last one. */
+struct checkpoint_stats {
+    uint64_t seq, records, duration_us, count;
+};
+struct checkpoint_stats checkpoint_stats(struct checkpoint *c);

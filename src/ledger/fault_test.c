@@ -1,0 +1,350 @@
+/* A disk that fills up, writes and syncs that fail, a clock that is set back: the writer stops and says why,
+ * nothing is answered that is not safe, and what was answered is found again.
+ *
+ * The system calls below take the place of the C library's in this program, and in liblmdb. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "ledger/clients_test.h"
+
+/* ---- the faults ---- */
+
+static struct {
+    _Atomic int64_t bytes_left;  /* the disk is full behind them */
+    _Atomic int64_t syncs_left;  /* then one fails, and writes too */
+    _Atomic int64_t writes_left; /* then one fails */
+    _Atomic int64_t clock_ms;    /* added to the wall clock */
+    _Atomic bool failed;
+} fault;
+
+static void no_faults(void)
+{
+    fault.bytes_left = fault.syncs_left = fault.writes_left = INT64_MAX / 2;
+    fault.clock_ms = 0;
+    fault.failed = false;
+}
+
+static bool runs_out(_Atomic int64_t *left, int64_t n)
+{
+    return atomic_fetch_sub(left, n) < n;
+}
+
+/* With 64-bit offsets the names above stand for pwrite64 and so on; liblmdb may ask for these. */
+ssize_t plain_pwrite(int fd, const void *data, size_t n, off_t at) __asm__("pwrite");
+ssize_t plain_pwritev(int fd, const struct iovec *v, int count, off_t at) __asm__("pwritev");
+int plain_posix_fallocate(int fd, off_t at, off_t n) __asm__("posix_fallocate");
+
+static ssize_t fail_with(int number)
+{
+    fault.failed = true;
+    errno = number;
+    return -1;
+}
+
+static bool write_fails(size_t n, int *ret_number)
+{
+    *ret_number = ENOSPC;
+    if (runs_out(&fault.bytes_left, (int64_t)n))
+        return true;
+    *ret_number = EIO;
+    return runs_out(&fault.writes_left, 1);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
+{
+    int number;
+    return write_fails(n, &number) ? fail_with(number) : syscall(SYS_pwrite64, fd, data, n, at);
+}
+
+ssize_t plain_pwrite(int fd, const void *data, size_t n, off_t at)
+{
+    return pwrite(fd, data, n, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *v, int count, off_t at)
+{
+    size_t n = 0;
+    int number;
+    for (int i = 0; i < count; i++)
+        n += v[i].iov_len;
+    return write_fails(n, &number) ? fail_with(number) : syscall(SYS_pwritev, fd, v, (long)count, at, 0L);
+}
+
+ssize_t plain_pwritev(int fd, const struct iovec *v, int count, off_t at)
+{
+    return pwritev(fd, v, count, at);
+}
+
+int fdatasync(int fd)
+{
+    return runs_out(&fault.syncs_left, 1) ? (int)fail_with(EIO) : (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+    return runs_out(&fault.syncs_left, 1) ? (int)fail_with(EIO) : (int)syscall(SYS_fsync, fd);
+}
+
+int posix_fallocate(int fd, off_t at, off_t n)
+{
+    int number;
+    if (fault.bytes_left < n)
+        return ENOSPC;
+    number = (int)syscall(SYS_fallocate, fd, 0, at, n);
+    return number < 0 ? errno : 0;
+}
+
+int plain_posix_fallocate(int fd, off_t at, off_t n)
+{
+    return posix_fallocate(fd, at, n);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, t);
+    if (clock == CLOCK_REALTIME)
+        t->tv_sec += fault.clock_ms / 1000;
+    return result;
+}
+
+/* ---- the ledger under them ---- */
+
+static char folder[64];
+static struct told_list told;
+static char wrong[256];
+static uint64_t runs;
+static enum ledger_durability durability;
+
+static struct ledger_opts options(void)
+{
+    struct ledger_opts o = LEDGER_OPTS_DEFAULT;
+    o.path = folder;
+    o.rules = counter_registry;
+    o.segment_bytes = 1u << 20;
+    o.checkpoint_interval_ms = 15;
+    o.durability = durability;
+    o.interval_ms = 5;
+    return o;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    log_set_level(LOG_ERROR + 1);
+    no_faults();
+    durability = LEDGER_COMMIT;
+    runs = 0;
+    told.count = 0;
+    wrong[0] = 0;
+    snprintf(folder, sizeof folder, "/tmp/weir-fault-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+static void on_worker(void (*fn)(void *arg))
+{
+    struct diag d = DIAG_NONE;
+    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
+    assert_int_equal(worker_run(&w, fn, NULL, &d), OK);
+}
+
+static void check(void *arg)
+{
+    (void)arg;
+    told_check(&told, runs * CLIENTS, wrong);
+    if (!wrong[0])
+        told_ask_again(&told, 7, wrong);
+    worker_stop(worker_self());
+}
+
+/* The faults are over; all that was answered is there. */
+static void look(void)
+{
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    no_faults();
+    err e = ledger_open(&o, &clients.ledger, &d);
+    if (e)
+        print_error("%s\n", d.text);
+    assert_int_equal(e, OK);
+    on_worker(check);
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+}
+
+static void ask_when_stopped(void *arg)
+{
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_GET };
+    *(err *)arg = client_ask(&o, &t);
+    worker_stop(worker_self());
+}
+
+static void ask_once(void *arg)
+{
+    (void)arg;
+    static err e;
+    ask_when_stopped(&e);
+    if (e != ERR_UNAVAILABLE)
+        snprintf(wrong, sizeof wrong, "a stopped writer answered: %s", err_name(e));
+}
+
+static _Atomic int64_t *fault_at;
+static int64_t fault_value;
+static unsigned clients_of_round;
+
+/* Sets the fault in the middle of the load; the clients end by themselves when the writer has stopped. */
+static void load_with_fault(void *arg)
+{
+    clients_begin(arg);
+    clients_of_round = clients.living;
+    if (fiber_sleep_us(1000 * (5 + random_below(30))) == OK)
+        atomic_store(fault_at, fault_value);
+}
+
+/* Answers go into a file: nobody reads at the same time. */
+static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
+{
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    char path[128];
+    no_faults();
+    snprintf(path, sizeof path, "%s.told", folder);
+    clients.out = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    unlink(path);
+    clients.run = ++runs;
+    fault_at = at;
+    fault_value = value;
+    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
+    on_worker(load_with_fault);
+    const char *why = ledger_stopped(clients.ledger);
+    assert_non_null(why);
+    if (!strstr(why, expected))
+        print_error("stopped: %s\n", why);
+    assert_non_null(strstr(why, expected));
+    on_worker(ask_once);
+    ledger_close(clients.ledger);
+    assert_int_equal(lseek(clients.out, 0, SEEK_SET), 0);
+    told_read(&told, clients.out);
+    close(clients.out);
+}
+
+static void a_full_disk_stops_the_writer(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        run_into(&fault.bytes_left, random_below(600000), "No space left on device");
+        look();
+    }
+}
+
+static void a_failed_write_stops_the_writer(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        run_into(&fault.writes_left, random_below(20), "Input/output error");
+        look();
+    }
+}
+
+/* In `interval` the log is synced apart from its writes. A second sync would succeed: nobody may try. */
+static void a_failed_sync_is_final(void **state)
+{
+    (void)state;
+    durability = LEDGER_INTERVAL;
+    for (unsigned i = 0; i < 4; i++) {
+        run_into(&fault.syncs_left, random_below(4), "Input/output error");
+        assert_true(fault.failed);
+    }
+    durability = LEDGER_COMMIT;
+    for (unsigned i = 0; i < 2; i++) {
+        run_into(&fault.syncs_left, random_below(4), "Input/output error");
+        look();
+    }
+}
+
+/* ---- the clock ---- */
+
+static uint64_t time_before;
+
+static err hold(uint64_t token, uint64_t hold_ms, uint64_t *ret_time_ms)
+{
+    const struct counter_op o = {
+        .what = COUNTER_HOLD, .name = 1, .n = 1, .token = token, .hold_ms = hold_ms
+    };
+    struct ledger_op op = { .rules = COUNTER_RULES, .body = { (const char *)&o, sizeof o } };
+    struct ledger_call c = { .ops = &op, .ops_count = 1 };
+    err e = ledger_submit(clients.ledger, &c);
+    *ret_time_ms = c.ret_time_ms;
+    return e ? e : c.ret_refused;
+}
+
+/* What is held runs out although the wall clock is an hour behind. */
+static void hold_while_set_back(void *arg)
+{
+    (void)arg;
+    uint64_t now_ms, end_us = worker_now_us() + 20000000;
+    if (hold(1, 50, &time_before) != OK)
+        snprintf(wrong, sizeof wrong, "the first hold");
+    fault.clock_ms = -3600000;
+    if (hold(2, 50, &now_ms) != OK || now_ms < time_before)
+        snprintf(wrong, sizeof wrong, "time went back by %lld ms", (long long)(time_before - now_ms));
+    while (worker_now_us() < end_us) {
+        struct told t = { .value = -1 };
+        const struct counter_op o = { .what = COUNTER_GET, .name = 1 };
+        if (client_ask(&o, &t) == OK && t.value == 0)
+            break;
+        if (fiber_sleep_us(5000) != OK)
+            break;
+    }
+    if (worker_now_us() >= end_us)
+        snprintf(wrong, sizeof wrong, "nothing ran out");
+    worker_stop(worker_self());
+}
+
+static void time_goes_on(void *arg)
+{
+    (void)arg;
+    uint64_t now_ms = 0;
+    if (hold(3, 50, &now_ms) != OK || now_ms < time_before)
+        snprintf(wrong, sizeof wrong, "time went back over a restart");
+    worker_stop(worker_self());
+}
+
+static void a_clock_that_is_set_back(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
+    on_worker(hold_while_set_back);
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
+    on_worker(time_goes_on);
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_full_disk_stops_the_writer, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_failed_write_stops_the_writer, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_failed_sync_is_final, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

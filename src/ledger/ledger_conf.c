@@ -1,0 +1,191 @@
+#include "ledger/ledger_conf.h"
+
+#include <stddef.h>
+
+#include "core/helper.h"
+#include "core/log.h"
+#include "ledger/crypt.h"
+
+#define AT(type, member) offsetof(struct type, member)
+
+static err durability_check(void *conf, struct diag *reterr)
+{
+    struct ledger_durability_conf *d = conf;
+    if (d->mode != LEDGER_INTERVAL && d->every_ms) {
+        diag_set(reterr, "durability: only `interval` has a time");
+        return ERR_CONF;
+    }
+    if (d->mode == LEDGER_INTERVAL && !d->every_ms)
+        d->every_ms = 50;
+    return OK;
+}
+
+static const struct conf_struct durability_struct = {
+    .name = "durability",
+    .size = sizeof(struct ledger_durability_conf),
+    .phrases = (const char *const[]){ "{mode} {every}", "{mode}", NULL },
+    .fields =
+        (const struct conf_field[]){
+            { .name = "mode",
+              .type = CONF_WORD,
+              .offset = AT(ledger_durability_conf, mode),
+              .required = true,
+              .words = ledger_durability_words,
+              .doc = "`commit`: an answer means that it is on disk; `interval`: that it will be within that "
+                     "time; `memory`: that it is in memory, and the disk gets it when it may" },
+            { .name = "every",
+              .type = CONF_MS,
+              .offset = AT(ledger_durability_conf, every_ms),
+              .max = 60000,
+              .doc = "of `interval`: 50ms when not said" },
+            { 0 } },
+    .check = durability_check,
+    .doc = "How safe what is answered is: `commit`, `interval 50ms` or `memory`.",
+};
+
+static err ledger_check(void *conf, struct diag *reterr)
+{
+    const struct ledger_conf *l = conf;
+    if (!WEIR_HAVE_LMDB) {
+        diag_set(reterr, "ledger: this weir was built without lmdb");
+        return ERR_CONF;
+    }
+    if (l->path.len == 0 || l->path.ptr[0] != '/') {
+        diag_set(reterr, "ledger: path: \"%s\" is no absolute path", l->path.ptr);
+        return ERR_CONF;
+    }
+    return crypt_source_check(l->key, reterr);
+}
+
+const struct conf_struct ledger_conf_struct = {
+    .name = "ledger",
+    .size = sizeof(struct ledger_conf),
+    .phrases = (const char *const[]){ "{path}", NULL },
+    .fields =
+        (const struct conf_field[]){
+            { .name = "path",
+              .type = CONF_TEXT,
+              .offset = AT(ledger_conf, path),
+              .required = true,
+              .doc = "its folder, made when it is not there; on a disk of its own if speed matters" },
+            { .name = "durability",
+              .type = CONF_STRUCT,
+              .offset = AT(ledger_conf, durability),
+              .preset = "commit",
+              .sub = &durability_struct,
+              .doc = "how safe what is answered is: `commit`, `interval 50ms`, `memory`" },
+            { .name = "memory_bytes_max",
+              .type = CONF_BYTES,
+              .offset = AT(ledger_conf, memory_bytes_max),
+              .preset = "1g",
+              .min = 16 << 20,
+              .doc = "for what is open; what is finished leaves memory when it is needed. When all of it is "
+                     "taken by what is open, new things are refused" },
+            { .name = "segment_bytes",
+              .type = CONF_BYTES,
+              .offset = AT(ledger_conf, segment_bytes),
+              .preset = "64m",
+              .min = 16 << 20,
+              .max = 1 << 30,
+              .doc = "of one file of the log; there are at least two" },
+            { .name = "log_keep_bytes",
+              .type = CONF_BYTES,
+              .offset = AT(ledger_conf, log_keep_bytes),
+              .preset = "0",
+              .doc = "of the log that the checkpoint does not need any more" },
+            { .name = "checkpoint_interval",
+              .type = CONF_MS,
+              .offset = AT(ledger_conf, checkpoint_interval_ms),
+              .preset = "1s",
+              .min = 10,
+              .max = 3600000,
+              .doc = "between two checkpoints at least; they come sooner when much has changed. What lies "
+                     "between is replayed after a crash" },
+            { .name = "checkpoint_bytes_max",
+              .type = CONF_BYTES,
+              .offset = AT(ledger_conf, checkpoint_bytes_max),
+              .preset = "256g",
+              .min = 16 << 20,
+              .doc = "of address space for the checkpoint's file, and so the most it may grow to" },
+            { .name = "batch_entries_max",
+              .type = CONF_INT,
+              .offset = AT(ledger_conf, batch_entries_max),
+              .preset = "4096",
+              .min = 1,
+              .max = 65536,
+              .doc = "entries that share one write to the disk" },
+            { .name = "key",
+              .type = CONF_TEXT,
+              .offset = AT(ledger_conf, key),
+              .doc =
+                  "`file:/path` or `env:NAME`: keys for encryption at rest, `id:64 hex digits` a line, the "
+                  "first is used for what is written; not encrypted when not said" },
+            { 0 } },
+    .check = ledger_check,
+    .mark_offset = AT(ledger_conf, mark),
+    .doc = "What must not be lost or done twice. One process has it at a time.",
+};
+
+/* ---- the one of this process ---- */
+
+static struct ledger *own;
+
+err ledger_start(const struct ledger_conf *conf, bool later, struct diag *reterr)
+{
+    if (!conf)
+        return OK;
+    struct ledger_opts o = { .path = conf->path.ptr,
+                             .rules = ledger_rules_registry,
+                             .durability = (enum ledger_durability)conf->durability->mode,
+                             .interval_ms = conf->durability->every_ms,
+                             .memory_bytes = conf->memory_bytes_max,
+                             .segment_bytes = conf->segment_bytes,
+                             .batch_entries_max = (uint32_t)conf->batch_entries_max,
+                             .log_keep_bytes = conf->log_keep_bytes,
+                             .checkpoint_interval_ms = conf->checkpoint_interval_ms,
+                             .checkpoint_bytes_max = conf->checkpoint_bytes_max,
+                             .key = conf->key,
+                             .later = later,
+                             .metrics = true };
+    err e = ledger_open(&o, &own, reterr);
+    if (e)
+        return e;
+    ledger_use(own);
+    return OK;
+}
+
+static bool differs(const struct ledger_conf *a, const struct ledger_conf *b)
+{
+    if (!a || !b)
+        return a != b;
+    return !bytes_eq(a->path, b->path) || !bytes_eq(a->key, b->key) ||
+           a->durability->mode != b->durability->mode || a->durability->every_ms != b->durability->every_ms ||
+           a->memory_bytes_max != b->memory_bytes_max || a->segment_bytes != b->segment_bytes ||
+           a->log_keep_bytes != b->log_keep_bytes || a->checkpoint_interval_ms != b->checkpoint_interval_ms ||
+           a->checkpoint_bytes_max != b->checkpoint_bytes_max || a->batch_entries_max != b->batch_entries_max;
+}
+
+void ledger_compare(const struct ledger_conf *now, const struct ledger_conf *next)
+{
+    if (differs(now, next))
+        log_warn("ledger", "a change of its settings takes effect at the next start");
+}
+
+static void leave(void *arg)
+{
+    ledger_leave(arg);
+}
+
+void ledger_hand_over(void)
+{
+    static struct helper_pool pool = HELPER_POOL("weir-leave", 1, 1, 0);
+    if (own && helper_run(&pool, leave, own) != OK)
+        log_error("ledger", "cannot be handed over: the next process gets it when this one ends");
+}
+
+void ledger_stop(void)
+{
+    ledger_use(NULL);
+    ledger_close(own);
+    own = NULL;
+}

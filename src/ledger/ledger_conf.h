@@ -1,0 +1,37 @@
+/* ledger_conf: the ledger's section of the configuration, and the one ledger of the process that comes of it.
+ * Start, hand-over and stop: the control thread. */
+#pragma once
+#include "core/conf.h"
+#include "ledger/ledger_open.h"
+
+struct ledger_durability_conf {
+    int mode; /* enum ledger_durability */
+    uint64_t every_ms;
+};
+
+struct ledger_conf {
+    struct bytes path;
+    struct conf_mark mark;
+    struct ledger_durability_conf *durability;
+    uint64_t memory_bytes_max;
+    uint64_t segment_bytes;
+    uint64_t log_keep_bytes;
+    uint64_t checkpoint_interval_ms;
+    uint64_t checkpoint_bytes_max;
+    int64_t batch_entries_max;
+    struct bytes key; /* "file:/path", "env:NAME"; empty: not encrypted */
+};
+
+extern const struct conf_struct ledger_conf_struct;
+
+/* Opens it, and it is ledger_here() from then on. conf NULL: there is none. later: another process still has
+ * it: it is opened when that one lets go, and what is sent until then waits. */
+err ledger_start(const struct ledger_conf *conf, bool later, struct diag *reterr) CHECK_RESULT;
+/* Says in the log what of another configuration takes a restart. */
+void ledger_compare(const struct ledger_conf *now, const struct ledger_conf *next);
+/* From a fiber. The next process may have it: what was sent is answered and safe, what is sent from now on is
+ * not accepted.
+ */
+void ledger_hand_over(void);
+/* The same, and all is freed: the workers have ended. */
+void ledger_stop(void);

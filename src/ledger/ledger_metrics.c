@@ -1,0 +1,89 @@
+#include "ledger/ledger_metrics.h"
+
+#include "ledger/ledger_internal.h"
+
+#define LOOK_US 100000 /* gauges are looked at that often */
+
+static const struct metric_def defs[] = {
+#define X(id, name, type, help) { name, type, help },
+    LEDGER_METRIC_LIST(X)
+#undef X
+};
+
+static const struct metric_group group = { .module = "ledger",
+                                           .defs = defs,
+                                           .count = LEDGER_METRICS_COUNT,
+                                           .labels = (const char *const[]){ "durability", NULL } };
+
+err ledger_metrics_open(struct ledger_metrics *m, enum ledger_durability durability)
+{
+    const struct bytes label = bytes_from(ledger_durability_words[durability]);
+    err e = metric_instance_open(&group, &label, &m->instance);
+    if (!e)
+        m->cells = metric_cells(m->instance, metrics_beside());
+    return e;
+}
+
+void ledger_metrics_close(struct ledger_metrics *m)
+{
+    metric_instance_free(m->instance);
+}
+
+static void count_calls(struct metric_cells *cells, const struct ledger_call *c)
+{
+    uint64_t reads = 0, refused = 0, unavailable = 0;
+    for (; c; c = c->next) {
+        unavailable += c->ret_failed != OK;
+        refused += !c->ret_failed && c->ret_refused;
+        reads += !c->ret_failed && !c->ret_refused;
+    }
+    metric_add(cells, LEDGER_METRIC_READS, reads);
+    metric_add(cells, LEDGER_METRIC_REFUSED, refused);
+    metric_add(cells, LEDGER_METRIC_UNAVAILABLE, unavailable);
+}
+
+static void add_since(struct metric_cells *cells, enum ledger_metric i, uint64_t now, uint64_t *before)
+{
+    metric_add(cells, i, now - *before);
+    *before = now;
+}
+
+static void look(struct ledger *l)
+{
+    struct ledger_metrics *m = &l->metrics;
+    const struct records_stats r = records_stats(l->machine.records);
+    const struct checkpoint_stats c = checkpoint_stats(l->checkpoint);
+    metric_set(m->cells, LEDGER_METRIC_LOG_BYTES, (int64_t)ledger_log_bytes(l->log));
+    metric_set(m->cells, LEDGER_METRIC_RECORDS, (int64_t)r.count);
+    metric_set(m->cells, LEDGER_METRIC_RECORD_BYTES, (int64_t)r.bytes);
+    metric_set(m->cells, LEDGER_METRIC_LAG, (int64_t)(l->machine.seq - c.seq));
+    metric_set(m->cells, LEDGER_METRIC_CHECKPOINT_US, (int64_t)c.duration_us);
+    add_since(m->cells, LEDGER_METRIC_EVICTED, r.evicted, &m->evicted);
+    add_since(m->cells, LEDGER_METRIC_LOADED_BACK, r.loaded_back, &m->loaded_back);
+    add_since(m->cells, LEDGER_METRIC_CHECKPOINTS, c.count, &m->checkpoints);
+}
+
+void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns)
+{
+    struct metric_cells *cells = l->metrics.cells;
+    const struct batch_head *h = &l->machine.head;
+    if (!cells)
+        return;
+    count_calls(cells, l->done);
+    metric_set(cells, LEDGER_METRIC_STOPPED, ledger_stopped(l) != NULL);
+    if (ledger_stopped(l))
+        return;
+    metric_add(cells, LEDGER_METRIC_ENTRIES, h->entries);
+    metric_sub(cells, LEDGER_METRIC_READS, h->entries);
+    metric_add(cells, LEDGER_METRIC_EXPIRED, h->expired);
+    if (commit_ns) {
+        metric_inc(cells, LEDGER_METRIC_BATCHES);
+        metric_add(cells, LEDGER_METRIC_LOG_WRITTEN, h->bytes);
+        metric_observe_ns(cells, LEDGER_METRIC_COMMIT, commit_ns);
+    }
+    uint64_t now_us = ledger_clock_us();
+    if (now_us - l->metrics.looked_us < LOOK_US)
+        return;
+    l->metrics.looked_us = now_us;
+    look(l);
+}

@@ -1,0 +1,84 @@
+/* When the checkpoint is brought up to date, and what may leave memory then. */
+#include "ledger/ledger_internal.h"
+
+/* Sooner than by the clock: so much would have to be replayed, or copied at once. */
+#define DIRTY_MAX 65536
+#define LOG_BYTES_MAX (64u << 20)
+
+static void add(void *arg, const struct record_image *image, bool gone)
+{
+    frozen_add(arg, image, gone);
+}
+
+static err begin(struct ledger *l, struct frozen *f, struct diag *reterr)
+{
+    const struct machine *m = &l->machine;
+    err e = ledger_log_sync(l->log, reterr); /* never ahead of the log */
+    if (e)
+        return e;
+    f->state = (struct checkpoint_state){ m->seq, m->now_ms, m->next_id };
+    records_freeze(m->records, add, f);
+    checkpoint_begin(l->checkpoint);
+    l->frozen_us = ledger_clock_us();
+    l->frozen_bytes = 0;
+    return OK;
+}
+
+/* Finished things go when memory becomes scarce, an eighth of it at a time. */
+static void make_room(struct ledger *l)
+{
+    const uint64_t max = l->opts.memory_bytes;
+    if (records_stats(l->machine.records).used > max / 4 * 3)
+        records_evict(l->machine.records, max / 8 * 5);
+}
+
+static err take_result(struct ledger *l, struct diag *reterr)
+{
+    struct diag d;
+    err e;
+    if (!checkpoint_result(l->checkpoint, &e, &d))
+        return OK;
+    if (!e)
+        e = l->store->ops->renew(l->store, &d);
+    if (e) {
+        *reterr = d;
+        return e;
+    }
+    records_frozen_is_stored(l->machine.records);
+    return OK;
+}
+
+uint64_t ledger_tend_idle_us(const struct ledger *l)
+{
+    const uint64_t passed_us = ledger_clock_us() - l->frozen_us,
+                   wait_us = l->opts.checkpoint_interval_ms * 1000;
+    if (!records_stats(l->machine.records).dirty)
+        return UINT64_MAX;
+    return passed_us >= wait_us ? 0 : wait_us - passed_us;
+}
+
+err ledger_tend(struct ledger *l, struct diag *reterr)
+{
+    err e = take_result(l, reterr);
+    if (e)
+        return e;
+    make_room(l);
+    uint64_t dirty = records_stats(l->machine.records).dirty;
+    if (!dirty || (dirty < DIRTY_MAX && l->frozen_bytes < LOG_BYTES_MAX && ledger_tend_idle_us(l) > 0))
+        return OK;
+    struct frozen *f = checkpoint_free(l->checkpoint);
+    return f ? begin(l, f, reterr) : OK;
+}
+
+err ledger_tend_last(struct ledger *l, struct diag *reterr)
+{
+    checkpoint_wait(l->checkpoint);
+    err e = take_result(l, reterr);
+    if (!e && records_stats(l->machine.records).dirty) {
+        e = begin(l, checkpoint_free(l->checkpoint), reterr);
+        checkpoint_wait(l->checkpoint);
+        if (!e)
+            e = take_result(l, reterr);
+    }
+    return e;
+}
