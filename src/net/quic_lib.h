@@ -29,6 +29,11 @@ static inline struct bytes quic_lib_token(const ngtcp2_pkt_hd *hd)
     return (struct bytes){ (const char *)hd->token.base, hd->token.len };
 }
 
+static inline void quic_lib_hd_set_token(ngtcp2_pkt_hd *hd, uint8_t *token, size_t len)
+{
+    hd->token = (ngtcp2_vec){ token, len };
+}
+
 static inline void quic_lib_set_token(ngtcp2_settings *s, const ngtcp2_pkt_hd *hd)
 {
     s->token = hd->token;
@@ -61,6 +66,12 @@ static inline int quic_lib_parse_priority(nghttp3_pri *pri, struct bytes value)
 static inline struct bytes quic_lib_token(const ngtcp2_pkt_hd *hd)
 {
     return (struct bytes){ (const char *)hd->token, hd->tokenlen };
+}
+
+static inline void quic_lib_hd_set_token(ngtcp2_pkt_hd *hd, uint8_t *token, size_t len)
+{
+    hd->token = token;
+    hd->tokenlen = len;
 }
 
 static inline void quic_lib_set_token(ngtcp2_settings *s, const ngtcp2_pkt_hd *hd)

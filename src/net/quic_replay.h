@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define QUIC_REPLAY_ROWS 65536 /* half a million in all, 4 MiB: touched as they are used */
-#define QUIC_REPLAY_PLACES 8 /* a row is a cache line */
+#define QUIC_REPLAY_PLACES 8   /* a row is a cache line */
 
 struct quic_replay { /* layout 1; zeroed: nothing seen */
     _Alignas(64) _Atomic uint64_t rows[QUIC_REPLAY_ROWS][QUIC_REPLAY_PLACES];

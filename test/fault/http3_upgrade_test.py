@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from lib.conf import one_service
-from lib.http3 import Http3, certificate, needs_client
+from lib.http3 import Http3, needs_client, tls_listener
 from lib.ports import free_port
 from lib.process import wait_until
 from lib.servers import answer
@@ -13,7 +13,6 @@ from lib.servers import answer
 @pytest.mark.usefixtures("each_loop")
 def test_connections_stay_with_the_old_process(weir, scripted, tmp_path):
     needs_client()
-    chain, key = certificate(tmp_path)
     port = free_port()
     half = b"h" * 300000
     go_on = [threading.Event() for _ in range(2)]
@@ -29,7 +28,7 @@ def test_connections_stay_with_the_old_process(weir, scripted, tmp_path):
 
     server = scripted(serve)
     gate = weir(f"""
-listen: {{address: '127.0.0.1:{port}', http3: {{certificate: {chain}, key: {key}}}}}
+listen: {tls_listener(tmp_path, port)}
 {one_service(server)}""")
     clients = []
     for i in range(2):  # the second is begun in the second process, and ends in the third's time

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from lib.conf import one_service
-from lib.http3 import certificate
+from lib.http3 import certificate, tls_listener
 from lib.ports import free_port, listening
 from lib.process import Process, wait_until
 from lib.weir import ROOT
@@ -38,15 +38,14 @@ def shop(tmp_path):
 def test_the_page_of_the_flash_sale(weir, shop, tmp_path):
     if not CHROMIUM:
         pytest.skip("chromium is not installed")
-    chain, key = certificate(tmp_path)
     port = free_port()
     gate = weir(f"""
-listen: {{address: '127.0.0.1:{port}', http3: {{certificate: {chain}, key: {key}}}}}
+listen: {tls_listener(tmp_path, port)}
 access_log: {{path: {tmp_path}/protocol.log, format: "${{protocol}} ${{method}} ${{target}} ${{status}}"}}
 {one_service(shop)}""")
     page = subprocess.run(
         [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}/chromium", f"--origin-to-force-quic-on=127.0.0.1:{port}",
-         f"--ignore-certificate-errors-spki-list={spki(chain)}", f"https://127.0.0.1:{port}/"],
+         f"--ignore-certificate-errors-spki-list={spki(certificate(tmp_path)[0])}", f"https://127.0.0.1:{port}/"],
         capture_output=True, text=True, timeout=60, check=False)
     assert "on sale today</title>" in page.stdout, page.stderr[-3000:]
 

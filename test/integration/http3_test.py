@@ -6,8 +6,9 @@ import threading
 import pytest
 
 from lib.conf import one_service
-from lib.http3 import (Http3, Raw, Relay, certificate, initial, needs_client, retry_token, udp_bound, version_probe,
-                       wait_connections)
+from lib.http3 import (Http3, Raw, Relay, certificate, initial, needs_client, retry_token, tls_listener, udp_bound,
+                       version_probe, wait_connections)
+from lib.ports import free_port
 from lib.process import wait_until
 from lib.servers import answer, echo_target
 
@@ -50,20 +51,17 @@ def relay():
 def gate(weir, tmp_path):
     """gate(conf, http3="streams_max: 5") -> a Weir with HTTP/3 on its port, whose access log says the protocol"""
     def start(conf, http3="", **options):
-        chain, key = certificate(tmp_path)
+        port = free_port()
 
-        def text(conf, http3):
-            listen = f"{{address: '127.0.0.1:PORT', http3: {{certificate: {chain}, key: {key}{', ' if http3 else ''}{http3}}}}}"
+        def text(conf, http3=""):
             return f'''
-listen: {listen}
+listen: {tls_listener(tmp_path, port, http3)}
 access_log: {{path: {tmp_path}/protocol.log, format: "${{protocol}} ${{method}} ${{target}} ${{status}}"}}
 {conf}'''
 
-        from lib.ports import free_port
-        port = free_port()
-        thing = weir(text(conf, http3).replace("PORT", str(port)), **options)
+        thing = weir(text(conf, http3), **options)
         thing.port = port
-        thing.text = lambda conf, http3="": text(conf, http3).replace("PORT", str(port))
+        thing.text = text
         thing.protocols = lambda: (tmp_path / "protocol.log").read_text().splitlines()
         return thing
 

@@ -230,6 +230,12 @@ def certificate(folder):
     return chain, key_path
 
 
+def tls_listener(folder, port, http3=""):
+    """A listener with HTTP/3, as the configuration has it. http3: more of its settings."""
+    chain, key = certificate(folder)
+    return f"{{address: '127.0.0.1:{port}', http3: {{certificate: {chain}, key: {key}{', ' + http3 if http3 else ''}}}}}"
+
+
 def udp_bound(port):
     """Whether some socket takes datagrams there."""
     from pathlib import Path
