@@ -81,6 +81,7 @@ static int on_end_head(nghttp3_conn *lib, int64_t id, int fin, void *conn, void 
     (void)lib, (void)id, (void)conn;
     struct http3_stream *s = stream;
     s->head_ended = true;
+    list_remove(&s->waits);
     s->in_ended = fin;
     if (s->early && !may_be_early(s)) /* RFC 8470: until it cannot be a repetition */
         s->held = true;

@@ -46,8 +46,8 @@ struct http3_stream {
     struct http3_queue in, out;
     struct http3_block *out_next; /* of out, where the library has not yet been: NULL: nothing */
     uint32_t out_next_at;         /* within that block */
-    uint64_t moved_us;            /* when the client last acknowledged something */
-    struct link idle;             /* of those whose exchange is over: by moved_us */
+    uint64_t moved_us;            /* when it was begun, or the client last acknowledged something */
+    struct link waits; /* of those whose head is not whole, or whose exchange is over: by moved_us */
     err in_failed;
     bool head_ended, held, early;
     bool in_ended, out_ended, out_read; /* by the client; by us; all of that by the library */

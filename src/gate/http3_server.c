@@ -16,7 +16,8 @@
 static _Thread_local struct {
     bool ready;
     struct pool conns, streams;
-    struct link idle; /* their exchange is over, the client has not acknowledged all; the oldest first */
+    struct link heads; /* streams whose head is not whole; the oldest first */
+    struct link idle;  /* their exchange is over, the client has not acknowledged all; the oldest first */
     struct timer sweep;
     struct turn_hook end;
 } here;
@@ -59,6 +60,12 @@ static void go_away(struct http3_conn *c)
     quic_want_send(c->quic);
 }
 
+static void take_no_more(struct http3_conn *c)
+{
+    go_away(c);
+    (void)!nghttp3_conn_shutdown(c->lib);
+}
+
 static void end_conn(struct http3_conn *c)
 {
     if (!c->quic || c->closed)
@@ -93,6 +100,12 @@ static const struct client_protocol protocol = {
 
 /* ---- streams ---- */
 
+static void sweep_soon(void)
+{
+    if (!timer_is_set(&here.sweep))
+        timer_set(&here.sweep, worker_now_us() + SWEEP_US);
+}
+
 static struct http3_stream *find_stream(struct http3_conn *c, int64_t id)
 {
     LIST_EACH (at, &c->streams) {
@@ -125,6 +138,11 @@ struct http3_stream *http3_stream_open(struct http3_conn *c, int64_t id)
     if (c->streams_count++ == 0)
         count_parked(c, false);
     c->requests++;
+    if ((int64_t)c->requests == x->gate->generation->conf->client->requests_max)
+        take_no_more(c);
+    s->moved_us = worker_now_us();
+    list_push_back(&here.heads, &s->waits);
+    sweep_soon();
     return s;
 }
 
@@ -136,7 +154,7 @@ void http3_stream_free(struct http3_stream *s)
     http3_queue_clear(&s->in);
     http3_queue_clear(&s->out);
     list_remove(&s->link);
-    list_remove(&s->idle);
+    list_remove(&s->waits);
     pool_give(&here.streams, s);
     if (--c->streams_count == 0)
         count_parked(c, true);
@@ -174,32 +192,45 @@ void http3_stream_over(struct http3_stream *s, bool cut)
     else if (!s->in_ended) /* RFC 9114 4.1: the rest of the request is not wanted */
         quic_stream_stop(c->quic, s->id, NGHTTP3_H3_NO_ERROR);
     http3_stream_moved(s);
-    if (!timer_is_set(&here.sweep))
-        timer_set(&here.sweep, worker_now_us() + SWEEP_US);
+    sweep_soon();
 }
 
-/* Answers that nobody takes are not kept for ever. */
+/* The first of the list if it has waited for so long; it is taken out then. */
+static struct http3_stream *overdue(struct link *list, uint64_t patience_ms)
+{
+    if (list_empty(list))
+        return NULL;
+    struct http3_stream *s = container_of(list->next, struct http3_stream, waits);
+    if (patience_ms < UINT64_MAX / 1000 && s->moved_us + patience_ms * 1000 <= worker_now_us()) {
+        list_remove(&s->waits);
+        return s;
+    }
+    return NULL;
+}
+
+/* Heads that do not come, and answers that nobody takes, are not waited for for ever. */
 static void sweep(struct timer *t)
 {
     const struct gate *g = gate_current();
-    uint64_t patience_us = g ? g->generation->conf->client->write_timeout_ms * 1000 : 0;
-    while (!list_empty(&here.idle)) {
-        struct http3_stream *s = container_of(here.idle.next, struct http3_stream, idle);
-        if (s->moved_us + patience_us > worker_now_us())
-            break;
-        list_remove(&s->idle);
+    const struct client_conf *conf = g ? g->generation->conf->client : NULL;
+    struct http3_stream *s;
+    while ((s = overdue(&here.heads, conf ? conf->head_timeout_ms : 0))) {
+        if (s->conn->quic)
+            quic_close(s->conn->quic, NGHTTP3_H3_REQUEST_INCOMPLETE);
+    }
+    while ((s = overdue(&here.idle, conf ? conf->write_timeout_ms : 0))) {
         if (s->conn->quic)
             quic_stream_reset(s->conn->quic, s->id, NGHTTP3_H3_REQUEST_CANCELLED);
     }
-    if (!list_empty(&here.idle))
+    if (!list_empty(&here.heads) || !list_empty(&here.idle))
         timer_set(t, worker_now_us() + SWEEP_US);
 }
 
 void http3_stream_moved(struct http3_stream *s)
 {
     s->moved_us = worker_now_us();
-    list_remove(&s->idle);
-    list_push_back(&here.idle, &s->idle);
+    list_remove(&s->waits);
+    list_push_back(&here.idle, &s->waits);
 }
 
 void http3_stream_gone(struct http3_stream *s)
@@ -235,6 +266,7 @@ static void prepare(void)
         return;
     pool_init(&here.conns, sizeof(struct http3_conn));
     pool_init(&here.streams, sizeof(struct http3_stream));
+    list_init(&here.heads);
     list_init(&here.idle);
     timer_init(&here.sweep, sweep);
     here.end.run = end_here;

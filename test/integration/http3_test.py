@@ -221,6 +221,23 @@ def test_a_client_that_leaves_is_noticed(gate, http3, scripted):
     wait_until(lambda: "HTTP/3 GET /slow 499" in g.protocols(), 20)
 
 
+def test_a_head_that_does_not_come(gate, http3, relay):
+    g = gate(f"client: {{head_timeout: 500ms, head_bytes_max: 64k, line_bytes_max: 60k}}\n{HELLO}")
+    r = relay(g.port, until=lambda data: len(data) > 1000 and not data[0] & 0x80)  # the first large packet is the last
+    http3(r.port, "/" + "x" * 30000, stay=True).began()
+    wait_until(lambda: g.metric("weir_quic_handshakes_total") == 1, 20)
+    wait_connections(g, 0)
+    assert g.protocols() == []
+
+
+def test_requests_max_of_a_connection(gate, http3):
+    g = gate(f"client: {{requests_max: 2}}\n{HELLO}")
+    client = http3(g, "/1", "/2", stay=True)
+    wait_until(lambda: len(g.protocols()) == 2, 20)
+    wait_connections(g, 0)  # weir ends it
+    assert [a.status for a in client.answers()] == [200, 200]
+
+
 # ---- addresses ----
 
 

@@ -37,15 +37,16 @@ class Answer:
 
 
 class Http3(Process):
-    """One connection that asks for paths, all at once. answers() when it has ended."""
+    """One connection that asks for paths, all at once. answers() when it has ended. stay: it does not close it."""
 
-    def __init__(self, folder, port, *paths, args=(), host="127.0.0.1"):
+    def __init__(self, folder, port, *paths, args=(), host="127.0.0.1", stay=False):
         needs_client()
         self.number = len(list(folder.glob("http3-*.log")))
         self.bodies = folder / f"http3-{self.number}"
         self.bodies.mkdir()
         uris = [f"https://localhost{p}" for p in paths]
-        super().__init__([GTLSCLIENT, "--exit-on-all-streams-close", "--no-quic-dump", "--no-http-dump",
+        leave = ["--timeout=60s"] if stay else ["--exit-on-all-streams-close"]
+        super().__init__([GTLSCLIENT, *leave, "--no-quic-dump", "--no-http-dump",
                           f"--download={self.bodies}", *args, host, port, *uris], folder / f"http3-{self.number}.log")
 
     def answers(self, seconds=30):
@@ -77,7 +78,7 @@ class Relay:
     """UDP between a client and weir. paths: from how many addresses the client's datagrams come, in turn. Records what
     the client sent."""
 
-    def __init__(self, port, paths=1):
+    def __init__(self, port, paths=1, until=None):
         self.to = ("127.0.0.1", port)
         self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.front.bind(("127.0.0.1", 0))
@@ -85,6 +86,7 @@ class Relay:
         self.sent = []
         self.client = None
         self.paths = paths
+        self.until = until  # what the client sends is passed on up to the first datagram for which this is true
         self.open = True
         self.backs = []
         self.back()
@@ -102,6 +104,8 @@ class Relay:
                 data, self.client = self.front.recvfrom(65536)
                 if not data:
                     return
+                if self.until and self.sent and self.until(self.sent[-1]):
+                    continue
                 self.sent.append(data)
                 short = not data[0] & 0x80
                 if short and len(self.backs) < self.paths:
