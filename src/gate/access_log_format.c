@@ -33,22 +33,29 @@
     X(SERVICE, "service")                                                                  \
     X(SERVER, "server")                                                                    \
     X(TRIES, "tries")                                                                      \
+    X(WEBSOCKET_CODE, "websocket_code") /* of its first Close; 1006 without one */         \
     X(ANSWERED_BY, "answered_by")                                                          \
     X(ERROR, "error")
 
 enum variable {
-#define X(id, name) VARIABLE_##id,
-    VARIABLE_LIST(X)
+#define X(id, name, meaning) VARIABLE_TLS_##id,
+    TLS_FACT_LIST(X)
 #undef X
-        VARIABLE_COUNT,
+#define X(id, name) VARIABLE_##id,
+        VARIABLE_LIST(X)
+#undef X
+            VARIABLE_COUNT,
     VARIABLE_LITERAL,
     VARIABLE_REQUEST_FIELD,
     VARIABLE_RESPONSE_FIELD
 };
 
 static const char *const variable_names[] = {
+#define X(id, name, meaning) name,
+    TLS_FACT_LIST(X)
+#undef X
 #define X(id, name) name,
-    VARIABLE_LIST(X)
+        VARIABLE_LIST(X)
 #undef X
 };
 
@@ -278,6 +285,8 @@ static char *put_json(char *at, const struct exchange *x)
         at = PUT_TEXT(at, "server", bytes_from(x->server->shared->text));
     if (x->attempts > 1)
         at = PUT_NUMBER(at, "tries", x->attempts);
+    if (x->close_code)
+        at = PUT_NUMBER(at, "websocket_code", x->close_code);
     if (x->answered_by.len)
         at = PUT_TEXT(at, "answered_by", cut(x->answered_by, 64));
     if (x->failed)
@@ -302,6 +311,8 @@ static struct bytes ip_text(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX])
 static struct bytes text_of(const struct exchange *x, const struct piece *p, char room[ADDR_TEXT_BYTES_MAX])
 {
     const struct http_request *q = &x->request;
+    if (p->variable < (enum variable)TLS_FACT_COUNT)
+        return exchange_tls_fact(x, (enum tls_fact)p->variable);
     switch ((int)p->variable) {
     case VARIABLE_ID:
         return x->request_id;
@@ -370,6 +381,8 @@ static char *put_piece(const struct access_log_format *f, char *at, size_t left,
         return access_log_put_number(at, x->response_bytes);
     case VARIABLE_TRIES:
         return access_log_put_number(at, x->attempts);
+    case VARIABLE_WEBSOCKET_CODE:
+        return x->close_code ? access_log_put_number(at, x->close_code) : access_log_put(at, f->empty);
     }
     struct bytes text = text_of(x, p, room);
     size_t fits = (left - 16) / ACCESS_LOG_ESCAPE_BYTES_MAX;

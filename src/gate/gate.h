@@ -21,6 +21,9 @@
 #include "gate/trusted_proxies.h"
 #include "proto/http1.h"
 
+struct tls_listener;
+struct tls_service;
+
 /* Process-wide, immutable but for the counts. */
 struct generation {
     uint64_t number; /* 1 is the first of this process */
@@ -30,6 +33,8 @@ struct generation {
     struct router *router;
     struct map services_by_name;             /* -> index in conf->services, + 1 */
     struct trusted_proxies *trusted_proxies; /* NULL: nobody */
+    struct tls_listener **listen_tls;        /* of each listener; NULL: in the clear */
+    struct tls_service **service_tls;        /* of each service; NULL: in the clear */
     struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
     struct access_log *access_log; /* NULL: off; opened when the generation is used */
@@ -55,7 +60,8 @@ struct route {
     const struct route_conf *conf;
     struct service *service;
     struct chain_link *chain;
-    unsigned links; /* without the end */
+    struct websocket_route *websocket; /* NULL: refused */
+    unsigned links;                    /* without the end */
 };
 
 /* With more of them nothing is guessed. */
@@ -69,7 +75,9 @@ struct gate {
     struct service *services;    /* in the order of the file */
     struct listening *listening; /* in the order of the file */
     unsigned listening_count;
+    bool says_alt_svc; /* some listener has HTTP/3, and answers over TCP say so */
     struct service_metrics *unrouted;
+    struct websocket_route *websocket; /* of the routes that say nothing about it; NULL: there is none */
     struct chain_link
         early[GATE_EARLY_MAX]; /* filters that wish to know of a request before its head is read */
     unsigned early_count;

@@ -6,13 +6,16 @@
 #include "gate/filter.h"
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
+#include "gate/pick.h"
 #include "gate/priority.h"
 #include "gate/queue.h"
 #include "gate/retry.h"
 #include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
+#include "gate/tls_conf.h"
 #include "gate/trusted_proxies.h"
+#include "gate/websocket.h"
 #include "ledger/ledger_conf.h"
 
 /* What is kept over reloads is found by names that it is a part of (upstream.c, shared.c). */
@@ -70,28 +73,6 @@ static const struct conf_struct server_struct = {
     .doc = "One server of a service.",
 };
 
-static const struct conf_struct slow_start_struct = {
-    .name = "slow_start",
-    .size = sizeof(struct slow_start_conf),
-    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
-    .fields = (const struct conf_field[]){ { .name = "over",
-                                             .type = CONF_MS,
-                                             .offset = AT(slow_start_conf, over_ms),
-                                             .required = true,
-                                             .min = 1,
-                                             .max = 3600000,
-                                             .doc = "until it gets its whole share" },
-                                           { .name = "from",
-                                             .type = CONF_PERCENT,
-                                             .offset = AT(slow_start_conf, from),
-                                             .preset = "10%",
-                                             .min = 0.001,
-                                             .max = 1,
-                                             .doc = "of its share in the beginning" },
-                                           { 0 } },
-    .doc = "A server that came back (or is new) gets a share that grows evenly.",
-};
-
 static const char *const protocol_words[] = { "http1", "http2", NULL };
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
 
@@ -126,6 +107,8 @@ static err service_check(void *conf, struct diag *reterr)
         return e;
     if (s->protocol == SERVICE_HTTP2) {
         const char *wrong = NULL;
+        if (s->tls)
+            s->tls->http2 = true;
         if (!WEIR_HAVE_NGHTTP2)
             wrong = "protocol: this weir was built without libnghttp2 and speaks no HTTP/2";
         else if (s->upstream != UPSTREAM_KEEPALIVE)
@@ -305,6 +288,11 @@ static const struct conf_struct service_struct = {
                   "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
                   "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
+            { .name = "tls",
+              .type = CONF_STRUCT,
+              .offset = AT(service_conf, tls),
+              .sub = &tls_service_struct,
+              .doc = "its servers speak TLS: HTTPS" },
             { .name = "circuit_breaker",
               .type = CONF_LIST,
               .offset = AT(service_conf, breakers),
@@ -370,6 +358,12 @@ static const struct conf_struct route_struct = {
               .offset = AT(route_conf, priority),
               .sub = &priority_struct,
               .doc = "how much its requests matter when not all can be served" },
+            { .name = "websocket",
+              .type = CONF_STRUCT,
+              .offset = AT(route_conf, websocket),
+              .preset = "on",
+              .sub = &websocket_conf_struct,
+              .doc = "how its WebSocket connections are kept; `off`: they are refused" },
             { .name = "filters",
               .type = CONF_MODULES,
               .offset = AT(route_conf, filters),
@@ -390,7 +384,11 @@ static err root_check(void *conf, struct diag *reterr)
         diag_set(reterr, "listen: at least one address is needed");
         return ERR_CONF;
     }
-    const struct listen_conf *listen = g->listen.items;
+    struct listen_conf *listen = g->listen.items;
+    for (size_t i = 0; i < g->listen.count; i++) {
+        if (listen[i].tls)
+            listen[i].tls->http1_only = !g->client->http2;
+    }
     for (size_t i = 0; i < g->listen.count && g->routes.count == 0; i++) {
         if (listen_kind(&listen[i]) == LISTEN_HTTP) {
             diag_set(reterr, "routes: at least one is needed, as there is a listener that takes HTTP");

@@ -31,6 +31,7 @@ struct listen_conf {
     struct tcp_conf tcp;
     struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
     struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
+    struct tls_listen_conf *tls;                /* NULL: in the clear */
     struct http3_conf *http3;                   /* NULL: not over UDP */
     int64_t connections_max;                    /* of tcp, of one worker */
     int64_t sessions_max;                       /* of udp, of one worker */
@@ -106,20 +107,23 @@ struct service_conf {
     struct bytes host;        /* the Host field sent; empty: the client's own */
     int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
-    struct conf_list breakers; /* struct service_breaker_conf */
-    struct conf_list modules;  /* service modules: health_check ... */
+    struct tls_service_conf *tls; /* NULL: in the clear */
+    struct conf_list breakers;    /* struct service_breaker_conf */
+    struct conf_list modules; /* service modules: health_check ... */
 };
 
 struct priority_conf;
+struct websocket_conf;
 
 struct route_conf {
     struct bytes match; /* its first match as one text: its name in metrics and logs, the same over reloads */
     struct conf_mark mark;
-    struct conf_list matches;       /* struct match_conf */
-    struct bytes service;           /* empty: a filter answers, or chooses one */
-    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
-    struct priority_conf *priority; /* NULL: normal */
-    struct conf_list filters;       /* struct conf_module, in the order of the registry */
+    struct conf_list matches;         /* struct match_conf */
+    struct bytes service;             /* empty: a filter answers, or chooses one */
+    struct retry_conf *retry;         /* goes before the service's; NULL: that one */
+    struct priority_conf *priority;   /* NULL: normal */
+    struct websocket_conf *websocket; /* NULL: refused */
+    struct conf_list filters;         /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {

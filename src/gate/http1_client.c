@@ -274,16 +274,33 @@ err http1_client_exchange(struct upstream_conn *c, struct exchange *x, struct at
     int version = x->service->conf->proxy_protocol;
     if (version)
         proxied_write(c->io, (enum proxy_protocol_version)version, x->client, NULL, exchange_client_fd(x));
-    err e = send_and_read(c, &a);
+    err e = OK;
+    if (version) /* the handshake goes behind it */
+        e = upstream_shake(c->upstream, c->io, deadline_in_ms(x->service->conf->connect_timeout_ms));
+    if (!e)
+        e = send_and_read(c, &a);
     *ret_attempt = a;
     if (!e && x->response.status == 101 && !x->request.upgrade) /* nobody asked for it (RFC 9110 15.2.2) */
         e = ERR_PROTOCOL;
     if (e)
         return e;
     struct http_response *r = &x->response;
-    c->keep_alive = r->keep_alive;
+    c->keep_alive = r->keep_alive && r->status != 101;
     http1_body_init(&c->body, c->io, r->framing, r->content_length, UINT64_MAX,
                     x->service->conf->idle_timeout_ms, &http1_response_limits, &x->arena);
+    return OK;
+}
+
+err http1_client_keep_head(struct upstream_conn *c)
+{
+    struct exchange *x = c->x;
+    err e = http_fields_keep(&x->response.fields, &x->arena);
+    struct bytes reason = arena_copy(&x->arena, x->response.reason);
+    if (e || !reason.ptr)
+        return ERR_LIMIT;
+    x->response.reason = reason;
+    lease_drop(c->head);
+    c->head = NULL;
     return OK;
 }
 

@@ -27,6 +27,9 @@ err http1_client_read_head(struct io *io, struct exchange *x, uint64_t deadline_
 err http1_client_exchange(struct upstream_conn *c, struct exchange *x,
                           struct attempt *ret_attempt) CHECK_RESULT;
 
+/* Copies the response's head to the exchange's arena and lets go of the buffer that it came in. */
+err http1_client_keep_head(struct upstream_conn *c) CHECK_RESULT;
+
 /* Ends what http1_client_exchange began: the pump is stopped if it still runs. True: the connection may be
  * used again. */
 bool http1_client_finish(struct upstream_conn *c);

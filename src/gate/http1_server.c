@@ -10,10 +10,15 @@
 #include "gate/http1_gone.h"
 #include "gate/http2_server.h"
 #include "gate/proxied.h"
+#include "gate/upgraded.h"
 #include "net/tcp.h"
+#include "net/tls.h"
 
-/* What an exchange needs first stands on its fiber's stack. */
+/* What an exchange needs first stands on its fiber's stack; or beside it, when it shall outlive that. */
 #define FIRST_BYTES (6 * 1024)
+#define KEPT_FIRST_BYTES 1920
+/* Fields that are added on the way to the server. */
+#define KEPT_FIELDS_MORE 8
 /* A request body that nobody wanted is read to its end if that is near; else the connection closes. */
 #define DISCARD_BYTES_MAX (64 * 1024)
 /* An answer before a closing may take that long to leave. */
@@ -33,16 +38,18 @@ struct http1_conn {
 _Static_assert(sizeof(struct http1_conn) <= 64, "an idle connection is one line here");
 
 static _Thread_local struct pool conns;
+static _Thread_local struct pool kept; /* struct kept_request */
 static _Thread_local struct turn_hook conns_end;
 
 static void end_pool(struct turn_hook *h)
 {
     (void)h;
     pool_close(&conns);
+    pool_close(&kept);
     conns.object_bytes = 0;
 }
 
-/* One request of a connection, on the fiber's stack. */
+/* One request of a connection. */
 struct request {
     struct exchange x;
     struct http1_conn *conn;
@@ -52,11 +59,20 @@ struct request {
     bool close;     /* after this one */
     bool started;   /* some of the answer is queued */
     bool continued; /* 100 was sent, or is not wanted */
+    bool kept;      /* it does not stand on a stack, nor its head in a buffer */
+    bool relayed;   /* it goes on without a fiber */
     struct http1_gone gone;
-    char first[FIRST_BYTES] __attribute__((aligned(8)));
+};
+
+/* One that asks for another protocol. */
+struct kept_request {
+    struct request r;
+    struct upgraded upgraded;
+    char first[KEPT_FIRST_BYTES] __attribute__((aligned(8)));
 };
 
 static void conn_run(void *arg);
+static void relay(struct kept_request *k);
 
 /* ---- connections ---- */
 
@@ -105,30 +121,43 @@ static void abort_conn(struct client_conn *client)
 
 static const struct client_protocol protocol = { .close_idle = close_idle, .abort = abort_conn };
 
-static void accept_conn(struct clients *s, struct io *io, bool proxied)
+static void accept_conn(struct clients *s, struct io *io, bool proxied, const struct peer *peer)
 {
     if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct http1_conn));
+        pool_init(&kept, sizeof(struct kept_request));
         conns_end.run = end_pool;
         worker_on_end(&conns_end);
     }
     struct http1_conn *c = pool_take(&conns);
     *c = (struct http1_conn){ .io = io, .proxied = proxied };
+    if (peer)
+        c->peer = *peer;
     clients_add(s, &c->client, &protocol);
     conn_park(c);
 }
 
 void http1_server_accept(struct clients *s, struct io *io)
 {
-    accept_conn(s, io, false);
+    accept_conn(s, io, false, NULL);
+}
+
+void http1_server_accept_from(struct clients *s, struct io *io, const struct peer *peer)
+{
+    accept_conn(s, io, false, peer);
 }
 
 void http1_server_accept_proxied(struct clients *s, struct io *io)
 {
-    accept_conn(s, io, true);
+    accept_conn(s, io, true, NULL);
 }
 
 /* ---- the request ---- */
+
+static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
+{
+    return tls_fact(tls_of(((const struct request *)x->carried)->conn->io), fact);
+}
 
 static int client_fd(const struct exchange *x)
 {
@@ -227,7 +256,9 @@ static err send_interim(struct exchange *x, const struct http_response *response
     return OK;
 }
 
-static const struct carrier carrier = { .interim = send_interim, .fd = client_fd, .gone = client_gone };
+static const struct carrier carrier = {
+    .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
+};
 
 static bool may_have_body(const struct exchange *x)
 {
@@ -262,6 +293,8 @@ static enum http1_connection connection_field(const struct request *r)
         return HTTP1_CONNECTION_UPGRADE;
     if (r->close)
         return HTTP1_CONNECTION_CLOSE;
+    if (r->x.response.status == 426) /* RFC 9110 15.5.22: it says what to change to */
+        return HTTP1_CONNECTION_UPGRADE;
     return r->x.request.version_minor == 0 ? HTTP1_CONNECTION_KEEP_ALIVE : HTTP1_CONNECTION_DEFAULT;
 }
 
@@ -303,17 +336,6 @@ static err write_body(struct request *r)
                            &from_server);
 }
 
-static void run_tunnel(struct request *r)
-{
-    uint64_t up;
-    uint64_t down;
-    struct exchange *x = &r->x;
-    x->failed = io_tunnel(r->conn->io, x->tunnel, x->service->conf->idle_timeout_ms * 1000, &up, &down);
-    x->request_bytes += up;
-    x->response_bytes += down;
-    r->close = true;
-}
-
 static void send_answer(struct request *r)
 {
     struct exchange *x = &r->x;
@@ -326,7 +348,7 @@ static void send_answer(struct request *r)
     choose_framing(r);
     e = write_head(r);
     if (!e && x->tunnel)
-        run_tunnel(r);
+        relay(container_of(r, struct kept_request, r));
     else if (!e)
         e = write_body(r);
     if (e) {
@@ -358,7 +380,8 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r, size_t used)
 {
     struct exchange *x = &r->x;
-    r->head = io_hold(r->conn->io);
+    if (!r->kept)
+        r->head = io_hold(r->conn->io);
     io_consume(r->conn->io, used);
     if (!x->request.keep_alive)
         r->close = true;
@@ -379,25 +402,24 @@ static void serve(struct request *r, size_t used)
         send_answer(r);
 }
 
-static void request_open(struct request *r, struct http1_conn *c)
+static void request_open(struct request *r, struct http1_conn *c, char *first, size_t first_bytes,
+                         uint32_t fields_max)
 {
     struct exchange *x = &r->x;
-    exchange_open(x, gate_current(), r->first, sizeof r->first);
+    exchange_open(x, gate_current(), first, first_bytes);
     r->conn = c;
     r->head = NULL;
-    r->close = r->started = false;
+    r->close = r->started = r->kept = r->relayed = false;
     r->continued = true;
     if (!c->peer.family)
         c->peer = peer_of(io_fd(c->io));
     r->client = peer_addr(&c->peer);
     x->client = &r->client;
-    x->scheme = c->client.clients->scheme;
+    x->scheme = tls_of(c->io) ? "https" : c->client.clients->scheme;
     x->carrier = &carrier;
     x->carried = r;
-    uint32_t fields_max = x->gate->generation->client_limits.fields_max;
     x->request.fields.at = arena_get(&x->arena, fields_max * sizeof *x->request.fields.at);
     x->request.fields.count_max = x->request.fields.at ? fields_max : 0;
-    gate_early(x);
 }
 
 static void request_close(struct request *r)
@@ -410,7 +432,8 @@ static void request_close(struct request *r)
         lease_drop(r->head);
 }
 
-enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_HTTP2 };
+/* RELAYED: somebody else says what is next, later. */
+enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_RELAYED, NEXT_HTTP2 };
 
 /* RFC 9113 3.4: a client of HTTP/2 begins with what looks like a request of a version that we do not know. */
 static bool is_http2(const struct http1_conn *c, unsigned status, const struct client_conf *conf)
@@ -419,32 +442,15 @@ static bool is_http2(const struct http1_conn *c, unsigned status, const struct c
            bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n"));
 }
 
-static enum next serve_one(struct http1_conn *c)
+/* e: of its head. */
+static enum next end_request(struct request *r, err e)
 {
-    struct request r;
-    size_t used = 0;
-    unsigned status = 0;
-    request_open(&r, c);
-    err e = read_head(&r, &used, &status);
-    if (e && !status) { /* gone before it had asked for anything */
-        exchange_release(&r.x);
-        return NEXT_CLOSE;
-    }
-    if (e && is_http2(c, status, client_conf(&r))) {
-        exchange_release(&r.x);
-        return NEXT_HTTP2;
-    }
-    if (c->requests < REQUESTS_MAX)
-        c->requests++;
-    if (e)
-        refuse(&r, status);
-    else
-        serve(&r, used);
-    bool broken = r.x.failed && r.started && r.x.answered_by.len == 0;
-    bool whole = !e && finish_body(&r);
-    bool close = r.close;
-    bool keep_alive = !e && r.x.request.keep_alive && !r.x.tunnel;
-    request_close(&r);
+    struct http1_conn *c = r->conn;
+    bool broken = r->x.failed && r->started && r->x.answered_by.len == 0;
+    bool whole = !e && finish_body(r);
+    bool close = r->close;
+    bool keep_alive = !e && r->x.request.keep_alive && (!r->x.tunnel || r->x.close_code);
+    request_close(r);
     if (broken || io_failed(c->io))
         return NEXT_ABORT; /* the client must not take a cut answer for a whole one */
     if (!whole)
@@ -453,6 +459,65 @@ static enum next serve_one(struct http1_conn *c)
                 */
         return keep_alive ? NEXT_DISCARD : NEXT_CLOSE;
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
+}
+
+static enum next serve_kept(struct http1_conn *c, uint64_t start_us, size_t used, uint32_t fields)
+{
+    struct kept_request *k = pool_take(&kept);
+    struct exchange *x = &k->r.x;
+    unsigned status = 431;
+    request_open(&k->r, c, k->first, sizeof k->first, fields + KEPT_FIELDS_MORE);
+    k->r.kept = true;
+    x->start_us = start_us;
+    struct bytes head = arena_copy(&x->arena, (struct bytes){ io_peek(c->io).ptr, used });
+    err e = ERR_LIMIT;
+    if (head.ptr && x->request.fields.at)
+        e = http1_parse_request(head, 0, &x->gate->generation->client_limits, &x->request, &used, &status);
+    if (e)
+        refuse(&k->r, status);
+    else
+        serve(&k->r, used);
+    if (k->r.relayed)
+        return NEXT_RELAYED;
+    enum next next = end_request(&k->r, e);
+    pool_give(&kept, k);
+    return next;
+}
+
+static enum next serve_one(struct http1_conn *c)
+{
+    struct {
+        struct request r;
+        char first[FIRST_BYTES] __attribute__((aligned(8)));
+    } on_stack;
+    struct request *r = &on_stack.r;
+    size_t used = 0;
+    unsigned status = 0;
+    request_open(r, c, on_stack.first, sizeof on_stack.first,
+                 gate_current()->generation->client_limits.fields_max);
+    gate_early(&r->x);
+    err e = read_head(r, &used, &status);
+    if (e && !status) { /* gone before it had asked for anything */
+        exchange_release(&r->x);
+        return NEXT_CLOSE;
+    }
+    if (e && is_http2(c, status, client_conf(r))) {
+        exchange_release(&r->x);
+        return NEXT_HTTP2;
+    }
+    if (c->requests < REQUESTS_MAX)
+        c->requests++;
+    if (!e && r->x.request.upgrade) {
+        uint64_t start_us = r->x.start_us;
+        uint32_t fields = r->x.request.fields.count;
+        exchange_release(&r->x);
+        return serve_kept(c, start_us, used, fields);
+    }
+    if (e)
+        refuse(r, status);
+    else
+        serve(r, used);
+    return end_request(r, e);
 }
 
 /* Who the client is, before its first request. */
@@ -484,12 +549,8 @@ static void become_http2(struct http1_conn *c)
 #endif
 }
 
-static void conn_run(void *arg)
+static void conn_go_on(struct http1_conn *c, enum next next)
 {
-    struct http1_conn *c = arg;
-    enum next next = c->proxied ? read_proxied(c) : NEXT_MORE;
-    while (next == NEXT_MORE)
-        next = serve_one(c);
     if (next == NEXT_PARK) {
         conn_park(c);
         return;
@@ -503,4 +564,32 @@ static void conn_run(void *arg)
     else
         io_close(c->io, LINGER_US, next == NEXT_DISCARD);
     conn_free(c);
+}
+
+static void conn_run(void *arg)
+{
+    struct http1_conn *c = arg;
+    enum next next = c->proxied ? read_proxied(c) : NEXT_MORE;
+    while (next == NEXT_MORE)
+        next = serve_one(c);
+    if (next != NEXT_RELAYED)
+        conn_go_on(c, next);
+}
+
+/* ---- another protocol ---- */
+
+static void relay_over(struct upgraded *u)
+{
+    struct kept_request *k = container_of(u, struct kept_request, upgraded);
+    struct http1_conn *c = k->r.conn;
+    enum next next = end_request(&k->r, OK);
+    pool_give(&kept, k);
+    conn_go_on(c, next);
+}
+
+/* The connection is the other protocol's, and ends with it. */
+static void relay(struct kept_request *k)
+{
+    k->r.relayed = k->r.close = true;
+    upgraded_start(&k->upgraded, &k->r.x, k->r.conn->io, relay_over);
 }

@@ -20,8 +20,6 @@ const struct conf_struct http3_conf_struct = {
     .size = sizeof(struct http3_conf),
     .fields =
         (const struct conf_field[]){
-            { .name = "certificate", .type = CONF_TEXT, .offset = AT(certificate), .doc = "PEM file" },
-            { .name = "key", .type = CONF_TEXT, .offset = AT(key), .doc = "PEM file" },
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(connections_max),
@@ -88,6 +86,13 @@ const struct conf_struct http3_conf_struct = {
               .doc = "answers over HTTP/1.1 and HTTP/2 say that there is HTTP/3, and for how long a client "
                      "may rely "
                      "on it; `off`: they do not" },
+            { .name = "alt_svc_port",
+              .type = CONF_INT,
+              .offset = AT(alt_svc_port),
+              .preset = "0",
+              .max = 65535,
+              .doc =
+                  "the port that they name, where clients reach it by another one; 0: the listener's own" },
             { .name = "congestion",
               .type = CONF_WORD,
               .offset = AT(congestion),

@@ -1,21 +1,24 @@
 #include "gate/http3_listen.h"
 
-#if WEIR_HAVE_NGTCP2
+#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/file_read.h"
 #include "base/mem.h"
+#include "core/log.h"
 #include "gate/filter.h"
 #include "gate/gate.h"
+#include "gate/http3_certificate.h"
 #include "gate/http3_conf.h"
 #include "gate/http3_server.h"
 #include "gate/listening.h"
+#include "gate/tls_conf.h"
+#include "gate/tls_listener.h"
 #include "net/quic_tls.h"
+#include "net/tls_context.h"
 
-#define PEM_BYTES_MAX (1024 * 1024)
 #define TICKET_LIFETIME_S (24 * 3600)
 
 /* Over reloads and upgrades. */
@@ -86,6 +89,61 @@ err http3_each_inlet(void (*fn)(void *arg, uint32_t process, const int *fds, uns
 
 /* ---- a generation on a worker ---- */
 
+/* RFC 9001 4.6.3, RFC 9114 7.2.4.2: early data relies on the limits of the connection that gave the ticket,
+ * so tickets of other limits are of no use. */
+static void ticket_key(const struct http3_conf *c, uint64_t head_bytes_max,
+                       uint8_t key[QUIC_TICKET_KEY_BYTES])
+{
+    const uint64_t limits[] = { (uint64_t)c->streams_max, c->stream_window_bytes, c->window_bytes,
+                                head_bytes_max };
+    quic_process_key("ticket", (struct bytes){ (const char *)limits, sizeof limits }, key,
+                     QUIC_TICKET_KEY_BYTES);
+}
+
+static err open_tls(const struct listening *l, struct ssl_ctx_st *context, uint64_t head_bytes_max,
+                    struct quic_tls **ret_tls, struct diag *reterr)
+{
+    const struct http3_conf *c = l->conf->http3;
+    uint8_t key[QUIC_TICKET_KEY_BYTES];
+    struct http3_certificates certificates;
+    ticket_key(c, head_bytes_max, key);
+    err e = http3_certificates_read(l->conf->tls, context, &certificates, reterr);
+    const struct quic_tls_opts opts = {
+        .certificates = certificates.at,
+        .count = certificates.count,
+        .ticket_key = l->conf->tls->tickets ? key : NULL,
+        .ticket_lifetime_s = TICKET_LIFETIME_S,
+        .replay = c->early_data ? &shared->replay : NULL,
+    };
+    if (!e)
+        e = quic_tls_open(&opts, ret_tls, reterr);
+    http3_certificates_free(&certificates);
+    return e;
+}
+
+/* Files that change by themselves change the listener's context: the next client gets what there is now. What
+ * cannot be used is not, until it changes again. */
+static void renew(struct listening *l)
+{
+    struct quic_tls *fresh;
+    struct diag d = DIAG_NONE;
+    struct ssl_ctx_st *now = tls_listener_context(l->tls);
+    if (now == l->quic_context) {
+        tls_context_drop(now);
+        return;
+    }
+    tls_context_drop(l->quic_context);
+    l->quic_context = now;
+    err e = open_tls(l, now, gate_current()->generation->conf->client->head_bytes_max, &fresh, &d);
+    if (e) {
+        log_error("http3", "what was read before is kept listen=%s why=\"%s\"", l->text,
+                  d.set ? d.text : err_text(e));
+        return;
+    }
+    quic_tls_drop(l->quic_tls);
+    l->quic_tls = fresh;
+}
+
 static struct listening *find(const struct addr *at)
 {
     struct listening *l = listening_find(gate_current(), at, LISTEN_HTTP);
@@ -94,9 +152,10 @@ static struct listening *find(const struct addr *at)
 
 static bool settings(const struct addr *at, struct quic_settings *ret)
 {
-    const struct listening *l = find(at);
+    struct listening *l = find(at);
     if (!l)
         return false;
+    renew(l);
     const struct http3_conf *c = l->conf->http3;
     *ret = (struct quic_settings){
         .tls = l->quic_tls,
@@ -115,49 +174,21 @@ static bool settings(const struct addr *at, struct quic_settings *ret)
 
 const struct quic_owner http3_owner = { .settings = settings, .app = &http3_app };
 
-/* RFC 9001 4.6.3, RFC 9114 7.2.4.2: early data relies on the limits of the connection that gave the ticket,
- * so tickets of other limits are of no use. */
-static void ticket_key(const struct http3_conf *c, uint64_t head_bytes_max,
-                       uint8_t key[QUIC_TICKET_KEY_BYTES])
-{
-    const uint64_t limits[] = { (uint64_t)c->streams_max, c->stream_window_bytes, c->window_bytes,
-                                head_bytes_max };
-    quic_process_key("ticket", (struct bytes){ (const char *)limits, sizeof limits }, key,
-                     QUIC_TICKET_KEY_BYTES);
-}
-
-static err read_certificate(const struct http3_conf *c, struct quic_certificate *ret, struct diag *reterr)
-{
-    err e = file_read_whole(c->certificate.ptr, PEM_BYTES_MAX, &ret->chain, reterr);
-    if (!e)
-        e = file_read_whole(c->key.ptr, PEM_BYTES_MAX, &ret->key, reterr);
-    return e;
-}
-
 err http3_listening_open(struct listening *l, const struct gate_conf *root, struct diag *reterr)
 {
-    const struct http3_conf *c = l->conf->http3;
-    uint8_t key[QUIC_TICKET_KEY_BYTES];
-    struct quic_certificate certificate = { 0 };
-    ticket_key(c, root->client->head_bytes_max, key);
-    const struct quic_tls_opts opts = {
-        .certificates = &certificate,
-        .count = 1,
-        .ticket_key = key,
-        .ticket_lifetime_s = TICKET_LIFETIME_S,
-        .replay = c->early_data ? &shared->replay : NULL,
-    };
-    err e = read_certificate(c, &certificate, reterr);
-    if (!e)
-        e = quic_tls_open(&opts, &l->quic_tls, reterr);
-    file_read_free(certificate.chain);
-    file_read_free(certificate.key);
+    l->quic_context = tls_listener_context(l->tls);
+    err e = open_tls(l, l->quic_context, root->client->head_bytes_max, &l->quic_tls, reterr);
+    if (e && reterr && !reterr->line) {
+        reterr->line = l->conf->mark.line;
+        reterr->column = l->conf->mark.column;
+    }
     return e;
 }
 
 void http3_listening_close(struct listening *l)
 {
     quic_tls_drop(l->quic_tls);
+    tls_context_drop(l->quic_context);
 }
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/cidr.h"
 #include "gate/http3_conf.h"
+#include "gate/tls_conf.h"
 #include "net/tcp.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -31,6 +32,16 @@ static err listen_check(void *conf, struct diag *reterr)
         wrong = "http3: it is for a listener of HTTP";
     else if (l->http3 && l->address.sock.any.sa_family == AF_UNIX)
         wrong = "http3: a unix socket takes no datagrams here";
+    else if (l->http3 && !l->tls)
+        wrong = "http3: it needs tls beside it";
+    else if (l->http3 && l->tls->client_ca.len)
+        wrong = "http3: clients are not asked for certificates over it, so not together with tls.client_ca";
+#if !WEIR_HAVE_NGTCP2
+    else if (l->http3)
+        wrong = "http3: this weir was built without ngtcp2, nghttp3 and GnuTLS";
+#endif
+    else if (kind != LISTEN_HTTP && l->tls)
+        wrong = "tls: it is for listeners that take HTTP";
     if (wrong) {
         diag_set(reterr, "%s", wrong);
         return ERR_CONF;
@@ -111,13 +122,16 @@ const struct conf_struct listen_conf_struct = {
               .offset = AT(listen_conf, proxy_protocol),
               .sub = &proxy_protocol_struct,
               .doc = "the PROXY protocol of a proxy in front" },
-#if WEIR_HAVE_NGTCP2
+            { .name = "tls",
+              .type = CONF_STRUCT,
+              .offset = AT(listen_conf, tls),
+              .sub = &tls_listen_struct,
+              .doc = "speaks TLS: HTTPS" },
             { .name = "http3",
               .type = CONF_STRUCT,
               .offset = AT(listen_conf, http3),
               .sub = &http3_conf_struct,
               .doc = "`on`: HTTP/3 as well, on the same port over UDP" },
-#endif
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(listen_conf, connections_max),

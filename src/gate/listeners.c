@@ -15,6 +15,7 @@
 #include "gate/l4.h"
 #include "gate/listening.h"
 #include "gate/process.h"
+#include "gate/tls_listener.h"
 #include "net/tcp.h"
 #include "net/udp.h"
 
@@ -31,7 +32,7 @@ struct listener {
     struct link link;
     struct addr addr;
     enum listen_kind kind;
-    bool proxied;
+    bool proxied, tls;
     char name[512]; /* address and options: what makes it the same over a reload */
     bool wanted, used;
     bool given;     /* the next process accepts on it too */
@@ -58,10 +59,11 @@ static void make_name(const struct listen_conf *l, enum listen_kind kind, char *
     const struct tcp_conf *t = &l->tcp;
     addr_print(&l->address, text);
     static const char *const kinds[] = { "http", "tcp", "udp", "udp http3" };
-    snprintf(out, size, "%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[kind],
-             l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog, t->nodelay, t->keepalive,
-             t->fast_open, (unsigned long long)t->keepalive_idle_ms, (unsigned long long)t->send_buffer_bytes,
-             (unsigned long long)t->recv_buffer_bytes, t->congestion.len ? t->congestion.ptr : "");
+    snprintf(out, size, "%s%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[kind],
+             l->tls ? " tls" : "", l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog,
+             t->nodelay, t->keepalive, t->fast_open, (unsigned long long)t->keepalive_idle_ms,
+             (unsigned long long)t->send_buffer_bytes, (unsigned long long)t->recv_buffer_bytes,
+             t->congestion.len ? t->congestion.ptr : "");
 }
 
 static struct listener *find_name(const char *name)
@@ -171,6 +173,7 @@ static err open_one(const struct listen_conf *conf, enum listen_kind kind, const
     l->addr = conf->address;
     l->kind = kind;
     l->proxied = conf->proxy_protocol != NULL;
+    l->tls = conf->tls != NULL;
     l->wanted = true;
     struct adopted *a = find_adopted(name);
     unsigned count = a && a->count > workers ? a->count : workers;
@@ -258,8 +261,20 @@ static void on_accept(void *owner, struct io *io)
     http1_server_accept(process_clients(), io);
 }
 
-/* A client that comes while its listener is being taken away is taken as it would be without. */
-static void on_accept_proxied(void *owner, struct io *io)
+static void take(struct listening *here, struct io *io, bool proxied)
+{
+    struct clients *clients = process_clients();
+    if (here && here->tls)
+        tls_listener_accept(here, clients, io, proxied);
+    else if (proxied)
+        http1_server_accept_proxied(clients, io);
+    else
+        http1_server_accept(clients, io);
+}
+
+/* A client that comes while its listener is being taken away is taken as it would be without; but TLS needs
+ * its settings. */
+static void on_accept_special(void *owner, struct io *io)
 {
     static struct log_limit limit = LOG_LIMIT(1);
     struct listener *l = owner;
@@ -267,6 +282,10 @@ static void on_accept_proxied(void *owner, struct io *io)
     struct peer p = peer_of(io_fd(io));
     struct addr peer = peer_addr(&p);
     char text[ADDR_TEXT_BYTES_MAX];
+    if (!here && l->tls) {
+        io_abort(io, true);
+        return;
+    }
     switch (here ? listening_judge(here, &peer) : LISTENING_PLAIN) {
     case LISTENING_REFUSED:
         addr_print(&peer, text);
@@ -275,10 +294,10 @@ static void on_accept_proxied(void *owner, struct io *io)
         io_abort(io, true);
         break;
     case LISTENING_PROXIED:
-        http1_server_accept_proxied(process_clients(), io);
+        take(here, io, true);
         break;
     case LISTENING_PLAIN:
-        http1_server_accept(process_clients(), io);
+        take(here, io, false);
         break;
     }
 }
@@ -298,7 +317,7 @@ static void start_accepting(void *arg)
         p->failed = quic_listener_start(fd, &l->addr, &http3_owner, &a->quic);
 #endif
     else
-        p->failed = io_listen(fd, l->proxied ? on_accept_proxied : on_accept, l, &a->io);
+        p->failed = io_listen(fd, l->proxied || l->tls ? on_accept_special : on_accept, l, &a->io);
     if (p->failed || l->kind != LISTEN_HTTP)
         return;
     a->next = accepting_here;

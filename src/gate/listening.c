@@ -2,8 +2,10 @@
 
 #include "base/cidr.h"
 #include "base/mem.h"
+#include "gate/alt_svc.h"
 #include "gate/gate.h"
 #include "gate/http3_listen.h"
+#include "gate/tls_counts.h"
 
 #define TCP_IDLE_MS (10 * 60 * 1000)
 #define UDP_IDLE_MS (30 * 1000)
@@ -34,15 +36,49 @@ static err trust(struct listening *l, const struct conf_list *from, struct diag 
     return e;
 }
 
+#if WEIR_HAVE_OPENSSL
+static err tls_listening_open(struct listening *l)
+{
+    l->tls_counts = mem_get(sizeof *l->tls_counts);
+    if (!l->tls_counts)
+        return ERR_MEMORY;
+    tls_counts_open(l->tls_counts, bytes_from(l->text), false);
+    return OK;
+}
+
+static void tls_listening_close(struct listening *l)
+{
+    if (l->tls_counts)
+        tls_counts_close(l->tls_counts);
+    mem_free(l->tls_counts);
+}
+#else
+static err tls_listening_open(struct listening *l)
+{
+    (void)l;
+    return ERR_UNSUPPORTED;
+}
+
+static void tls_listening_close(struct listening *l)
+{
+    (void)l;
+}
+#endif
+
 static err open_one(struct listening *l, struct gate *g, const struct listen_conf *conf, struct diag *reterr)
 {
     l->conf = conf;
     l->kind = listen_kind(conf);
     addr_print(&conf->address, l->text);
     err e = conf->proxy_protocol ? trust(l, &conf->proxy_protocol->from, reterr) : OK;
-#if WEIR_HAVE_NGTCP2
-    if (!e && conf->http3)
+    if (!e && l->tls)
+        e = tls_listening_open(l);
+#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+    if (!e && conf->http3) {
+        alt_svc_open(l);
+        g->says_alt_svc |= *l->alt_svc != 0;
         e = http3_listening_open(l, g->generation->conf, reterr);
+    }
 #endif
     if (e || l->kind == LISTEN_HTTP)
         return e;
@@ -67,6 +103,7 @@ err listening_open(struct gate *g, struct diag *reterr)
         return ERR_MEMORY;
     for (size_t i = 0; i < list->count; i++) {
         g->listening_count = (unsigned)i + 1;
+        g->listening[i].tls = g->generation->listen_tls[i];
         err e = open_one(&g->listening[i], g, (const struct listen_conf *)list->items + i, reterr);
         if (e)
             return e;
@@ -78,7 +115,8 @@ void listening_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->listening_count; i++) {
         cidr_set_free(g->listening[i].proxies);
-#if WEIR_HAVE_NGTCP2
+        tls_listening_close(&g->listening[i]);
+#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
         http3_listening_close(&g->listening[i]);
 #endif
         metric_instance_free(g->listening[i].metrics);

@@ -17,6 +17,7 @@
 #include "gate/service_open.h"
 #include "gate/upstream_http2.h"
 #include "gate/upstream_shared.h"
+#include "gate/websocket.h"
 
 /* ---- what a gateway adds to a request ---- */
 
@@ -153,6 +154,16 @@ static bool may_repeat(const struct exchange *x, const struct attempt *a)
     return !a->sent || http_method_is_idempotent(x->request.method);
 }
 
+/* For as long as the two want: what was received with the head does not stay in a buffer for that. */
+static err take_tunnel(struct upstream_conn *c, struct exchange *x)
+{
+    err e = websocket_is_asked(x) ? websocket_prove(x) : OK;
+    if (!e)
+        e = http1_client_keep_head(c);
+    x->tunnel = e ? NULL : c->io;
+    return e;
+}
+
 static err on_connection(struct exchange *x, struct server *server, bool fresh, struct attempt *a,
                          bool *ret_reused, bool *ret_connecting)
 {
@@ -165,6 +176,8 @@ static err on_connection(struct exchange *x, struct server *server, bool fresh, 
     *ret_reused = c->reused;
     c->server = server;
     e = http1_client_exchange(c, x, a);
+    if (!e && x->response.status == 101)
+        e = take_tunnel(c, x);
     if (e) {
         http1_client_finish(c);
         upstream_give(c, x->service->conf, false);
@@ -172,8 +185,6 @@ static err on_connection(struct exchange *x, struct server *server, bool fresh, 
     }
     c->body.body.ops = &proxied_ops;
     x->response_body = &c->body.body;
-    if (x->response.status == 101)
-        x->tunnel = c->io;
     return OK;
 }
 
@@ -369,6 +380,8 @@ static void count_rescue(const struct request *r)
 
 err proxy_handle(struct exchange *x)
 {
+    if (websocket_is_asked(x) && !websocket_admit(x))
+        return OK;
     struct request r = { .x = x, .pick = pick_begin(x) };
     err e = begin(&r);
     if (e)

@@ -178,6 +178,25 @@ err http_fields_reserve(struct http_fields *f, struct arena *a, uint32_t more)
     return f->count_max - f->count >= more ? OK : grow(f, a, more);
 }
 
+err http_fields_keep(struct http_fields *f, struct arena *a)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < f->count; i++) {
+        struct http_field field = f->at[i];
+        if (field.flags & FIELD_REMOVED)
+            continue;
+        const struct bytes name = arena_copy(a, http_field_name(&field));
+        const struct bytes value = arena_copy(a, http_field_value(&field));
+        if (!name.ptr || !value.ptr)
+            return ERR_LIMIT;
+        field.name = name.ptr;
+        field.value = value.ptr;
+        f->at[kept++] = field;
+    }
+    f->count = kept;
+    return OK;
+}
+
 err http_fields_add(struct http_fields *f, struct arena *a, struct bytes name, struct bytes value)
 {
     if (name.len > UINT16_MAX || value.len > UINT32_MAX)

@@ -1,6 +1,8 @@
 """HTTP/3 from a client's side: requests, bodies, windows, limits; what is answered to whom at which address."""
 import hashlib
 import re
+import shutil
+import subprocess
 import threading
 
 import pytest
@@ -388,12 +390,56 @@ def test_what_cannot_work_is_refused(weir_command, tmp_path):
         (tmp_path / "weir.yaml").write_text(f"listen: {listen}\n{HELLO}\n")
         return weir_command("check", "-c", tmp_path / "weir.yaml")
 
-    pem = f"certificate: {chain}, key: {key}"
-    assert check(f"{{address: ':8443', http3: {{{pem}}}}}").returncode == 0
-    for listen, why in ((f"{{address: 'unix:{tmp_path}/s', http3: {{{pem}}}}}", "takes no datagrams"),
-                        (f"{{address: ':8443', http3: {{{pem}, window: 8k}}}}", "at least stream_window")):
+    tls = f"certificate: {chain}, key: {key}"
+    assert check(f"{{address: ':8443', tls: {{{tls}}}, http3: on}}").returncode == 0
+    for listen, why in ((f"{{address: 'unix:{tmp_path}/s', tls: {{{tls}}}, http3: on}}", "takes no datagrams"),
+                        ("{address: ':8443', http3: on}", "needs tls"),
+                        (f"{{address: ':8443', tls: {{{tls}, client_ca: {chain}}}, http3: on}}", "tls.client_ca"),
+                        (f"{{address: ':8443', tls: {{{tls}}}, http3: {{window: 8k}}}}", "at least stream_window")):
         done = check(listen)
         assert done.returncode != 0 and why in done.stderr + done.stdout
+
+
+# ---- beside TCP ----
+
+
+def over_tcp(port, *args):
+    done = subprocess.run(["curl", "-sk", "-D-", "-o/dev/null", *args, f"https://127.0.0.1:{port}/"], capture_output=True,
+                          text=True, timeout=30, check=True)
+    return dict(line.lower().split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_answers_over_tcp_say_that_it_is_there(gate, http3):
+    g = gate(HELLO, http3="alt_svc: 2h")
+    for version in ("--http1.1", "--http2"):
+        assert over_tcp(g.port, version)["alt-svc"] == f'h3=":{g.port}"; ma=7200'
+    assert http3(g, "/").answer().get("alt-svc") is None
+    g.reload(g.text(HELLO, "alt_svc_port: 443"))
+    assert over_tcp(g.port)["alt-svc"] == 'h3=":443"; ma=86400'
+    g.reload(g.text("routes: [{match: /*, respond: 200 x, headers: {response: {set: {Alt-Svc: clear}}}}]"))
+    assert over_tcp(g.port)["alt-svc"] == "clear"
+    g.reload(g.text(HELLO, "alt_svc: off"))
+    assert "alt-svc" not in over_tcp(g.port)
+
+
+def test_a_certificate_of_its_own(weir, http3, tmp_path):
+    port = free_port()
+    weir(f"listen: {tls_listener(tmp_path, port, tls='{self_signed: true}')}\n{HELLO}")
+    assert http3(port, "/").answer().status == 200
+
+
+def test_a_certificate_that_changes(gate, http3, tmp_path):
+    g = gate(HELLO)
+    assert http3(g, "/").answer().status == 200
+    before = http3(g, "/").answer() and (tmp_path / "cert.pem").read_bytes()
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).unlink()
+    certificate(tmp_path)
+    assert (tmp_path / "cert.pem").read_bytes() != before
+    g.wait_log("were read again", 20)
+    client = http3(g, "/")
+    assert client.answer().status == 200
 
 
 # ---- early data ----

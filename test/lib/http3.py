@@ -234,10 +234,11 @@ def certificate(folder):
     return chain, key_path
 
 
-def tls_listener(folder, port, http3=""):
-    """A listener with HTTP/3, as the configuration has it. http3: more of its settings."""
+def tls_listener(folder, port, http3="", tls=None):
+    """A listener with HTTP/3, as the configuration has it. http3: its settings; tls: instead of the certificate's."""
     chain, key = certificate(folder)
-    return f"{{address: '127.0.0.1:{port}', http3: {{certificate: {chain}, key: {key}{', ' + http3 if http3 else ''}}}}}"
+    tls = tls or f"{{certificate: {chain}, key: {key}}}"
+    return f"{{address: '127.0.0.1:{port}', tls: {tls}, http3: {'{' + http3 + '}' if http3 else 'true'}}}"
 
 
 def udp_bound(port):
