@@ -288,11 +288,7 @@ static const struct conf_struct service_struct = {
                   "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
                   "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
-            { .name = "tls",
-              .type = CONF_STRUCT,
-              .offset = AT(service_conf, tls),
-              .sub = &tls_service_struct,
-              .doc = "its servers speak TLS: HTTPS" },
+            TLS_SERVICE_FIELD(AT(service_conf, tls)),
             { .name = "circuit_breaker",
               .type = CONF_LIST,
               .offset = AT(service_conf, breakers),

@@ -109,7 +109,7 @@ struct service_conf {
     struct tcp_conf tcp;
     struct tls_service_conf *tls; /* NULL: in the clear */
     struct conf_list breakers;    /* struct service_breaker_conf */
-    struct conf_list modules; /* service modules: health_check ... */
+    struct conf_list modules;     /* service modules: health_check ... */
 };
 
 struct priority_conf;

@@ -43,6 +43,13 @@ enum tls_look { TLS_LOOK_SAME, TLS_LOOK_FRESH, TLS_LOOK_BAD };
 
 extern const struct conf_struct tls_listen_struct, tls_service_struct;
 
+/* Of a service. */
+#define TLS_SERVICE_FIELD(at)                                                           \
+    {                                                                                   \
+        .name = "tls", .type = CONF_STRUCT, .offset = (at), .sub = &tls_service_struct, \
+        .doc = "its servers speak TLS: HTTPS"                                           \
+    }
+
 #if WEIR_HAVE_OPENSSL
 struct ssl_ctx_st;
 struct listen_conf;

@@ -290,12 +290,16 @@ static SSL_CTX *context_of_set(struct building *b, const size_t set[TLS_KEY_KIND
     return made;
 }
 
-/* Of each kind the first that is good for the name. */
+/* Of each kind the first that has the name, else the first that has a wildcard for it. */
 static void set_of_name(const struct contexts *c, struct bytes name, size_t set[TLS_KEY_KINDS])
 {
-    for (size_t i = 0; i < c->count; i++)
-        if (!set[c->pairs[i].kind] && tls_pair_covers(&c->pairs[i], name))
-            set[c->pairs[i].kind] = i + 1;
+    for (int cover = TLS_COVER_EXACT; cover > TLS_COVER_NONE; cover--) {
+        for (size_t i = 0; i < c->count; i++) {
+            size_t *at = &set[c->pairs[i].kind];
+            if (!*at && tls_pair_covers(&c->pairs[i], name) == (enum tls_cover)cover)
+                *at = i + 1;
+        }
+    }
 }
 
 static err take_name(void *arg, struct bytes name)

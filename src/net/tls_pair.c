@@ -204,24 +204,26 @@ void tls_pair_describe(const struct tls_pair *p, struct tls_certificate *ret)
 
 struct wanted {
     struct bytes name;
-    bool found;
+    enum tls_cover cover;
 };
 
 static err look_for(void *arg, struct bytes name)
 {
     struct wanted *w = arg;
     const char *dot = memchr(w->name.ptr, '.', w->name.len);
-    w->found |= bytes_eq(name, w->name);
-    if (dot && dot > w->name.ptr && bytes_starts(name, BYTES("*.")))
-        w->found |= bytes_eq(bytes_skip(name, 2), bytes_skip(w->name, (size_t)(dot + 1 - w->name.ptr)));
+    if (bytes_eq(name, w->name))
+        w->cover = TLS_COVER_EXACT;
+    else if (dot && dot > w->name.ptr && w->cover == TLS_COVER_NONE && bytes_starts(name, BYTES("*.")) &&
+             bytes_eq(bytes_skip(name, 2), bytes_skip(w->name, (size_t)(dot + 1 - w->name.ptr))))
+        w->cover = TLS_COVER_WILDCARD;
     return OK;
 }
 
-bool tls_pair_covers(const struct tls_pair *p, struct bytes name)
+enum tls_cover tls_pair_covers(const struct tls_pair *p, struct bytes name)
 {
     struct wanted w = { .name = name };
     (void)!tls_pair_names(p, look_for, &w);
-    return w.found;
+    return w.cover;
 }
 
 #endif

@@ -29,8 +29,9 @@ void tls_pair_describe(const struct tls_pair *p, struct tls_certificate *ret);
 bool tls_name_fold(struct bytes name, char out[TLS_NAME_BYTES_MAX + 1], struct bytes *ret);
 /* Calls fn for each DNS name of the certificate, folded. */
 err tls_pair_names(const struct tls_pair *p, err (*fn)(void *arg, struct bytes name), void *arg) CHECK_RESULT;
-/* name: folded; a wildcard covers itself. */
-bool tls_pair_covers(const struct tls_pair *p, struct bytes name);
+/* name: folded; a wildcard is a name too, and covers itself exactly. */
+enum tls_cover { TLS_COVER_NONE, TLS_COVER_WILDCARD, TLS_COVER_EXACT };
+enum tls_cover tls_pair_covers(const struct tls_pair *p, struct bytes name);
 
 /* What OpenSSL says about the last failure of this thread, which is then forgotten. */
 const char *tls_last_error(void);

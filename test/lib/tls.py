@@ -115,7 +115,7 @@ class TlsClient(Client):
 
 
 def over_tls(context, script, handshakes=None):
-    """A script for lib.servers.Scripted that is served over TLS; handshakes gets each connection's ssl.SSLSocket."""
+    """A script for lib.servers.Scripted that is served over TLS; `handshakes` gets what each was like."""
 
     def serve(peer):
         try:
@@ -123,7 +123,7 @@ def over_tls(context, script, handshakes=None):
         except (ssl.SSLError, OSError):
             return
         if handshakes is not None:
-            handshakes.append(peer.socket)
+            handshakes.append({"version": peer.socket.version(), "resumed": peer.socket.session_reused})
         try:
             if callable(script):
                 script(peer)
