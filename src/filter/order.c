@@ -397,7 +397,13 @@ static err move(struct order_request *a, struct bytes id, enum stock_move move)
 static err order_handle(struct exchange *x, void *state, struct chain *next)
 {
     (void)next;
-    struct order_request a = { .o = state, .x = x };
+    struct order_request a; /* not zeroed: its lines are many */
+    a.o = state;
+    a.x = x;
+    a.json = NULL;
+    a.user = BYTES_NONE;
+    a.reserve.count = 0;
+    a.own_id = false;
     if (a.o->does == ORDER_RESERVE)
         return handle_reserve(&a);
     bool answered;
