@@ -53,10 +53,11 @@ def crowd(gate, ledger, *args):
 
 def test_a_thousand_shoppers(sale):
     gate, ledger, shops = sale()
-    said = crowd(gate, ledger, "--count", "1000", "--patience", "0")
+    count = 300 if weir_module.SANITIZED else 1000
+    said = crowd(gate, ledger, "--count", str(count), "--patience", "0")
     assert "the sums are right" in said
     ended = {how: int(n) for n, how in re.findall(r"(\d+) (paid|released|forgotten|sold out|late|failed)", said.partition("shoppers (seed")[2])}
-    assert sum(ended.values()) == 1000 and "failed" not in ended
+    assert sum(ended.values()) == count and "failed" not in ended
     assert 0 < ended["paid"] <= 500
     assert gate.metric("weir_order_waiting_total") > 0  # a burst of 50, and 400 who come at once
     assert shops[0].running and shops[1].running
