@@ -317,7 +317,7 @@ def test_drained_with_two_goaways(weir, scripted):
 
 
 def test_an_idle_connection_is_closed_in_good_order(weir, scripted):
-    gate = weir(one_service(scripted(answer("here")), root="client: {idle_timeout: 300ms}"))
+    gate = weir(one_service(scripted(answer("here")), root="client: {idle_timeout: 2s}"))
     with connect(gate) as c:
         assert c.get().text == "here"
         c.read_to_end()
