@@ -222,9 +222,27 @@ void io_unwatch(struct io *io)
     io->flags &= ~(uint32_t)IO_WATCHED;
 }
 
-void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uint64_t deadline_us)
+static void wake_soon(struct io *io)
 {
     struct ios *ios = &worker_this->ios;
+    if (io->flags & IO_WAKE_SOON)
+        return;
+    io->flags |= IO_WAKE_SOON;
+    io->next_soon = NULL;
+    *ios->soon_end = io;
+    ios->soon_end = &io->next_soon;
+}
+
+void io_tell_soon(struct io *io)
+{
+    if (io->flags & IO_PARKED)
+        wake_soon(io);
+    else if (io->reader)
+        fiber_resume(io->reader, OK);
+}
+
+void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uint64_t deadline_us)
+{
     must(io->phase == IO_OPEN && !io->reader && !(io->flags & IO_PARKED));
     io->flags |= IO_PARKED;
     io->wake = wake;
@@ -232,12 +250,8 @@ void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uin
     io_set_read_deadline(io, deadline_us);
     if (!has_news(io))
         io_ops(io)->recv(io);
-    if (!has_news(io) || io->flags & IO_WAKE_SOON)
-        return;
-    io->flags |= IO_WAKE_SOON;
-    io->next_soon = NULL;
-    *ios->soon_end = io;
-    ios->soon_end = &io->next_soon;
+    if (has_news(io))
+        wake_soon(io);
 }
 
 void io_unpark(struct io *io)

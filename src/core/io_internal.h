@@ -173,6 +173,8 @@ void io_unqueue(struct segment_queue *q, size_t n);
 void io_drop_queue(struct segment_queue *q);
 /* Says the codec's last word, if it has one. */
 void io_codec_say_end(struct io *io);
+/* Who waits for input learns that something has happened; nobody is called from here. */
+void io_tell_soon(struct io *io);
 void io_codec_drop_plain(struct io_codec *c);
 void io_codec_free(struct io *io);
 void io_wake_parked(struct io *io, err why);
