@@ -400,6 +400,15 @@ def test_what_cannot_work_is_refused(weir_command, tmp_path):
         assert done.returncode != 0 and why in done.stderr + done.stdout
 
 
+def test_facts_of_the_connection(gate, http3, tmp_path):
+    g = gate("routes: [{match: /*, respond: '200 $tls_version $tls_cipher $tls_server_name $tls_protocol $tls_resumed'}]")
+    back = Returning(tmp_path).args
+    for resumed in ("no", "yes"):
+        client = http3(g, "/", args=back)
+        assert client.answer().status == 200
+        assert re.fullmatch(rf"TLSv1.3 TLS_\w+ localhost h3 {resumed}", client.body("/x").decode())
+
+
 # ---- beside TCP ----
 
 
