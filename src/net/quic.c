@@ -63,6 +63,8 @@ static void end_here(struct turn_hook *h)
     while (!list_empty(&quic_here.listeners)) {
         struct quic_listener *l = container_of(quic_here.listeners.next, struct quic_listener, link);
         l->stopped = true;
+        l->has_reader = false;
+        l->read.next = NULL; /* no turn comes any more */
         quic_listener_release(l);
     }
     pool_close(&quic_here.pool);

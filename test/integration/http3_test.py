@@ -546,6 +546,8 @@ def test_stopping_waits_for_answers(gate, http3, scripted):
     wait_until(lambda: g.metric("weir_quic_handshakes_total") == 1, 20)
     g.signal(15)
     g.wait_log("draining")
+    late = http3(g, "/")
+    assert late.answers() == [] and "CONNECTION_REFUSED" in late.log()
     go_on.set()
     assert client.answer().status == 200 and client.body("/x") == b"late"
     assert g.wait(20) == 0
