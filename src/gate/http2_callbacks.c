@@ -8,6 +8,7 @@
 #define ACKS_MAX 1000
 /* A window that cuts a frame to less than this, though there is more to send, is noted. */
 #define TINY_BYTES 64
+#define TINY_IN_A_ROW 8
 /* Pieces of one head: http2_abuse has a lower bound. */
 #define CONTINUATIONS_MAX 1000
 
@@ -177,6 +178,20 @@ static bool is_mistake(uint32_t code)
            code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
 }
 
+/* A window that is used up byte by byte costs a frame each. One small frame says nothing: it is what was left
+ * of a window between two larger ones. */
+static void note_tiny(struct http2_session *c, nghttp2_session *ng, const nghttp2_frame_hd *hd)
+{
+    struct http2_stream *s = stream_of(ng, hd->stream_id);
+    if (!s || hd->flags & NGHTTP2_FLAG_END_STREAM)
+        return;
+    const bool cut =
+        hd->length < TINY_BYTES && nghttp2_session_get_stream_remote_window_size(ng, hd->stream_id) == 0;
+    s->tiny = cut ? s->tiny + 1 : 0;
+    if (s->tiny > TINY_IN_A_ROW)
+        http2_session_note(c, HTTP2_ABUSE_TINY);
+}
+
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct http2_session *c = session_of(user);
@@ -184,14 +199,12 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
         c->closing = true;
     if (frame->hd.type == NGHTTP2_RST_STREAM && c->side->server && is_mistake(frame->rst_stream.error_code))
         http2_session_note(c, HTTP2_ABUSE_ERRORS);
-    if (frame->hd.type == NGHTTP2_DATA) {
-        /* each may be answered by an update of the stream's window and one of the connection's */
-        http2_abuse_forgive(&c->abuse, HTTP2_ABUSE_WINDOWS);
-        http2_abuse_forgive(&c->abuse, HTTP2_ABUSE_WINDOWS);
-        uint32_t left = (uint32_t)nghttp2_session_get_stream_remote_window_size(ng, frame->hd.stream_id);
-        if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && frame->hd.length < TINY_BYTES && left == 0)
-            http2_session_note(c, HTTP2_ABUSE_TINY);
-    }
+    if (frame->hd.type != NGHTTP2_DATA)
+        return 0;
+    /* each may be answered by an update of the stream's window and one of the connection's */
+    http2_abuse_forgive(&c->abuse, HTTP2_ABUSE_WINDOWS);
+    http2_abuse_forgive(&c->abuse, HTTP2_ABUSE_WINDOWS);
+    note_tiny(c, ng, &frame->hd);
     return 0;
 }
 

@@ -131,6 +131,7 @@ struct http2_stream {
     uint64_t out_left; /* of it, not yet pulled; BODY_LENGTH_UNKNOWN */
     size_t out_taken;  /* of what was lent, and still to be given */
     bool out_raw;      /* out_body stands in a socket: it is given as it is framed */
+    uint32_t tiny;     /* frames in a row that a window cut to next to nothing */
     uint64_t out_bytes;
     const struct http_fields *out_trailers;
     struct arena arena; /* of the heads */
