@@ -11,9 +11,11 @@
  * All calls: on the listener's worker, unless said. */
 #pragma once
 #include "base/addr.h"
+#include "base/arena.h"
 #include "base/diag.h"
 #include "base/err.h"
 #include "net/quic_id.h"
+#include "net/tls_fact.h"
 
 struct metric_cells;
 struct quic_app;
@@ -136,6 +138,8 @@ void quic_stream_done(struct quic_conn *c, bool bidirectional);
 void quic_close(struct quic_conn *c, uint64_t code);
 bool quic_is_handshaken(const struct quic_conn *c);
 const struct addr *quic_peer(const struct quic_conn *c);
+/* What is known of its TLS; a copy in the arena, or a constant. Empty: not known, or no room. */
+struct bytes quic_fact(const struct quic_conn *c, enum tls_fact fact, struct arena *a);
 const struct quic_listener *quic_listener_of(const struct quic_conn *c);
 /* At a time, as it was told when it began. */
 uint32_t quic_streams_max(const struct quic_conn *c);
