@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "gate/access_log.h"
+#include "gate/alt_svc.h"
 #include "gate/gate_metrics.h"
 #include "gate/listening.h"
 #include "gate/priority.h"
@@ -322,7 +323,7 @@ static bool find_route(struct exchange *x)
     return true;
 }
 
-void gate_serve(struct exchange *x)
+static void run_chain(struct exchange *x)
 {
     if (x->gate->generation->trusted_proxies && !find_client(x))
         return;
@@ -332,6 +333,13 @@ void gate_serve(struct exchange *x)
     err e = chain_next(&chain, x);
     if (e)
         gate_answer_failure(x, e);
+}
+
+void gate_serve(struct exchange *x)
+{
+    run_chain(x);
+    if (x->gate->says_alt_svc)
+        alt_svc_add(x);
 }
 
 void gate_done(struct exchange *x)

@@ -32,13 +32,17 @@ struct listen_conf {
     struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
     struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
     struct tls_listen_conf *tls;                /* NULL: in the clear */
+    struct http3_conf *http3;                   /* NULL: not over UDP */
     int64_t connections_max;                    /* of tcp, of one worker */
     int64_t sessions_max;                       /* of udp, of one worker */
     int64_t responses;                          /* of udp: datagrams that answer one; 0: not known */
     uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
 
-enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP };
+struct http3_conf;
+
+/* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. */
+enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_HTTP3 };
 static inline enum listen_kind listen_kind(const struct listen_conf *l)
 {
     return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
