@@ -100,13 +100,22 @@ static err open_folder(struct ledger *l, struct diag *reterr)
 static err replay(void *arg, const struct batch_head *head, struct bytes payload, struct diag *reterr)
 {
     struct ledger *l = arg;
-    return machine_replay(&l->machine, head, payload, reterr);
+    err e = machine_replay(&l->machine, head, payload, reterr);
+    if (!e)
+        machine_show(&l->machine, &l->board);
+    return e;
 }
 
 static err load_record(void *arg, const struct record_image *image)
 {
     struct ledger *l = arg;
-    return records_load(l->machine.records, image);
+    return machine_load(&l->machine, image, &l->board);
+}
+
+static void expect(void *arg, uint64_t count)
+{
+    struct ledger *l = arg;
+    records_expect(l->machine.records, count);
 }
 
 static bool find_left(void *arg, uint8_t rules, struct bytes key, struct record_image *ret_image)
@@ -123,7 +132,7 @@ static err load_checkpoint(struct ledger *l, struct diag *reterr)
     err e = checkpoint_lmdb_open(path, l->opts.checkpoint_bytes_max, l->opts.read_only, l->crypt, &l->store,
                                  reterr);
     if (!e)
-        e = l->store->ops->load(l->store, &state, load_record, l, reterr);
+        e = l->store->ops->load(l->store, &state, expect, load_record, l, reterr);
     if (!e)
         e = l->store->ops->renew(l->store, reterr);
     if (e)
@@ -186,7 +195,6 @@ err ledger_recover(struct ledger *l, struct diag *reterr)
     if (torn_bytes)
         log_warn("ledger", "the log's torn end was cut: batch %llu is the last",
                  (unsigned long long)l->machine.seq);
-    machine_show_all(&l->machine, &l->board);
     l->open = true;
     ledger_metrics_look(l);
     l->frozen_us = ledger_clock_us();
@@ -278,6 +286,8 @@ err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, stru
 static err verify(struct ledger *l, struct ledger_report *r, struct diag *reterr)
 {
     err e = machine_open(&l->machine, l->opts.rules, UINT64_MAX);
+    if (!e)
+        e = board_open(&l->board);
     if (!e)
         e = crypt_open(l->opts.key, &l->crypt, reterr);
     if (!e)
