@@ -173,10 +173,40 @@ static err open_log(struct ledger *l, struct diag *reterr)
                                  .synced = l->opts.durability == LEDGER_COMMIT,
                                  .next_seq = l->machine.seq + 1,
                                  .crypt = l->crypt,
+                                 .next_made = true,
                                  .threaded = true };
     memcpy(o.ledger_id, l->id, sizeof o.ledger_id);
     err e = ledger_log_open(&o, &l->log, reterr);
     return e ? e : checkpoint_start(l->store, l->log, l->opts.log_keep_bytes, wake, l, &l->checkpoint);
+}
+
+/* The log's next segment is written while the checkpoint is read. */
+struct making {
+    struct ledger *ledger;
+    pthread_t thread;
+    err result;
+    struct diag diag;
+};
+
+static void *make_segment(void *arg)
+{
+    struct making *m = arg;
+    struct disk *d = m->ledger->disk;
+    m->result = d->ops->make(d, SEGMENT_NEXT, m->ledger->opts.segment_bytes, &m->diag);
+    return NULL;
+}
+
+static err load_and_make(struct ledger *l, struct diag *reterr)
+{
+    struct making m = { .ledger = l };
+    if (pthread_create(&m.thread, NULL, make_segment, &m) != 0)
+        return ERR_SYSTEM;
+    err e = load_checkpoint(l, reterr);
+    pthread_join(m.thread, NULL);
+    if (e || !m.result)
+        return e;
+    *reterr = m.diag;
+    return m.result;
 }
 
 err ledger_recover(struct ledger *l, struct diag *reterr)
@@ -184,7 +214,7 @@ err ledger_recover(struct ledger *l, struct diag *reterr)
     uint64_t begun_us = ledger_clock_us();
     err e = open_folder(l, reterr);
     if (!e)
-        e = load_checkpoint(l, reterr);
+        e = load_and_make(l, reterr);
     uint64_t checkpoint_seq = l->machine.seq, loaded_us = ledger_clock_us(), torn_bytes = 0;
     if (!e)
         e = read_log(l, &torn_bytes, reterr);
