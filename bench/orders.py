@@ -219,11 +219,12 @@ class Redis(Stack):
             except OSError:
                 time.sleep(0.1)
         sha = resp(sock, "SCRIPT", "LOAD", LUA_SCRIPT)
+        root = self.options.lua_root.rstrip("/")
         modules = "".join(f"load_module {m};\n" for m in ("/usr/lib/nginx/modules/ndk_http_module.so",
-                                                          "/usr/lib/nginx/modules/ngx_http_lua_module.so"))
+                                                          root + "/usr/lib/nginx/modules/ngx_http_lua_module.so"))
         pathlib.Path(self.folder, "nginx.conf").write_text(NGINX % {
             "modules": modules, "folder": self.folder, "port": self.port, "sha": sha,
-            "lua_path": "/usr/share/lua/5.1/?.lua"})
+            "lua_path": f"{root}/usr/share/lua/5.1/?.lua"})
         os.chmod(sock, 0o777)
         self.start("nginx", "-c", f"{self.folder}/nginx.conf", "-e", f"{self.folder}/error.log")
 
@@ -298,6 +299,7 @@ def main():
     arguments.add_argument("--connections", type=int, nargs="+", default=[64, 512])
     arguments.add_argument("--case", default="", help="those whose name has this")
     arguments.add_argument("--only", default="", help="stacks whose name has this")
+    arguments.add_argument("--lua-root", default="/", help="where libnginx-mod-http-lua and lua-resty-core were unpacked, if not installed")
     arguments.add_argument("--core", type=int, default=0)
     arguments.add_argument("--load-core", type=int, default=1)
     options = arguments.parse_args()
