@@ -25,6 +25,7 @@ struct proxy_protocol_conf {
 #define LISTEN_IDLE_AUTO CONF_UINT_WORD(0)
 
 struct listen_conf {
+    bool resp; /* the ledger's, for clients of Redis: not one of the list */
     struct addr address;
     struct conf_mark mark;
     int64_t backlog;
@@ -37,9 +38,11 @@ struct listen_conf {
     uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
 
-enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP };
+enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_RESP };
 static inline enum listen_kind listen_kind(const struct listen_conf *l)
 {
+    if (l->resp)
+        return LISTEN_RESP;
     return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
 }
 
