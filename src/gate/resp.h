@@ -9,7 +9,7 @@
  *      resp_conn.c    connections, turns           resp_local.c    PING, HELLO, CLIENT, INFO, CONFIG ...
  *      resp_batch.c   operation and answers        resp_multi.c    MULTI, EXEC, WATCH
  *      resp_table.c   all commands                 resp_script.c   EVAL of the scripts that locks use
- *      resp_keys.c    commands on keys
+ *      resp_keys.c    commands on keys             resp_lock.c, resp_stock.c   LOCK.*, STOCK.*
  *
  * For the files of resp and for listeners.c, process.c. Connections: on their worker. */
 #pragma once
@@ -42,6 +42,7 @@ enum resp_shape {
     RESP_CURSOR,  /* an array of a number as text, and a value */
     RESP_AS_OK,   /* whatever it was, unless it is an error */
     RESP_DONE,    /* 1 for OK, 0 for nil */
+    RESP_ASK,     /* an operation of other rules says it itself */
     RESP_LITERAL  /* no answer of kv: it is written as it is */
 };
 
@@ -50,6 +51,17 @@ struct resp_reply {
     uint32_t at, end; /* its command in the operation */
     const char *name; /* of its command, for errors */
     struct bytes literal;
+    struct resp_ask *ask; /* of RESP_ASK */
+};
+
+struct resp_out;
+
+/* An operation of other rules than kv's: an entry of its own, that is sent with the others of its turn. */
+struct resp_ask {
+    struct ledger_op op;
+    struct ledger_call call;
+    void (*say)(struct resp_out *o, const struct resp_ask *q);
+    char *answer;
 };
 
 struct resp_batch {
@@ -66,6 +78,9 @@ struct resp_client;
 void resp_batch_open(struct resp_batch *b, struct arena *a);
 void resp_add(struct resp_batch *b, enum resp_shape shape, const char *name, enum kv_what what,
               unsigned flags, int64_t number, const struct bytes *args, unsigned count);
+/* body is copied. */
+void resp_ask(struct resp_batch *b, uint8_t rules, struct bytes body, uint32_t answer_bytes,
+              void (*say)(struct resp_out *o, const struct resp_ask *q));
 /* A literal: copied, or (static) not. */
 void resp_say(struct resp_batch *b, struct bytes raw);
 void resp_say_static(struct resp_batch *b, struct bytes raw);
@@ -87,6 +102,7 @@ struct resp_client {
     uint64_t id;
     struct resp_batch *batch;      /* of the turn at hand */
     struct resp_transaction *tx;   /* from WATCH or MULTI on; NULL: none */
+    struct resp_lock *locks;       /* held by this connection; NULL: none */
     uint8_t protocol;              /* enum resp_protocol */
     bool parked, trusted, closing; /* trusted: has said the password, or there is none */
     char name[RESP_NAME_BYTES_MAX + 1];
@@ -107,6 +123,7 @@ void resp_out_end(struct resp_out *o);
 /* Room for n bytes (at most 16 KiB) at o->at. */
 char *resp_out_room(struct resp_out *o, size_t n);
 void resp_out_bytes(struct resp_out *o, struct bytes b);
+void resp_out_line(struct resp_out *o, char type, struct bytes text);
 void resp_out_text(struct resp_out *o, struct bytes b);
 /* All replies of b from the answers. */
 void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct bytes answers);
@@ -148,6 +165,9 @@ void resp_do(struct resp_client *k, const struct resp_command *c);
 bool resp_password_is(struct bytes user, struct bytes password);
 bool resp_has_password(void);
 
+/* Of a connection that has ended: they are released. */
+void resp_locks_free(struct resp_client *k);
+
 /* ---- transactions */
 
 void resp_tx_free(struct resp_client *k);
@@ -157,9 +177,12 @@ void resp_tx_spoil(struct resp_client *k);
 
 #define RESP_FNS(X)                                                                                        \
     X(plain)                                                                                               \
-    X(set) X(setex) X(getset) X(getex) X(expire) X(incr) X(incrby) X(hincrby) X(pairs) X(scan) X(keys)     \
-        X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) X(config) \
-            X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script)
+    X(set)                                                                                                 \
+    X(setex) X(getset) X(getex) X(expire) X(incr) X(incrby) X(hincrby) X(pairs) X(scan) X(keys) X(ping)    \
+        X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) X(config) X(time) \
+            X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire)   \
+                X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move) X(stock_get)   \
+                    X(stock_order) X(stock_add) X(stock_set)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)
 #undef X

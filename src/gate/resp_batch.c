@@ -64,6 +64,24 @@ void resp_add(struct resp_batch *b, enum resp_shape shape, const char *name, enu
     b->commands++;
 }
 
+void resp_ask(struct resp_batch *b, uint8_t rules, struct bytes body, uint32_t answer_bytes,
+              void (*say)(struct resp_out *o, const struct resp_ask *q))
+{
+    struct resp_ask *ask = arena_get_zero(b->arena, sizeof *ask);
+    const struct bytes copy = arena_copy(b->arena, body);
+    char *answer = arena_get(b->arena, answer_bytes);
+    if (!ask || !copy.ptr || !answer) {
+        b->full = true;
+        return;
+    }
+    ask->op =
+        (struct ledger_op){ .rules = rules, .body = copy, .answer = answer, .answer_size = answer_bytes };
+    ask->call = (struct ledger_call){ .ops = &ask->op, .ops_count = 1 };
+    ask->say = say;
+    ask->answer = answer;
+    *next_reply(b) = (struct resp_reply){ .shape = RESP_ASK, .ask = ask };
+}
+
 void resp_say_static(struct resp_batch *b, struct bytes raw)
 {
     *next_reply(b) = (struct resp_reply){ .shape = RESP_LITERAL, .literal = raw };
@@ -213,7 +231,7 @@ void resp_out_text(struct resp_out *o, struct bytes b)
     resp_out_bytes(o, RESP_END);
 }
 
-static void out_line(struct resp_out *o, char type, struct bytes text)
+void resp_out_line(struct resp_out *o, char type, struct bytes text)
 {
     o->at = resp_line(resp_out_room(o, resp_line_bytes(text)), type, text);
 }
@@ -222,18 +240,18 @@ static void out_error(struct resp_out *o, int64_t number, const char *name)
 {
     char text[128];
     if (number < 0 || number >= KV_ERRORS) {
-        out_line(o, '-', BYTES("ERR"));
+        resp_out_line(o, '-', BYTES("ERR"));
         return;
     }
     if (number != KV_EXPIRE_TIME || !name) {
-        out_line(o, '-', kv_error_words[number]);
+        resp_out_line(o, '-', kv_error_words[number]);
         return;
     }
     int n = snprintf(text, sizeof text, "%s in '", kv_error_words[number].ptr);
     for (; *name && n < 100; name++)
         text[n++] = ascii_lower(*name);
     n += snprintf(text + n, sizeof text - (size_t)n, "' command");
-    out_line(o, '-', (struct bytes){ text, (size_t)n });
+    resp_out_line(o, '-', (struct bytes){ text, (size_t)n });
 }
 
 static void out_value(struct resp_out *o, struct bytes *rest, const char *name);
@@ -252,7 +270,7 @@ static void out_read(struct resp_out *o, const struct kv_value *v, struct bytes 
         resp_out_text(o, v->text);
         return;
     case KV_WORD:
-        out_line(o, '+', v->text);
+        resp_out_line(o, '+', v->text);
         return;
     case KV_ERROR:
         out_error(o, v->number, name);
@@ -325,8 +343,17 @@ static void out_shaped(struct resp_out *o, enum resp_shape shape, struct bytes *
         out_read(o, &v, rest, name);
         break;
     default:
-        out_line(o, '+', BYTES("OK"));
+        resp_out_line(o, '+', BYTES("OK"));
     }
+}
+
+/* What the rules refused they have answered all the same. */
+static void out_ask(struct resp_out *o, const struct resp_ask *q)
+{
+    if (!ledger_here() || q->call.ret_failed)
+        resp_out_failure(o, ledger_here() ? q->call.ret_failed : ERR_UNAVAILABLE);
+    else
+        q->say(o, q);
 }
 
 void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct bytes answers)
@@ -335,6 +362,8 @@ void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct byt
         const struct resp_reply *r = &b->replies[i];
         if (r->shape == RESP_LITERAL)
             resp_out_bytes(o, r->literal);
+        else if (r->shape == RESP_ASK)
+            out_ask(o, r->ask);
         else
             out_shaped(o, (enum resp_shape)r->shape, &answers, r->name);
     }
@@ -347,21 +376,21 @@ void resp_out_failure(struct resp_out *o, err e)
     char text[512];
     switch (e) {
     case ERR_LIMIT:
-        out_line(o, '-', BYTES("OOM command not allowed when used memory > 'maxmemory'."));
+        resp_out_line(o, '-', BYTES("OOM command not allowed when used memory > 'maxmemory'."));
         break;
     case ERR_AGAIN:
-        out_line(o, '-', BYTES("ERR the answer is larger than 32 MiB"));
+        resp_out_line(o, '-', BYTES("ERR the answer is larger than 32 MiB"));
         break;
     case ERR_IN_USE:
-        out_line(o, '-', BYTES("BUSY the ledger has more to do than it can take"));
+        resp_out_line(o, '-', BYTES("BUSY the ledger has more to do than it can take"));
         break;
     case ERR_UNAVAILABLE:
         snprintf(text, sizeof text, "MISCONF the ledger takes nothing: %s", why ? why : "it is not open");
-        out_line(o, '-', bytes_from(text));
+        resp_out_line(o, '-', bytes_from(text));
         break;
     default:
         snprintf(text, sizeof text, "ERR %s", err_text(e));
-        out_line(o, '-', bytes_from(text));
+        resp_out_line(o, '-', bytes_from(text));
     }
 }
 
@@ -374,6 +403,10 @@ static void do_singly(struct resp_out *o, const struct resp_batch *b)
         const struct resp_reply *r = &b->replies[i];
         if (r->shape == RESP_LITERAL) {
             resp_out_bytes(o, r->literal);
+            continue;
+        }
+        if (r->shape == RESP_ASK) {
+            out_ask(o, r->ask);
             continue;
         }
         struct arena a;
@@ -395,6 +428,22 @@ static void do_singly(struct resp_out *o, const struct resp_batch *b)
     }
 }
 
+static void send_asks(const struct resp_batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (b->replies[i].shape == RESP_ASK)
+            ledger_send(ledger_here(), &b->replies[i].ask->call);
+    }
+}
+
+static void wait_for_asks(const struct resp_batch *b)
+{
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (b->replies[i].shape == RESP_ASK)
+            (void)!ledger_wait(&b->replies[i].ask->call);
+    }
+}
+
 err resp_flush(struct resp_client *k)
 {
     struct resp_batch *b = k->batch;
@@ -402,10 +451,15 @@ err resp_flush(struct resp_client *k)
     struct bytes answers;
     if (!b->count && !b->full)
         return OK;
+    const bool asks = !b->full && ledger_here();
+    if (asks)
+        send_asks(b);
     err e = b->full ? OK : resp_submit(b, &answers);
+    if (asks)
+        wait_for_asks(b);
     resp_out_begin(&o, k);
     if (b->full) {
-        out_line(&o, '-', BYTES("ERR too much in one go for a connection's memory"));
+        resp_out_line(&o, '-', BYTES("ERR too much in one go for a connection's memory"));
         o.failed = ERR_LIMIT;
     } else if (e == ERR_LIMIT || e == ERR_AGAIN) {
         do_singly(&o, b);
@@ -413,6 +467,8 @@ err resp_flush(struct resp_client *k)
         for (uint32_t i = 0; e && i < b->count; i++) {
             if (b->replies[i].shape == RESP_LITERAL)
                 resp_out_bytes(&o, b->replies[i].literal);
+            else if (b->replies[i].shape == RESP_ASK)
+                out_ask(&o, b->replies[i].ask);
             else
                 resp_out_failure(&o, e);
         }

@@ -85,6 +85,7 @@ bool resp_password_is(struct bytes user, struct bytes text)
 static void client_free(struct resp_client *k)
 {
     resp_tx_free(k);
+    resp_locks_free(k);
     clients_remove(&k->client);
     pool_give(&clients, k);
 }

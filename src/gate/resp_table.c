@@ -1,5 +1,6 @@
 /* All commands, in the order of their names. */
 #include "gate/resp.h"
+#include "ledger/stock.h"
 
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
@@ -48,6 +49,10 @@ const struct resp_def resp_table[] = {
     { "INCRBYFLOAT", 3, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_INCR_FLOAT },
     { "INFO", -1, RESP_NO_MULTI | RESP_BARRIER, 0, 0, 0, resp_do_info },
     { "KEYS", 2, RESP_NO_MULTI | RESP_BARRIER, 0, 0, 0, resp_do_keys, KV_KEYS },
+    { "LOCK.ACQUIRE", -3, RESP_WRITES | RESP_NO_MULTI | RESP_BARRIER, 0, 0, 0, resp_do_lock_acquire },
+    { "LOCK.RELEASE", 3, RESP_WRITES | RESP_NO_MULTI | RESP_BARRIER, 0, 0, 0, resp_do_lock_release },
+    { "LOCK.RENEW", 4, RESP_WRITES | RESP_NO_MULTI | RESP_BARRIER, 0, 0, 0, resp_do_lock_renew },
+    { "LOCK.STATUS", 2, RESP_NO_MULTI | RESP_BARRIER, 0, 0, 0, resp_do_lock_status },
     { "MGET", -2, 0, 1, -1, 1, resp_do_plain, KV_MGET },
     { "MSET", -3, RESP_WRITES, 1, -1, 2, resp_do_pairs, KV_MSET, 0, RESP_PLAIN, 1 },
     { "MSETNX", -3, RESP_WRITES, 1, -1, 2, resp_do_pairs, KV_MSET, KV_NX, RESP_PLAIN, 1 },
@@ -67,6 +72,15 @@ const struct resp_def resp_table[] = {
     { "SET", -3, RESP_WRITES, 1, 1, 1, resp_do_set, KV_SET },
     { "SETEX", 4, RESP_WRITES, 1, 1, 1, resp_do_setex, KV_SET, KV_EXPIRES, RESP_PLAIN, 1000 },
     { "SETNX", 3, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_SET, KV_NX, RESP_DONE },
+    { "STOCK.ADD", 3, RESP_WRITES | RESP_NO_MULTI, 0, 0, 0, resp_do_stock_add },
+    { "STOCK.CONFIRM", 2, RESP_WRITES | RESP_NO_MULTI, 0, 0, 0, resp_do_stock_move, 0, 0, 0, STOCK_MOVE_CONFIRM },
+    { "STOCK.DELIVER", 2, RESP_WRITES | RESP_NO_MULTI, 0, 0, 0, resp_do_stock_move, 0, 0, 0, STOCK_MOVE_DELIVER },
+    { "STOCK.GET", 2, RESP_NO_MULTI, 0, 0, 0, resp_do_stock_get },
+    { "STOCK.ORDER", 2, RESP_NO_MULTI, 0, 0, 0, resp_do_stock_order },
+    { "STOCK.RELEASE", 2, RESP_WRITES | RESP_NO_MULTI, 0, 0, 0, resp_do_stock_move, 0, 0, 0, STOCK_MOVE_RELEASE },
+    { "STOCK.RESERVE", -6, RESP_WRITES | RESP_NO_MULTI, 0, 0, 0, resp_do_stock_reserve },
+    { "STOCK.RETURN", 2, RESP_WRITES | RESP_NO_MULTI, 0, 0, 0, resp_do_stock_move, 0, 0, 0, STOCK_MOVE_RETURN },
+    { "STOCK.SET", -4, RESP_WRITES | RESP_NO_MULTI, 0, 0, 0, resp_do_stock_set },
     { "STRLEN", 2, 0, 1, 1, 1, resp_do_plain, KV_STRLEN },
     { "TIME", 1, 0, 0, 0, 0, resp_do_time },
     { "TOUCH", -2, 0, 1, -1, 1, resp_do_plain, KV_EXISTS },

@@ -440,3 +440,80 @@ def test_a_stop_and_a_start_keep_all(ledger, weir, tmp_path):
     with Resp(port) as r:
         assert r("HGETALL", "h") == [b"a", b"1"]
         assert r("GET", "k") == b"v" and 0 < r("TTL", "k") <= 1000
+
+
+# ---- LOCK.*
+
+def test_locks_have_tokens_that_grow_and_a_line(ledger):
+    w, port = ledger()
+    with Resp(port) as a, Resp(port) as b, Resp(port) as c:
+        first = a("LOCK.ACQUIRE", "l", 100000)
+        assert first > 0
+        assert b("LOCK.ACQUIRE", "l", 100000) is None
+        assert b("LOCK.ACQUIRE", "l", 100000, "WAIT", 30) is None
+        b.socket.sendall(b.pack("LOCK.ACQUIRE", "l", 100000, "WAIT", 100000))
+        wait_until(lambda: a("LOCK.STATUS", "l")[7] == 1, 20, "b is in line")
+        c.socket.sendall(c.pack("LOCK.ACQUIRE", "l", 100000, "WAIT", 100000))
+        wait_until(lambda: a("LOCK.STATUS", "l")[7] == 2, 20, "c is in line")
+        assert a("LOCK.RELEASE", "l", first + 1) == 0
+        assert a("LOCK.RENEW", "l", first, 50000) == 1
+        assert a("LOCK.RELEASE", "l", first) == 1
+        second = b.reply()
+        assert second > first
+        assert a("LOCK.RENEW", "l", first, 50000) == 0
+        status = a("LOCK.STATUS", "l")
+        assert status[:4] == [b"held", 1, b"token", second] and status[7] == 1
+        assert b("LOCK.RELEASE", "l", second) == 1
+        third = c.reply()
+        assert third > second
+    w.stop()
+    _, port = ledger()
+    with Resp(port) as r:
+        wait_until(lambda: (r("LOCK.ACQUIRE", "l", 1000, "KEEP") or 0) > third, 20, "it is free, and the token greater over a restart")
+
+
+def test_a_connection_that_dies_frees_its_locks(ledger):
+    _, port = ledger()
+    with Resp(port) as r:
+        with Resp(port) as dies:
+            assert dies("LOCK.ACQUIRE", "mine", 86400000) > 0
+            assert dies("LOCK.ACQUIRE", "kept", 86400000, "KEEP") > 0
+        wait_until(lambda: r("LOCK.STATUS", "mine")[1] == 0, 20, "it is free")
+        assert r("LOCK.STATUS", "kept")[1] == 1
+        holder = Resp(port)
+        assert holder("LOCK.ACQUIRE", "l", 86400000) > 0
+        with Resp(port) as waits:
+            waits.socket.sendall(waits.pack("LOCK.ACQUIRE", "l", 1000, "WAIT", 3600000))
+            wait_until(lambda: r("LOCK.STATUS", "l")[7] == 1, 20, "it is in line")
+        wait_until(lambda: r("LOCK.STATUS", "l")[7] == 0, 20, "it is out of the line")
+        holder.__exit__()
+
+
+def test_a_lease_ends_by_itself(ledger):
+    _, port = ledger()
+    with Resp(port) as a, Resp(port) as b:
+        token = a("LOCK.ACQUIRE", "l", 50)
+        assert b("LOCK.ACQUIRE", "l", 100000, "WAIT", 100000) > token
+        assert a("LOCK.RELEASE", "l", token) == 0
+        assert "a lock's name" in a("LOCK.ACQUIRE", "l", 0)
+        assert "a lock's name" in a("LOCK.ACQUIRE", "n" * 65, 1)
+
+
+# ---- STOCK.*
+
+def test_stock_is_sold(ledger):
+    _, port = ledger()
+    with Resp(port) as r:
+        assert r("STOCK.SET", "radio", "TOTAL", 10, "PRICE", 500) == "+done"
+        answers = r.pipeline([("STOCK.RESERVE", f"o{i}", "anna", 100000, "radio", 1) for i in range(12)])
+        assert answers == ["+done"] * 10 + ["+sold_out"] * 2
+        assert r("STOCK.RESERVE", "o1", "anna", 100000, "radio", 1) == "+done_before"
+        assert r.pipeline([("STOCK.CONFIRM", "o1"), ("STOCK.RELEASE", "o2"), ("STOCK.CONFIRM", "o2"), ("STOCK.CONFIRM", "none")]) == [
+            "+done", "+done", "+wrong_state", "+unknown_order"]
+        assert r("STOCK.ADD", "radio", 5) == "+done"
+        assert r("STOCK.GET", "radio")[:8] == [b"total", 15, b"held", 8, b"sold", 1, b"free", 6]
+        assert r("STOCK.ORDER", "o1")[:2] == [b"state", b"paid"]
+        assert r("STOCK.GET", "none") is None and r("STOCK.ORDER", "none") is None
+        assert r("STOCK.RESERVE", "o", "u", 1000, "radio", 1, "tv") == "ERR an order has 1 to 16 items, each with a quantity"
+        mixed = r.pipeline([("SET", "k", 1), ("STOCK.GET", "radio"), ("INCR", "k"), ("PING",)])
+        assert mixed[0] == "+OK" and mixed[1][1] == 15 and mixed[2:] == [2, "+PONG"]
