@@ -74,10 +74,10 @@ bool resp_has_password(void)
 /* In the same time, however much of it is right. */
 bool resp_password_is(struct bytes user, struct bytes text)
 {
-    unsigned char differs = !bytes_eq(user, BYTES("default")) || text.len != password_len;
+    unsigned char differs = text.len != password_len;
     for (size_t i = 0; i < password_len; i++)
         differs |= (unsigned char)(password[i] ^ (i < text.len ? text.ptr[i] : 0));
-    return !password_len || !differs;
+    return bytes_eq(user, BYTES("default")) && (!password_len || !differs);
 }
 
 /* ---- life ---- */
