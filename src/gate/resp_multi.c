@@ -126,6 +126,7 @@ static err run(struct resp_client *k, struct resp_transaction *tx)
 {
     struct resp_out o;
     struct bytes answers;
+    tx->batch.arena = k->batch->arena; /* has room for answers */
     const err e = resp_submit(&tx->batch, &answers);
     resp_out_begin(&o, k);
     if (e) {

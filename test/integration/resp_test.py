@@ -11,7 +11,7 @@ import pytest
 
 from lib.ports import free_port, listening
 from lib.process import wait_until
-from lib.weir import Weir
+from lib.weir import run
 
 CONF = """
 ledger: {{path: {path}, listen: "127.0.0.1:{port}"{more}}}
@@ -257,6 +257,13 @@ def test_a_password_is_asked_for(ledger, redis, tmp_path):
         assert r.reply() == "ERR Protocol error: unauthenticated multibulk length"
 
 
+def test_a_password_without_a_listener_is_refused(tmp_path):
+    conf = tmp_path / "weir.yaml"
+    conf.write_text(f'listen: [":0"]\nledger: {{path: {tmp_path / "ledger"}, password: x}}\nroutes: [{{match: /*, respond: 204}}]\n')
+    done = run("check", "-c", conf)
+    assert done.returncode != 0 and "password: it is for `listen`" in done.stderr + done.stdout
+
+
 def test_watched_keys_stop_a_transaction(ledger):
     _, port = ledger()
     with Resp(port) as a, Resp(port) as b:
@@ -378,15 +385,15 @@ def test_tools_of_redis(ledger):
         pytest.skip("no redis-tools here")
     _, port = ledger()
 
-    def run(*command):
+    def tool(*command):
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done
         return done.stdout
 
-    assert run("redis-cli", "-p", port, "SET", "k", "v").strip() == "OK"
-    assert run("redis-cli", "-3", "-p", port, "GET", "k").strip() == "v"
+    assert tool("redis-cli", "-p", port, "SET", "k", "v").strip() == "OK"
+    assert tool("redis-cli", "-3", "-p", port, "GET", "k").strip() == "v"
     for pipeline in (1, 16):
-        out = run("redis-benchmark", "-p", port, "-q", "-n", 2000, "-P", pipeline, "-c", 8, "-r", 100, "-t", "get,set,incr,hset,mset")
+        out = tool("redis-benchmark", "-p", port, "-q", "-n", 2000, "-P", pipeline, "-c", 8, "-r", 100, "-t", "get,set,incr,hset,mset")
         assert "GET:" in out and "rror" not in out
 
 
