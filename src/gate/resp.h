@@ -32,6 +32,7 @@ void resp_accept(void *owner, struct io *io);
 #define RESP_BATCH_BYTES_MAX (256u << 10) /* of its operation, before another one begins */
 #define RESP_ANSWER_BYTES_MAX (32u << 20)
 #define RESP_ROOM_BYTES_MIN 4096
+#define RESP_SEND_TIMEOUT_MS 60000 /* of one long value */
 
 /* How an answer of kv becomes a reply. */
 enum resp_shape {
@@ -175,13 +176,14 @@ void resp_tx_free(struct resp_client *k);
 bool resp_tx_queue(struct resp_client *k, const struct resp_command *c, const struct resp_def *d);
 void resp_tx_spoil(struct resp_client *k);
 
-#define RESP_FNS(X)                                                                                        \
-    X(plain)                                                                                               \
-    X(set)                                                                                                 \
-    X(setex) X(getset) X(getex) X(expire) X(incr) X(incrby) X(hincrby) X(pairs) X(scan) X(keys) X(ping)    \
-        X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) X(config) X(time) \
-            X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire)   \
-                X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move) X(stock_get)   \
+#define RESP_FNS(X)                                                                                         \
+    X(plain)                                                                                                \
+    X(set)                                                                                                  \
+    X(setex)                                                                                                \
+    X(getset) X(getex) X(expire) X(incr) X(incrby) X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo)      \
+        X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) X(config) X(time) X(multi) \
+            X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire)             \
+                X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move) X(stock_get)    \
                     X(stock_order) X(stock_add) X(stock_set)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)

@@ -221,7 +221,7 @@ void resp_out_bytes(struct resp_out *o, struct bytes b)
     }
     resp_out_end(o);
     if (!o->failed)
-        o->failed = io_write(o->io, b, deadline_in_ms(60000));
+        o->failed = io_write(o->io, b, deadline_in_ms(RESP_SEND_TIMEOUT_MS));
 }
 
 void resp_out_text(struct resp_out *o, struct bytes b)
