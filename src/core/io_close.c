@@ -8,6 +8,8 @@
 
 /* What a peer may still send after its answer is out and before the connection is really closed. */
 #define DISCARD_US (2 * 1000 * 1000)
+/* A codec's last word may take that long to leave. */
+#define END_LINGER_US (100 * 1000)
 
 /* ---- ending ---- */
 
@@ -22,6 +24,8 @@ void io_send_fin(struct io *io)
 void io_end(struct io *io)
 {
     io->flags |= IO_FIN_WANTED;
+    if (io->flags & IO_CODED)
+        io_codec_say_end(io);
     if (!io->out_bytes)
         io_send_fin(io);
 }
@@ -33,6 +37,8 @@ void io_finish(struct io *io)
         ios->closing--;
     io->phase = IO_GONE;
     io_drop_input(io);
+    if (io->flags & IO_CODED)
+        io_codec_free(io);
     if (!(io->flags & IO_SEND_ARMED))
         io_drop_output(io); /* else the kernel still reads it; io_free does it then */
     timer_stop(&io->timer);
@@ -67,6 +73,11 @@ void io_close(struct io *io, uint64_t linger_us, bool discard)
     leave_owner(io);
     if (discard)
         io->flags |= IO_DISCARD;
+    if (io->flags & IO_CODED) {
+        io_codec_say_end(io);
+        io_codec_drop_plain(io->codec); /* what could not be encoded never will */
+        linger_us = linger_us > END_LINGER_US ? linger_us : END_LINGER_US;
+    }
     worker_this->ios.closing++;
     io->phase = IO_FLUSHING;
     if (!io->out_bytes) {
@@ -145,21 +156,21 @@ void ios_close(struct ios *ios)
 
 void io_wake_parked(struct io *io, err why)
 {
-    io->flags &= ~(uint32_t)IO_PARKED;
+    io->flags &= ~(uint32_t)(IO_PARKED | IO_OPENED);
     io->read_deadline_us = DEADLINE_NONE;
     io->wake(io->owner, why);
 }
 
 static bool has_news(const struct io *io)
 {
-    return io->in_bytes || io->in_failed || io->flags & IO_ENDED;
+    return io->in_bytes || io->in_failed || io->flags & (IO_ENDED | IO_OPENED);
 }
 
 static err news(const struct io *io)
 {
-    if (io->in_bytes)
+    if (io->in_bytes || io->flags & IO_OPENED)
         return OK;
-    return io->in_failed ? (err)io->in_failed : ERR_CLOSED;
+    return io->in_failed ? (err)io->in_failed : io_end_of(io);
 }
 
 static void tell_watcher(struct io *io)
@@ -178,9 +189,10 @@ void io_input_changed(struct io *io)
             io_finish(io);
         return;
     }
-    if (io->flags & IO_PARKED)
+    bool tell = !(io->flags & IO_CODED) || has_news(io); /* a codec may have kept it all to itself */
+    if (io->flags & IO_PARKED && tell)
         io_wake_parked(io, news(io));
-    else if (io->reader)
+    else if (io->reader && tell)
         fiber_resume(io->reader, OK);
     if (io->flags & IO_WATCHED)
         tell_watcher(io);

@@ -11,6 +11,7 @@
 #include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
+#include "gate/tls_conf.h"
 #include "gate/trusted_proxies.h"
 #include "ledger/ledger_conf.h"
 
@@ -361,6 +362,7 @@ static const struct conf_struct service_struct = {
                   "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
                   "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
+            TLS_SERVICE_FIELD(AT(service_conf, tls)),
             { .name = "circuit_breaker",
               .type = CONF_LIST,
               .offset = AT(service_conf, breakers),
