@@ -31,7 +31,7 @@
     X("warmup", "TIME", 'w', "before anything counts (0s)")                                           \
     X("connect", "ADDRESS", 'C', "connects there, whatever the URL says (10.0.0.1:80, unix:/path)")   \
     X("ca", "FILE", 'k', "https: whose certificates are believed, instead of the system's")           \
-    X("insecure", NULL, 'I', "https: any certificate will do")                                        \
+    X("insecure", "", 'I', "https: any certificate will do")                                          \
     X("from", "IP,...", 'F', "own addresses to connect from, in turn: 28,000 connections each")       \
     X("fail-if", "CONDITIONS", 'f', "exit code 3 when one is true: 'p99 > 200ms, errors > 0.1%'")     \
     X("find-limit", "CONDITIONS", 'L',                                                                \
@@ -49,11 +49,12 @@
     X("token-file", "FILE", 'K', "what the agents want to see; else WEIR_TOKEN of the environment")   \
     X("loop", "KIND", 'l', "auto, io_uring or epoll (auto)")                                          \
     X("seed", "N", 'S', "the same random numbers in every run with it")                               \
-    X("quiet", NULL, 'q', "no live view, no table")                                                   \
-    X("help", NULL, 'h', "this")
+    X("quiet", "", 'q', "no live view, no table")                                                     \
+    X("help", "", 'h', "this")
 
 static const struct option options[] = {
-#define X(name, argument, letter, help) { name, (argument) ? required_argument : no_argument, NULL, letter },
+#define X(name, argument, letter, help) \
+    { name, sizeof argument > 1 ? required_argument : no_argument, NULL, letter },
     OPTION_LIST(X)
 #undef X
     /* what an agent tells its child; no person needs it */
@@ -80,8 +81,8 @@ static int print_help(FILE *to)
         char left[48], letter[8] = "    ";
         if (strchr("ctdnrHmhq", lines[i].letter))
             snprintf(letter, sizeof letter, "-%c, ", lines[i].letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, lines[i].name, lines[i].argument ? " " : "",
-                 lines[i].argument ? lines[i].argument : "");
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, lines[i].name, *lines[i].argument ? " " : "",
+                 lines[i].argument);
         fprintf(to, "  %-30s %s\n", left, lines[i].help);
     }
     fprintf(to, "\nExit: 0 done, 1 it could not, 2 not understood, 3 a condition of --fail-if is true.\n");
