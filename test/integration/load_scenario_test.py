@@ -114,7 +114,7 @@ def test_what_cannot_be_taken(load, origin):
     assert code == 0 and result["total"]["errors"] == {"extract": 4} and result["total"]["sent"] == 4
 
 
-def test_a_rate_of_visits(load, origin, each_loop):
+def test_a_rate_of_visits(load, origin):
     server = origin()
     code, result = load(f"""
         target: http://{server.address}
@@ -122,7 +122,7 @@ def test_a_rate_of_visits(load, origin, each_loop):
         arrivals: even
         users_max: 300
         kinds: {{a: {{steps: [GET /, {{get: /delay/30, name: slow}}]}}}}
-        """, "-t", "2", "--loop", each_loop)
+        """, "-t", "2")
     total, slow = result["total"], kinds(result)["slow"]
     visits = 25 + 200 + 25
     unsent = total["errors"].get("unsent", 0)
@@ -136,7 +136,7 @@ def test_users_come_and_go(load, origin):
     server = origin()
     code, result = load(f"""
         target: http://{server.address}
-        stages: [{{constant: 2 for 600ms}}, {{constant: 12 for 600ms}}, {{constant: 1 for 600ms}}]
+        stages: [{{constant: 2 for 400ms}}, {{constant: 12 for 400ms}}, {{constant: 1 for 400ms}}]
         spread: 0s
         think: 20ms
         kinds: {{a: {{steps: [GET /]}}}}
