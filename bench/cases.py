@@ -4,9 +4,10 @@ import collections
 PEERS = ("nginx", "haproxy")
 # name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
 # part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
-# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = below
-Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies tls",
-                              defaults=(None, None, False, None, 3, 1, False, False, False, False))
+# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = below;
+# http2 = the clients are h2load, 16 connections with 32 streams each
+Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies tls http2",
+                              defaults=(None, None, False, None, 3, 1, False, False, False, False, False))
 ALL = ("weir",) + PEERS
 CASES = [
     Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
@@ -39,6 +40,9 @@ CASES = [
     Case("tls-resumed", "TLS 1.3: resumed handshake, 100 B, 64 at a time",
          ["--connections", "64", "--close", "--tls", "resume"], None, ALL, tls=True),
     Case("tls-idle", "TLS 1.3: memory of an idle connection", ["--tls", "full"], None, ALL, tls=True),
+    Case("http2", "HTTP/2: 100 B, 16 connections with 32 streams", [], 0.60, ALL, http2=True),
+    Case("http2-pipelined", "HTTP/2: the same, weir `upstream: pipelined`", [], 0.35, ALL, True, http2=True),
+    Case("http2-tls", "HTTP/2 over TLS 1.3: the same as `http2`", [], None, ALL, tls=True, http2=True),
     Case("servers-1000", "100 B, 64 connections, 1,000 servers", ["--connections", "64"], None, ALL, servers=1000),
 ]
 IDLE_BYTES_TARGET = {"idle": 300, "tls-idle": 10240}

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import http2_load
 from cases import ALL, CASE, CASES, IDLE_BYTES_TARGET, PEERS, POLICIES_TARGET, TLS_IDLE, is_idle
 from configure import FILES_WANTED, configure, files_max
 
@@ -130,7 +131,7 @@ class Proxy:
         self.port = next(PORTS)
         command = configure(OPTIONS, name, case, self.port, ports, self.folder)
         cores = OPTIONS.proxy_cores[:case.workers]
-        self.tls = case.tls
+        self.tls, self.http2 = case.tls, case.http2
         self.process = start(",".join(map(str, cores)), command, stdin=subprocess.DEVNULL,
                              stdout=open(self.folder + "/out", "w"), stderr=subprocess.STDOUT)
         self.address = f"127.0.0.1:{self.port}"
@@ -154,6 +155,8 @@ class Proxy:
     def answers(self):
         try:
             with self.connect() as s:
+                if self.http2:
+                    return True
                 s.sendall(b"GET / HTTP/1.1\r\nHost: bench.example\r\nConnection: close\r\n\r\n")
                 return s.recv(12) == b"HTTP/1.1 200"
         except OSError:
@@ -214,7 +217,10 @@ class Pair:
 
 def measure_load(pair):
     busy, begun = busy_seconds(), time.monotonic()
-    r = pair.load.command("go", pair.proxy.address, *pair.proxy.pids())
+    if pair.proxy.http2:
+        r = http2_load.run(str(OPTIONS.load_core), OPTIONS.seconds, pair.proxy.address, pair.proxy.tls, pair.proxy.pids())
+    else:
+        r = pair.load.command("go", pair.proxy.address, *pair.proxy.pids())
     busy, whole = busy_seconds() - busy, time.monotonic() - begun
     n = max(r["answers"], 1)
     r["cpu_us"] = r["proxy_cpu_seconds"] / n * 1e6

@@ -31,19 +31,31 @@ static struct io *io_make(struct ios *ios)
     return io;
 }
 
-struct io *io_open(int fd)
+static struct io *io_begin(int fd, uint32_t flags)
 {
     struct worker *w = worker_this;
     struct io *io = io_make(&w->ios);
     *io = (struct io){ .fd = fd,
+                       .flags = flags,
                        .read_deadline_us = DEADLINE_NONE,
                        .write_deadline_us = DEADLINE_NONE,
                        .timer.fire = deadline_passed };
     list_push_back(&w->ios.all, &io->all);
     w->ios.count++;
-    if (!w->ops->attach(io))
+    return io;
+}
+
+struct io *io_open(int fd)
+{
+    struct io *io = io_begin(fd, 0);
+    if (!worker_this->ops->attach(io))
         io->in_failed = io->out_failed = ERR_MEMORY; /* told by the first call */
     return io;
+}
+
+struct io *io_make_far(void)
+{
+    return io_begin(-1, IO_FAR);
 }
 
 int io_fd(const struct io *io)
@@ -124,7 +136,7 @@ static err wait_as_writer(struct io *io, uint64_t deadline_us)
 
 err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us)
 {
-    if (worker_this->ops->want_ready(io, writable))
+    if (io_ops(io)->want_ready(io, writable))
         return OK;
     return writable ? wait_as_writer(io, deadline_us) : wait_as_reader(io, deadline_us);
 }
@@ -132,13 +144,13 @@ err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us)
 void io_ask_stop(struct io *io)
 {
     io->flags |= IO_RAW;
-    (void)worker_this->ops->recv_stop(io);
+    (void)io_ops(io)->recv_stop(io);
 }
 
 err io_stop_input(struct io *io, uint64_t deadline_us)
 {
     io->flags |= IO_RAW;
-    while (!worker_this->ops->recv_stop(io)) {
+    while (!io_ops(io)->recv_stop(io)) {
         err e = wait_as_reader(io, deadline_us);
         if (e)
             return e;
@@ -226,7 +238,7 @@ void io_consume(struct io *io, size_t n)
     }
     if (io->flags & IO_PAUSED && io_wants_input(io)) {
         io->flags &= ~(uint32_t)IO_PAUSED;
-        worker_this->ops->recv(io);
+        io_ops(io)->recv(io);
     }
 }
 
@@ -240,7 +252,7 @@ static struct bytes first_run(const struct io *io)
 static err wait_bytes(struct io *io, uint32_t have, uint64_t deadline_us)
 {
     if (!io->in_failed && !(io->flags & IO_ENDED))
-        worker_this->ops->recv(io);
+        io_ops(io)->recv(io);
     if (io->in_bytes > have)
         return OK;
     if (io->flags & IO_OPENED) {
@@ -316,7 +328,7 @@ err io_pull_more(struct io *io, size_t have, uint64_t deadline_us, struct bytes 
 struct bytes io_peek(struct io *io)
 {
     if (!io->in_bytes && !io->in_failed && !(io->flags & (IO_ENDED | IO_RAW)))
-        worker_this->ops->recv(io);
+        io_ops(io)->recv(io);
     return first_run(io);
 }
 
@@ -373,7 +385,7 @@ void io_send(struct io *io)
 {
     if (io->flags & IO_CODED && io->codec->plain.head)
         io->codec->ops->encode(io->codec);
-    worker_this->ops->send(io);
+    io_ops(io)->send(io);
 }
 
 /* Where what is written is queued. */

@@ -106,6 +106,7 @@ err io_send_file(struct io *to, int fd, uint64_t offset, size_t n, uint64_t idle
  * (half-close). While nothing moves it has no fiber and no buffer. Much at once is spliced. Lives in the
  * caller's memory. */
 struct tunnel;
+struct tunnel_ops;
 struct tunnel_way {
     struct tunnel *tunnel;
     struct io *from, *to;
@@ -119,19 +120,45 @@ struct tunnel {
     uint64_t idle_us;
     uint64_t active_us; /* when something last moved */
     err failed;         /* what went wrong first */
+    bool ending;        /* set by ops: it is over, without a mistake */
+    bool stopped;
+    const struct tunnel_ops *ops; /* NULL: all passes as it is */
     void (*done)(struct tunnel *t, err why);
 };
 
-/* done is called once, later, on the loop's stack or a fiber: OK: both have ended; ERR_TIMEOUT: nothing moved
- * either way, or one side took nothing, for idle_us; ERR_CANCELLED; or what failed. Then nothing of it runs
- * any more: a and b are the caller's again, to be closed. */
+/* What becomes of the bytes at hand: so many pass, then so many are dropped. Both 0: more of them have to
+ * stand in one run before that can be said. */
+struct tunnel_cut {
+    size_t pass, drop;
+};
+
+/* For somebody in the middle who knows what is said there: sees all that passes, may leave some out, and may
+ * write to either side (io_out) where that fits in. Nothing is spliced then. On the loop's stack or a fiber;
+ * must not wait. */
+struct tunnel_ops {
+    struct tunnel_cut (*look)(struct tunnel_way *w, struct bytes run);
+    /* Until when w->from may say nothing; instead of idle_us, which still bounds how long a side takes
+     * nothing, or leaves something unfinished. */
+    uint64_t (*deadline)(const struct tunnel_way *w);
+    /* That has passed, or did as it stood when it was last asked for. */
+    void (*due)(struct tunnel_way *w);
+    /* w->from has ended its side, which was passed on. */
+    void (*ended)(struct tunnel_way *w);
+};
+
+/* done is called once, later, on the loop's stack or a fiber: OK: both have ended, or ops say so;
+ * ERR_TIMEOUT: nothing moved either way, or one side took nothing, for idle_us; ERR_CANCELLED; or what
+ * failed. Then nothing of it runs any more: a and b are the caller's again, to be closed. */
 void tunnel_start(struct tunnel *t, struct io *a, struct io *b, uint64_t idle_us,
                   void (*done)(struct tunnel *t, err why));
+/* The same with ops. */
+void tunnel_start_watched(struct tunnel *t, struct io *a, struct io *b, uint64_t idle_us,
+                          const struct tunnel_ops *ops, void (*done)(struct tunnel *t, err why));
 /* done(ERR_CANCELLED) follows, or is called from here. */
 void tunnel_cancel(struct tunnel *t);
-/* The same, and waits for its end. From a fiber. */
-err io_tunnel(struct io *a, struct io *b, uint64_t idle_us, uint64_t *ret_a_to_b,
-              uint64_t *ret_b_to_a) CHECK_RESULT;
+/* A deadline of its ops has come nearer, or ending was set outside of them: done(OK) may be called from here.
+ */
+void tunnel_look_again(struct tunnel *t);
 
 /* ---- resting ---- */
 
@@ -156,8 +183,8 @@ struct io_listener;
 err io_listen(int fd, void (*on_accept)(void *owner, struct io *io), void *owner,
               struct io_listener **ret_listener) CHECK_RESULT;
 /* The same, with room for so many connections: no more than that are ever accepted, not one, until
- * io_listener_room says anew how many. What does not fit stays in the kernel's queue. (Only when room is taken
- * back a few that were under way may still come, within that call.) */
+ * io_listener_room says anew how many. What does not fit stays in the kernel's queue. (Only when room is
+ * taken back a few that were under way may still come, within that call.) */
 err io_listen_within(int fd, uint32_t room, void (*on_accept)(void *owner, struct io *io), void *owner,
                      struct io_listener **ret_listener) CHECK_RESULT;
 void io_listener_room(struct io_listener *l, uint32_t room);
@@ -165,8 +192,8 @@ void io_listener_room(struct io_listener *l, uint32_t room);
  * What the kernel had accepted already is still handed over, within this call. */
 void io_listener_pause(struct io_listener *l, bool pause);
 /* Accepts what stands in the kernel's queue already (and there is room for), then closes (close_fd) or leaves
- * the socket to its owner. Also where another process accepts from the same socket: the kernel wakes one of the
- * two for a connection, and if that was this one just before it stopped, nobody else learns of it. */
+ * the socket to its owner. Also where another process accepts from the same socket: the kernel wakes one of
+ * the two for a connection, and if that was this one just before it stopped, nobody else learns of it. */
 void io_listener_close(struct io_listener *l, bool close_fd);
 
 /* ---- anything else that can be polled ---- */

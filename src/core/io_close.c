@@ -18,7 +18,10 @@ void io_send_fin(struct io *io)
     if (io->flags & IO_FIN_SENT)
         return;
     io->flags |= IO_FIN_SENT;
-    shutdown(io->fd, SHUT_WR); /* fails where the peer is gone already: nothing is left to tell it */
+    if (io->flags & IO_FAR)
+        io->far->ops->end(io->far);
+    else
+        shutdown(io->fd, SHUT_WR); /* fails where the peer is gone already: nothing is left to tell it */
 }
 
 void io_end(struct io *io)
@@ -36,26 +39,29 @@ void io_finish(struct io *io)
     if (io->phase == IO_FLUSHING || io->phase == IO_DISCARDING)
         ios->closing--;
     io->phase = IO_GONE;
+    if (io->flags & IO_FAR && io->out_bytes)
+        io->flags |= IO_CUT;
     io_drop_input(io);
     if (io->flags & IO_CODED)
         io_codec_free(io);
     if (!(io->flags & IO_SEND_ARMED))
         io_drop_output(io); /* else the kernel still reads it; io_free does it then */
     timer_stop(&io->timer);
-    worker_this->ops->detach(io);
+    io_ops(io)->detach(io);
 }
 
 /* After everything was sent, or could not be. */
 void io_close_step(struct io *io)
 {
-    if (!(io->flags & IO_DISCARD) || io->out_failed || io->in_failed || io->flags & IO_ENDED) {
+    if (!(io->flags & IO_DISCARD) || io->flags & IO_FAR || io->out_failed || io->in_failed ||
+        io->flags & IO_ENDED) {
         io_finish(io);
         return;
     }
     io->phase = IO_DISCARDING;
     io_send_fin(io);
     io_set_write_deadline(io, worker_this->now_us + DISCARD_US);
-    worker_this->ops->recv(io);
+    io_ops(io)->recv(io);
     if (io->phase == IO_DISCARDING && (io->in_failed || io->flags & IO_ENDED))
         io_finish(io);
 }
@@ -91,7 +97,9 @@ void io_close(struct io *io, uint64_t linger_us, bool discard)
 void io_abort(struct io *io, bool reset)
 {
     leave_owner(io);
-    if (reset) {
+    if (io->flags & IO_FAR) {
+        io->flags |= IO_CUT;
+    } else if (reset) {
         struct linger now = { .l_onoff = 1, .l_linger = 0 };
         setsockopt(io->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
@@ -205,7 +213,7 @@ void io_watch(struct io *io, void (*ended)(void *owner, err why), void *owner)
     io->wake = ended;
     io->owner = owner;
     if (io_wants_input(io))
-        worker_this->ops->recv(io);
+        io_ops(io)->recv(io);
     tell_watcher(io);
 }
 
@@ -214,22 +222,36 @@ void io_unwatch(struct io *io)
     io->flags &= ~(uint32_t)IO_WATCHED;
 }
 
-void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uint64_t deadline_us)
+static void wake_soon(struct io *io)
 {
     struct ios *ios = &worker_this->ios;
+    if (io->flags & IO_WAKE_SOON)
+        return;
+    io->flags |= IO_WAKE_SOON;
+    io->next_soon = NULL;
+    *ios->soon_end = io;
+    ios->soon_end = &io->next_soon;
+}
+
+void io_tell_soon(struct io *io)
+{
+    if (io->flags & IO_PARKED)
+        wake_soon(io);
+    else if (io->reader)
+        fiber_resume(io->reader, OK);
+}
+
+void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uint64_t deadline_us)
+{
     must(io->phase == IO_OPEN && !io->reader && !(io->flags & IO_PARKED));
     io->flags |= IO_PARKED;
     io->wake = wake;
     io->owner = owner;
     io_set_read_deadline(io, deadline_us);
     if (!has_news(io))
-        worker_this->ops->recv(io);
-    if (!has_news(io) || io->flags & IO_WAKE_SOON)
-        return;
-    io->flags |= IO_WAKE_SOON;
-    io->next_soon = NULL;
-    *ios->soon_end = io;
-    ios->soon_end = &io->next_soon;
+        io_ops(io)->recv(io);
+    if (has_news(io))
+        wake_soon(io);
 }
 
 void io_unpark(struct io *io)

@@ -181,6 +181,11 @@ void io_codec_failed(struct io_codec *c, err why)
         fiber_resume(io->writer, OK);
 }
 
+void io_codec_news_soon(struct io_codec *c)
+{
+    io_tell_soon(c->io);
+}
+
 void io_codec_news(struct io_codec *c)
 {
     io_input_changed(c->io);

@@ -69,3 +69,5 @@ void io_codec_peer_ended(struct io_codec *c);
 void io_codec_failed(struct io_codec *c, err why);
 /* After any of these where the loop did not cause it (a helper's answer): wakes whoever waits for it. */
 void io_codec_news(struct io_codec *c);
+/* The same from within encode and end: they are told, but nobody is called from here. */
+void io_codec_news_soon(struct io_codec *c);

@@ -44,7 +44,7 @@ err io_send_file(struct io *to, int fd, uint64_t offset, size_t n, uint64_t idle
     off_t at = (off_t)offset;
     const off_t end = at + (off_t)n;
     *ret_moved = 0;
-    if (to->flags & IO_CODED)
+    if (to->flags & (IO_CODED | IO_FAR))
         return send_copied(to, fd, at, n, idle_us, deadline_us, ret_moved);
     err e = io_drain(to, 0, stall_deadline(idle_us, deadline_us));
     while (!e && at < end) {

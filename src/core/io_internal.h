@@ -3,6 +3,7 @@
 #include "core/buffer.h"
 #include "core/io.h"
 #include "core/io_codec.h"
+#include "core/io_far.h"
 #include "core/loop.h"
 #include "core/timer.h"
 
@@ -38,6 +39,7 @@ enum io_flag {
     IO_CODED = 1 << 18,   /* there is a codec */
     IO_OPENED = 1 << 19,  /* it is open, and nobody was told yet */
     IO_CUT = 1 << 20,     /* with IO_ENDED: the codec's peer had more to say */
+    IO_FAR = 1 << 21,     /* it has no socket: io_far moves its bytes */
     IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
 
@@ -61,7 +63,10 @@ struct io {
     struct io *next_soon;
     struct timer timer; /* stands at the earlier deadline or before */
     struct link all;
-    struct io_codec *codec; /* with IO_CODED */
+    union {
+        struct io_codec *codec; /* with IO_CODED */
+        struct io_far *far;     /* with IO_FAR */
+    };
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct io) <= 192, "an idle connection is three cache lines");
@@ -120,6 +125,10 @@ void ios_flush(struct ios *ios);
 void ios_bury(struct ios *ios);
 void pipes_close(struct ios *ios);
 
+/* An io of IO_FAR, with everything but who moves its bytes. */
+struct io *io_make_far(void);
+extern const struct loop_ops loop_far;
+
 /* ---- told by the loops ---- */
 
 /* len bytes came, which stand at the beginning of l: to the end of the receive queue, or through the codec.
@@ -164,6 +173,8 @@ void io_unqueue(struct segment_queue *q, size_t n);
 void io_drop_queue(struct segment_queue *q);
 /* Says the codec's last word, if it has one. */
 void io_codec_say_end(struct io *io);
+/* Who waits for input learns that something has happened; nobody is called from here. */
+void io_tell_soon(struct io *io);
 void io_codec_drop_plain(struct io_codec *c);
 void io_codec_free(struct io *io);
 void io_wake_parked(struct io *io, err why);

@@ -213,7 +213,7 @@ static err transfer_lent(struct transfer *t)
 
 static err transfer_run(struct transfer *t)
 {
-    if ((t->from->flags | t->to->flags) & IO_CODED)
+    if ((t->from->flags | t->to->flags) & (IO_CODED | IO_FAR))
         return transfer_lent(t);
     /* Asked to stop at once, or io_uring would go on receiving for as long as we go on sending. */
     if (t->from->in_bytes < t->left) {

@@ -9,11 +9,34 @@ struct tunnel_run {
     bool done;
 };
 
+struct rested {
+    struct tunnel tunnel;
+    err why;
+    bool done;
+};
+
+static void rested_done(struct tunnel *t, err why)
+{
+    struct rested *r = container_of(t, struct rested, tunnel);
+    must(!r->done);
+    r->done = true;
+    r->why = why;
+}
+
 static void tunnel_main(void *arg)
 {
     struct tunnel_run *t = arg;
+    struct rested r = { 0 };
     t->fiber = fiber_self();
-    t->result = io_tunnel(t->a, t->b, t->idle_us, &t->there, &t->back);
+    tunnel_start(&r.tunnel, t->a, t->b, t->idle_us, rested_done);
+    while (!r.done && fiber_sleep_us(1000) == OK) {
+    }
+    if (!r.done)
+        tunnel_cancel(&r.tunnel);
+    must(r.done); /* nothing of it has moved */
+    t->result = r.why;
+    t->there = r.tunnel.ways[0].moved;
+    t->back = r.tunnel.ways[1].moved;
     t->done = true;
 }
 
@@ -86,27 +109,111 @@ static void tunnel_ends(void)
 }
 TEST(tunnel_ends)
 
-/* ---- at rest, and much at once ---- */
-
-struct rested {
-    struct tunnel tunnel;
-    err why;
-    bool done;
-};
-
-static void rested_done(struct tunnel *t, err why)
-{
-    struct rested *r = container_of(t, struct rested, tunnel);
-    must(!r->done);
-    r->done = true;
-    r->why = why;
-}
-
 static void wait_rested(const struct rested *r)
 {
     while (!r->done)
         must(fiber_sleep_us(1000) == OK);
 }
+
+/* ---- somebody in the middle ---- */
+
+/* Knows lines: passes those that begin with '+', drops others, and ends at "!". */
+struct lines {
+    struct rested r;
+    uint64_t due_us;
+    unsigned dues, ends;
+    struct io *late;
+};
+
+static struct tunnel_cut look_at_line(struct tunnel_way *w, struct bytes run)
+{
+    struct lines *l = container_of(w->tunnel, struct lines, r.tunnel);
+    const size_t n = bytes_index(run, '\n') + 1;
+    if (n > run.len)
+        return (struct tunnel_cut){ 0 };
+    if (run.ptr[0] == '!')
+        l->r.tunnel.ending = true;
+    return run.ptr[0] == '+' ? (struct tunnel_cut){ .pass = n } : (struct tunnel_cut){ .drop = n };
+}
+
+static uint64_t line_deadline(const struct tunnel_way *w)
+{
+    return container_of(w->tunnel, struct lines, r.tunnel)->due_us;
+}
+
+static void line_due(struct tunnel_way *w)
+{
+    struct lines *l = container_of(w->tunnel, struct lines, r.tunnel);
+    if (l->due_us > worker_now_us())
+        return; /* the other way has been told of it */
+    l->dues++;
+    l->late = w->from;
+    l->due_us = DEADLINE_NONE;
+    io_out_end(w->from, (size_t)snprintf(io_out(w->from, 16), 16, "late\n"));
+}
+
+static void line_ended(struct tunnel_way *w)
+{
+    container_of(w->tunnel, struct lines, r.tunnel)->ends++;
+}
+
+static const struct tunnel_ops line_ops = { look_at_line, line_deadline, line_due, line_ended };
+
+static void watched(void)
+{
+    struct io *a[2], *b[2];
+    struct lines l = { .due_us = DEADLINE_NONE };
+    tcp_pair(a);
+    tcp_pair(b);
+    tunnel_start_watched(&l.r.tunnel, a[0], b[0], 60000000, &line_ops, rested_done);
+    send_text(a[1], "+one\n-two\n+thr");
+    expect_text(b[1], "+one\n");
+    must(fiber_sleep_us(20000) == OK);
+    must(l.r.tunnel.ways[0].moved == 5); /* half a line waits, and does not turn in circles */
+    const uint64_t turns = worker_stats(worker_self()).turns;
+    must(fiber_sleep_us(20000) == OK);
+    must(worker_stats(worker_self()).turns < turns + 100);
+    send_text(a[1], "ee\n-\n+four\n");
+    expect_text(b[1], "+three\n+four\n");
+    l.due_us = worker_now_us() + 1000; /* for whoever looks first */
+    tunnel_look_again(&l.r.tunnel);
+    while (!l.dues)
+        must(fiber_sleep_us(1000) == OK);
+    expect_text(l.late == a[0] ? a[1] : b[1], "late\n");
+    io_end(b[1]);
+    expect_end(a[1]);
+    must(l.ends == 1 && !l.r.done);
+    send_text(a[1], "+five\n!\n+six\n");
+    wait_rested(&l.r);
+    must(l.r.why == OK && l.r.tunnel.ways[0].moved == 5 + 7 + 6 + 6);
+    for (int i = 0; i < 2; i++) {
+        io_close(a[i], 0, false);
+        io_close(b[i], 0, false);
+    }
+}
+TEST(watched)
+
+static void watched_is_ended_from_outside(void)
+{
+    struct io *a[2], *b[2];
+    struct lines l = { .due_us = DEADLINE_NONE };
+    tcp_pair(a);
+    tcp_pair(b);
+    tunnel_start_watched(&l.r.tunnel, a[0], b[0], 60000000, &line_ops, rested_done);
+    send_text(a[1], "half");
+    must(fiber_sleep_us(20000) == OK);
+    l.r.tunnel.ending = true;
+    tunnel_look_again(&l.r.tunnel);
+    wait_rested(&l.r);
+    must(l.r.why == OK);
+    for (int i = 0; i < 2; i++) {
+        io_close(a[i], 0, false);
+        io_close(b[i], 0, false);
+    }
+}
+TEST(watched_is_ended_from_outside)
+
+/* ---- at rest, and much at once ---- */
 
 static void at_rest_it_has_no_fiber(void)
 {
@@ -253,6 +360,8 @@ TEST(cancelled_while_moving)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_tunnel),
     cmocka_unit_test(test_tunnel_ends),
+    cmocka_unit_test(test_watched),
+    cmocka_unit_test(test_watched_is_ended_from_outside),
     cmocka_unit_test(test_at_rest_it_has_no_fiber),
     cmocka_unit_test(test_floods_pass_whole),
     cmocka_unit_test(test_stalled_is_ended),

@@ -33,6 +33,7 @@
     X(SERVICE, "service")                                                                  \
     X(SERVER, "server")                                                                    \
     X(TRIES, "tries")                                                                      \
+    X(WEBSOCKET_CODE, "websocket_code") /* of its first Close; 1006 without one */         \
     X(ANSWERED_BY, "answered_by")                                                          \
     X(ERROR, "error")
 
@@ -284,6 +285,8 @@ static char *put_json(char *at, const struct exchange *x)
         at = PUT_TEXT(at, "server", bytes_from(x->server->shared->text));
     if (x->attempts > 1)
         at = PUT_NUMBER(at, "tries", x->attempts);
+    if (x->close_code)
+        at = PUT_NUMBER(at, "websocket_code", x->close_code);
     if (x->answered_by.len)
         at = PUT_TEXT(at, "answered_by", cut(x->answered_by, 64));
     if (x->failed)
@@ -378,6 +381,8 @@ static char *put_piece(const struct access_log_format *f, char *at, size_t left,
         return access_log_put_number(at, x->response_bytes);
     case VARIABLE_TRIES:
         return access_log_put_number(at, x->attempts);
+    case VARIABLE_WEBSOCKET_CODE:
+        return x->close_code ? access_log_put_number(at, x->close_code) : access_log_put(at, f->empty);
     }
     struct bytes text = text_of(x, p, room);
     size_t fits = (left - 16) / ACCESS_LOG_ESCAPE_BYTES_MAX;

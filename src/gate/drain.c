@@ -13,8 +13,10 @@
 #include "gate/pid_file.h"
 #include "gate/process_internal.h"
 #include "gate/tap.h"
+#include "gate/upgraded.h"
 #include "gate/upstream.h"
 #include "ledger/ledger_conf.h"
+#include "net/quic.h"
 
 /* An idle client may be about to send; its answer then closes. One that has its successor to go to has more
  * time: a request that is on its way while we close is lost to its sender. */
@@ -24,6 +26,9 @@
 /* Requests that were under way when the next process took over find the ledger still here. */
 #define LEDGER_GRACE_MS 100
 #define ADMIN_GRACE_MS 5000
+/* WebSockets stay with a process that has its successor as long as they can; then they are told, and have so
+ * long to say goodbye. */
+#define WEBSOCKET_GRACE_MS 5000
 
 static void drain_here(void *arg)
 {
@@ -42,7 +47,14 @@ static void abort_here(void *arg)
     clients_abort(process_clients());
     l4_tcp_abort();
     l4_udp_abort();
+    upgraded_abort();
     fiber_cancel_all(); /* those that wait for a server do not look at their client */
+}
+
+static void close_websockets_here(void *arg)
+{
+    (void)arg;
+    websocket_drain();
 }
 
 static void count_here(void *arg)
@@ -54,6 +66,9 @@ static void end_here(void *arg)
 {
     (void)arg;
     l4_udp_abort();
+#if WEIR_HAVE_NGTCP2
+    quic_abort();
+#endif
     fiber_cancel_all(); /* copies of requests that nobody waits for, and the like */
     gate_use(NULL);
     upstream_close_idle();
@@ -121,12 +136,19 @@ static void settle_admin(void)
     }
 }
 
+static uint64_t websockets_end_us(uint64_t start_us, uint64_t end_us)
+{
+    const uint64_t half_us = (end_us - start_us) / 2;
+    return end_us - (half_us < WEBSOCKET_GRACE_MS * 1000 ? half_us : WEBSOCKET_GRACE_MS * 1000);
+}
+
 void drain_clients(void)
 {
     uint64_t start_us = worker_now_us();
     uint64_t end_us = begin(start_us);
     bool upgraded = process_self.successor != 0;
     uint64_t grace_ms = upgraded ? IDLE_GRACE_UPGRADED_MS : IDLE_GRACE_MS;
+    uint64_t websockets_us = upgraded ? websockets_end_us(start_us, end_us) : start_us;
     uint64_t open;
     if (upgraded && fiber_sleep_us(LEDGER_GRACE_MS * 1000) == OK)
         ledger_hand_over();
@@ -135,6 +157,10 @@ void drain_clients(void)
             log_warn("process", "%llu connections are cut", (unsigned long long)open);
             cut_all();
             break;
+        }
+        if (worker_now_us() >= websockets_us) {
+            process_everywhere(close_websockets_here, NULL);
+            websockets_us = UINT64_MAX;
         }
         if (worker_now_us() >= start_us + grace_ms * 1000)
             process_everywhere(close_idle_here, &upgraded);

@@ -49,6 +49,7 @@ struct exchange {
     err request_failed; /* the request's body broke, grew too long or stopped coming: the client's fault */
     struct bytes answered_by; /* name of the filter that answered by itself; empty: a server did */
     uint8_t priority;         /* enum priority (gate/priority.h) */
+    uint16_t close_code;      /* of a WebSocket that has ended: the first Close's; 0: it was none */
     bool client_gone; /* it left while its answer was waited for: nobody is answered (499 in the log) */
     bool replayable;  /* the request's body (if any) has not been touched: another server may be asked */
 
@@ -77,6 +78,9 @@ struct route_captures {
 /* Empty, in generation g, which it holds; first: memory of the caller's for what is needed first, may be
  * NULL. exchange_release (gate/filter.h) ends it. */
 void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first_bytes);
+
+/* Sets x->request_id: the client's X-Request-Id when it is sane, else a new one. */
+void exchange_take_id(struct exchange *x);
 
 /* Called at the exchange's end, last added first; the hook's memory is in the arena. */
 struct exchange_hook {

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "gate/access_log.h"
+#include "gate/alt_svc.h"
 #include "gate/gate_metrics.h"
 #include "gate/listening.h"
 #include "gate/priority.h"
@@ -11,6 +12,7 @@
 #include "gate/route_path.h"
 #include "gate/service_open.h"
 #include "gate/tap.h"
+#include "gate/websocket.h"
 
 static _Thread_local struct gate *current;
 
@@ -57,8 +59,9 @@ static err open_route(struct gate *g, struct route *r, const struct route_conf *
     r->service = conf->service.len ? find_service(g, conf->service) : NULL;
     must(r->service != NULL || !conf->service.len); /* CONF_REF has seen to it */
     r->chain = mem_get((conf->filters.count + 2) * sizeof *r->chain);
-    if (!r->chain)
-        return ERR_MEMORY;
+    err failed = r->chain ? websocket_route_open(conf, &g->websocket, &r->websocket) : ERR_MEMORY;
+    if (failed)
+        return failed;
     for (size_t i = 0; i < conf->filters.count; i++) {
         const struct conf_module *m = (const struct conf_module *)conf->filters.items + i;
         const struct filter *f = filter_registry[m->index];
@@ -113,6 +116,7 @@ static void gate_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->routes_count; i++) {
         struct route *r = &g->routes[i];
+        websocket_route_close(r->websocket);
         for (unsigned j = 0; j < r->links; j++) {
             if (r->chain[j].filter->close)
                 r->chain[j].filter->close(r->chain[j].state);
@@ -125,6 +129,7 @@ static void gate_close(struct gate *g)
     if (g->unrouted)
         service_metrics_close(g->unrouted);
     mem_free(g->unrouted);
+    websocket_common_close(g->websocket);
     mem_free(g->routes);
     mem_free(g->services);
     generation_drop(g->generation);
@@ -318,7 +323,7 @@ static bool find_route(struct exchange *x)
     return true;
 }
 
-void gate_serve(struct exchange *x)
+static void run_chain(struct exchange *x)
 {
     if (x->gate->generation->trusted_proxies && !find_client(x))
         return;
@@ -328,6 +333,13 @@ void gate_serve(struct exchange *x)
     err e = chain_next(&chain, x);
     if (e)
         gate_answer_failure(x, e);
+}
+
+void gate_serve(struct exchange *x)
+{
+    run_chain(x);
+    if (x->gate->says_alt_svc)
+        alt_svc_add(x);
 }
 
 void gate_done(struct exchange *x)

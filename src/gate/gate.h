@@ -60,7 +60,8 @@ struct route {
     const struct route_conf *conf;
     struct service *service;
     struct chain_link *chain;
-    unsigned links; /* without the end */
+    struct websocket_route *websocket; /* NULL: refused */
+    unsigned links;                    /* without the end */
 };
 
 /* With more of them nothing is guessed. */
@@ -74,7 +75,9 @@ struct gate {
     struct service *services;    /* in the order of the file */
     struct listening *listening; /* in the order of the file */
     unsigned listening_count;
+    bool says_alt_svc; /* some listener has HTTP/3, and answers over TCP say so */
     struct service_metrics *unrouted;
+    struct websocket_route *websocket; /* of the routes that say nothing about it; NULL: there is none */
     struct chain_link
         early[GATE_EARLY_MAX]; /* filters that wish to know of a request before its head is read */
     unsigned early_count;

@@ -32,13 +32,17 @@ struct listen_conf {
     struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
     struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
     struct tls_listen_conf *tls;                /* NULL: in the clear */
+    struct http3_conf *http3;                   /* NULL: not over UDP */
     int64_t connections_max;                    /* of tcp, of one worker */
     int64_t sessions_max;                       /* of udp, of one worker */
     int64_t responses;                          /* of udp: datagrams that answer one; 0: not known */
     uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
 
-enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP };
+struct http3_conf;
+
+/* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. */
+enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_HTTP3 };
 static inline enum listen_kind listen_kind(const struct listen_conf *l)
 {
     return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
@@ -46,6 +50,8 @@ static inline enum listen_kind listen_kind(const struct listen_conf *l)
 
 /* What counts as a client that left while its answer is waited for. */
 enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
+
+struct http2_conf;
 
 /* What one client may cost. */
 struct client_conf {
@@ -55,6 +61,7 @@ struct client_conf {
     int64_t connections_max; /* of one worker */
     int64_t requests_max;    /* of one connection; 0: no bound */
     int cancel_when_gone;    /* enum gone_mode */
+    struct http2_conf *http2; /* NULL: off (gate/http2_conf.h) */
 };
 
 #define PRIORITIES_MAX 16
@@ -73,6 +80,7 @@ struct slow_start_conf {
     double from; /* share of its weight in the beginning */
 };
 
+enum service_protocol { SERVICE_HTTP1, SERVICE_HTTP2 };
 enum upstream_mode { UPSTREAM_KEEPALIVE, UPSTREAM_PIPELINED, UPSTREAM_CLOSE };
 
 struct service_conf {
@@ -83,6 +91,8 @@ struct service_conf {
     struct slow_start_conf *slow_start; /* NULL: off */
     double spill_below;                 /* share of a priority's servers that have to be well */
     double panic;                       /* with fewer well than that all are used; 0: when none is */
+    int protocol;                       /* enum service_protocol: what its servers speak */
+    int64_t streams_max;                /* of SERVICE_HTTP2: requests at a time on one connection */
     int upstream;                       /* enum upstream_mode */
     int64_t pipeline_max;               /* requests in flight on one shared connection */
     int64_t requests_max;               /* in flight at one server, over all workers; 0: no bound */
@@ -103,15 +113,17 @@ struct service_conf {
 };
 
 struct priority_conf;
+struct websocket_conf;
 
 struct route_conf {
     struct bytes match; /* its first match as one text: its name in metrics and logs, the same over reloads */
     struct conf_mark mark;
-    struct conf_list matches;       /* struct match_conf */
-    struct bytes service;           /* empty: a filter answers, or chooses one */
-    struct retry_conf *retry;       /* goes before the service's; NULL: that one */
-    struct priority_conf *priority; /* NULL: normal */
-    struct conf_list filters;       /* struct conf_module, in the order of the registry */
+    struct conf_list matches;         /* struct match_conf */
+    struct bytes service;             /* empty: a filter answers, or chooses one */
+    struct retry_conf *retry;         /* goes before the service's; NULL: that one */
+    struct priority_conf *priority;   /* NULL: normal */
+    struct websocket_conf *websocket; /* NULL: refused */
+    struct conf_list filters;         /* struct conf_module, in the order of the registry */
 };
 
 struct access_log_conf {

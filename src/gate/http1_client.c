@@ -22,8 +22,7 @@ const struct http1_limits http1_response_limits = {
 
 /* ---- the request's head ---- */
 
-/* Origin form (RFC 9112 3.2.1), whatever form it came in. */
-static struct bytes origin_form(struct exchange *x)
+struct bytes http1_client_target(struct exchange *x)
 {
     struct http_request *r = &x->request;
     if (r->target.len && (r->target.ptr[0] == '/' || r->target.ptr[0] == '*'))
@@ -40,7 +39,7 @@ err http1_client_write_head(struct io *io, struct exchange *x, uint64_t deadline
 {
     struct http_request *r = &x->request;
     const struct service_conf *conf = x->service->conf;
-    struct bytes target = origin_form(x);
+    struct bytes target = http1_client_target(x);
     struct bytes host = conf->host.len ? conf->host : r->authority;
     if (!target.ptr)
         return ERR_LIMIT;
@@ -286,9 +285,22 @@ err http1_client_exchange(struct upstream_conn *c, struct exchange *x, struct at
     if (e)
         return e;
     struct http_response *r = &x->response;
-    c->keep_alive = r->keep_alive;
+    c->keep_alive = r->keep_alive && r->status != 101;
     http1_body_init(&c->body, c->io, r->framing, r->content_length, UINT64_MAX,
                     x->service->conf->idle_timeout_ms, &http1_response_limits, &x->arena);
+    return OK;
+}
+
+err http1_client_keep_head(struct upstream_conn *c)
+{
+    struct exchange *x = c->x;
+    err e = http_fields_keep(&x->response.fields, &x->arena);
+    struct bytes reason = arena_copy(&x->arena, x->response.reason);
+    if (e || !reason.ptr)
+        return ERR_LIMIT;
+    x->response.reason = reason;
+    lease_drop(c->head);
+    c->head = NULL;
     return OK;
 }
 

@@ -9,6 +9,10 @@ struct attempt {
     bool answered; /* some of an answer has come back */
 };
 
+/* The request's target in origin form (RFC 9112 3.2.1), whatever form it came in; ptr NULL: the arena has no
+ * more. */
+struct bytes http1_client_target(struct exchange *x);
+
 /* Writes the request's head to an io: origin form, hop fields left out, framing by its body. */
 err http1_client_write_head(struct io *io, struct exchange *x, uint64_t deadline_us) CHECK_RESULT;
 
@@ -22,6 +26,9 @@ err http1_client_read_head(struct io *io, struct exchange *x, uint64_t deadline_
  * x->response_body. On failure the connection is still the caller's to give back (not reusable). */
 err http1_client_exchange(struct upstream_conn *c, struct exchange *x,
                           struct attempt *ret_attempt) CHECK_RESULT;
+
+/* Copies the response's head to the exchange's arena and lets go of the buffer that it came in. */
+err http1_client_keep_head(struct upstream_conn *c) CHECK_RESULT;
 
 /* Ends what http1_client_exchange began: the pump is stopped if it still runs. True: the connection may be
  * used again. */

@@ -2,19 +2,23 @@
 
 #include <sys/socket.h>
 
-#include "base/hash.h"
 #include "base/pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
 #include "gate/gate.h"
 #include "gate/http1_body.h"
 #include "gate/http1_gone.h"
+#include "gate/http2_server.h"
 #include "gate/proxied.h"
+#include "gate/upgraded.h"
 #include "net/tcp.h"
 #include "net/tls.h"
 
-/* What an exchange needs first stands on its fiber's stack. */
+/* What an exchange needs first stands on its fiber's stack; or beside it, when it shall outlive that. */
 #define FIRST_BYTES (6 * 1024)
+#define KEPT_FIRST_BYTES 1920
+/* Fields that are added on the way to the server. */
+#define KEPT_FIELDS_MORE 8
 /* A request body that nobody wanted is read to its end if that is near; else the connection closes. */
 #define DISCARD_BYTES_MAX (64 * 1024)
 /* An answer before a closing may take that long to leave. */
@@ -34,16 +38,18 @@ struct http1_conn {
 _Static_assert(sizeof(struct http1_conn) <= 64, "an idle connection is one line here");
 
 static _Thread_local struct pool conns;
+static _Thread_local struct pool kept; /* struct kept_request */
 static _Thread_local struct turn_hook conns_end;
 
 static void end_pool(struct turn_hook *h)
 {
     (void)h;
     pool_close(&conns);
+    pool_close(&kept);
     conns.object_bytes = 0;
 }
 
-/* One request of a connection, on the fiber's stack. */
+/* One request of a connection. */
 struct request {
     struct exchange x;
     struct http1_conn *conn;
@@ -53,11 +59,20 @@ struct request {
     bool close;     /* after this one */
     bool started;   /* some of the answer is queued */
     bool continued; /* 100 was sent, or is not wanted */
+    bool kept;      /* it does not stand on a stack, nor its head in a buffer */
+    bool relayed;   /* it goes on without a fiber */
     struct http1_gone gone;
-    char first[FIRST_BYTES] __attribute__((aligned(8)));
+};
+
+/* One that asks for another protocol. */
+struct kept_request {
+    struct request r;
+    struct upgraded upgraded;
+    char first[KEPT_FIRST_BYTES] __attribute__((aligned(8)));
 };
 
 static void conn_run(void *arg);
+static void relay(struct kept_request *k);
 
 /* ---- connections ---- */
 
@@ -110,6 +125,7 @@ static void accept_conn(struct clients *s, struct io *io, bool proxied, const st
 {
     if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct http1_conn));
+        pool_init(&kept, sizeof(struct kept_request));
         conns_end.run = end_pool;
         worker_on_end(&conns_end);
     }
@@ -224,38 +240,6 @@ static void open_body(struct request *r)
     r->x.request_body = &r->body.body;
 }
 
-/* Eight hex digits at a time: each nibble of x becomes one byte of text, all of them at once. */
-static void put_hex8(char *out, uint32_t x)
-{
-    uint64_t n = x;
-    n = (n | n << 16) & 0x0000ffff0000ffffULL; /* halves, bytes, nibbles apart */
-    n = (n | n << 8) & 0x00ff00ff00ff00ffULL;
-    n = (n | n << 4) & 0x0f0f0f0f0f0f0f0fULL;
-    uint64_t letters = ((n + 0x0606060606060606ULL) >> 4) & 0x0101010101010101ULL; /* 1 where a..f */
-    n += 0x3030303030303030ULL + letters * ('a' - '0' - 10);
-    memcpy(out, &n, 8);
-}
-
-static bool id_is_sane(struct bytes id)
-{
-    return id.len >= 8 && id.len <= REQUEST_ID_BYTES_MAX && http_is_token(id);
-}
-
-static void set_request_id(struct exchange *x)
-{
-    const struct http_field *f = http_fields_get(&x->request.fields, FIELD_X_REQUEST_ID);
-    if (f && id_is_sane(http_field_value(f))) {
-        x->request_id = http_field_value(f);
-        return;
-    }
-    for (unsigned i = 0; i < 32; i += 16) {
-        uint64_t word = random_u64();
-        put_hex8(x->request_id_text + i, (uint32_t)word);
-        put_hex8(x->request_id_text + i + 8, (uint32_t)(word >> 32));
-    }
-    x->request_id = (struct bytes){ x->request_id_text, 32 };
-}
-
 /* ---- the answer ---- */
 
 static err send_interim(struct exchange *x, const struct http_response *response)
@@ -309,6 +293,8 @@ static enum http1_connection connection_field(const struct request *r)
         return HTTP1_CONNECTION_UPGRADE;
     if (r->close)
         return HTTP1_CONNECTION_CLOSE;
+    if (r->x.response.status == 426) /* RFC 9110 15.5.22: it says what to change to */
+        return HTTP1_CONNECTION_UPGRADE;
     return r->x.request.version_minor == 0 ? HTTP1_CONNECTION_KEEP_ALIVE : HTTP1_CONNECTION_DEFAULT;
 }
 
@@ -350,17 +336,6 @@ static err write_body(struct request *r)
                            &from_server);
 }
 
-static void run_tunnel(struct request *r)
-{
-    uint64_t up;
-    uint64_t down;
-    struct exchange *x = &r->x;
-    x->failed = io_tunnel(r->conn->io, x->tunnel, x->service->conf->idle_timeout_ms * 1000, &up, &down);
-    x->request_bytes += up;
-    x->response_bytes += down;
-    r->close = true;
-}
-
 static void send_answer(struct request *r)
 {
     struct exchange *x = &r->x;
@@ -373,7 +348,7 @@ static void send_answer(struct request *r)
     choose_framing(r);
     e = write_head(r);
     if (!e && x->tunnel)
-        run_tunnel(r);
+        relay(container_of(r, struct kept_request, r));
     else if (!e)
         e = write_body(r);
     if (e) {
@@ -405,11 +380,12 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r, size_t used)
 {
     struct exchange *x = &r->x;
-    r->head = io_hold(r->conn->io);
+    if (!r->kept)
+        r->head = io_hold(r->conn->io);
     io_consume(r->conn->io, used);
     if (!x->request.keep_alive)
         r->close = true;
-    set_request_id(x);
+    exchange_take_id(x);
     open_body(r);
     if (x->request.framing == HTTP_BODY_LENGTH &&
         x->request.content_length > client_conf(r)->body_bytes_max) {
@@ -426,13 +402,14 @@ static void serve(struct request *r, size_t used)
         send_answer(r);
 }
 
-static void request_open(struct request *r, struct http1_conn *c)
+static void request_open(struct request *r, struct http1_conn *c, char *first, size_t first_bytes,
+                         uint32_t fields_max)
 {
     struct exchange *x = &r->x;
-    exchange_open(x, gate_current(), r->first, sizeof r->first);
+    exchange_open(x, gate_current(), first, first_bytes);
     r->conn = c;
     r->head = NULL;
-    r->close = r->started = false;
+    r->close = r->started = r->kept = r->relayed = false;
     r->continued = true;
     if (!c->peer.family)
         c->peer = peer_of(io_fd(c->io));
@@ -441,10 +418,8 @@ static void request_open(struct request *r, struct http1_conn *c)
     x->scheme = tls_of(c->io) ? "https" : c->client.clients->scheme;
     x->carrier = &carrier;
     x->carried = r;
-    uint32_t fields_max = x->gate->generation->client_limits.fields_max;
     x->request.fields.at = arena_get(&x->arena, fields_max * sizeof *x->request.fields.at);
     x->request.fields.count_max = x->request.fields.at ? fields_max : 0;
-    gate_early(x);
 }
 
 static void request_close(struct request *r)
@@ -457,30 +432,25 @@ static void request_close(struct request *r)
         lease_drop(r->head);
 }
 
-enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT };
+/* RELAYED: somebody else says what is next, later. */
+enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_RELAYED, NEXT_HTTP2 };
 
-static enum next serve_one(struct http1_conn *c)
+/* RFC 9113 3.4: a client of HTTP/2 begins with what looks like a request of a version that we do not know. */
+static bool is_http2(const struct http1_conn *c, unsigned status, const struct client_conf *conf)
 {
-    struct request r;
-    size_t used = 0;
-    unsigned status = 0;
-    request_open(&r, c);
-    err e = read_head(&r, &used, &status);
-    if (e && !status) { /* gone before it had asked for anything */
-        exchange_release(&r.x);
-        return NEXT_CLOSE;
-    }
-    if (c->requests < REQUESTS_MAX)
-        c->requests++;
-    if (e)
-        refuse(&r, status);
-    else
-        serve(&r, used);
-    bool broken = r.x.failed && r.started && r.x.answered_by.len == 0;
-    bool whole = !e && finish_body(&r);
-    bool close = r.close;
-    bool keep_alive = !e && r.x.request.keep_alive && !r.x.tunnel;
-    request_close(&r);
+    return status == 505 && !c->requests && conf->http2 &&
+           bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n"));
+}
+
+/* e: of its head. */
+static enum next end_request(struct request *r, err e)
+{
+    struct http1_conn *c = r->conn;
+    bool broken = r->x.failed && r->started && r->x.answered_by.len == 0;
+    bool whole = !e && finish_body(r);
+    bool close = r->close;
+    bool keep_alive = !e && r->x.request.keep_alive && (!r->x.tunnel || r->x.close_code);
+    request_close(r);
     if (broken || io_failed(c->io))
         return NEXT_ABORT; /* the client must not take a cut answer for a whole one */
     if (!whole)
@@ -489,6 +459,65 @@ static enum next serve_one(struct http1_conn *c)
                 */
         return keep_alive ? NEXT_DISCARD : NEXT_CLOSE;
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
+}
+
+static enum next serve_kept(struct http1_conn *c, uint64_t start_us, size_t used, uint32_t fields)
+{
+    struct kept_request *k = pool_take(&kept);
+    struct exchange *x = &k->r.x;
+    unsigned status = 431;
+    request_open(&k->r, c, k->first, sizeof k->first, fields + KEPT_FIELDS_MORE);
+    k->r.kept = true;
+    x->start_us = start_us;
+    struct bytes head = arena_copy(&x->arena, (struct bytes){ io_peek(c->io).ptr, used });
+    err e = ERR_LIMIT;
+    if (head.ptr && x->request.fields.at)
+        e = http1_parse_request(head, 0, &x->gate->generation->client_limits, &x->request, &used, &status);
+    if (e)
+        refuse(&k->r, status);
+    else
+        serve(&k->r, used);
+    if (k->r.relayed)
+        return NEXT_RELAYED;
+    enum next next = end_request(&k->r, e);
+    pool_give(&kept, k);
+    return next;
+}
+
+static enum next serve_one(struct http1_conn *c)
+{
+    struct {
+        struct request r;
+        char first[FIRST_BYTES] __attribute__((aligned(8)));
+    } on_stack;
+    struct request *r = &on_stack.r;
+    size_t used = 0;
+    unsigned status = 0;
+    request_open(r, c, on_stack.first, sizeof on_stack.first,
+                 gate_current()->generation->client_limits.fields_max);
+    gate_early(&r->x);
+    err e = read_head(r, &used, &status);
+    if (e && !status) { /* gone before it had asked for anything */
+        exchange_release(&r->x);
+        return NEXT_CLOSE;
+    }
+    if (e && is_http2(c, status, client_conf(r))) {
+        exchange_release(&r->x);
+        return NEXT_HTTP2;
+    }
+    if (c->requests < REQUESTS_MAX)
+        c->requests++;
+    if (!e && r->x.request.upgrade) {
+        uint64_t start_us = r->x.start_us;
+        uint32_t fields = r->x.request.fields.count;
+        exchange_release(&r->x);
+        return serve_kept(c, start_us, used, fields);
+    }
+    if (e)
+        refuse(r, status);
+    else
+        serve(r, used);
+    return end_request(r, e);
 }
 
 /* Who the client is, before its first request. */
@@ -505,14 +534,29 @@ static enum next read_proxied(struct http1_conn *c)
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
 }
 
-static void conn_run(void *arg)
+static void become_http2(struct http1_conn *c)
 {
-    struct http1_conn *c = arg;
-    enum next next = c->proxied ? read_proxied(c) : NEXT_MORE;
-    while (next == NEXT_MORE)
-        next = serve_one(c);
+    struct clients *clients = c->client.clients;
+    struct io *io = c->io;
+    struct peer peer = c->peer;
+    conn_free(c);
+#if WEIR_HAVE_NGHTTP2
+    http2_server_accept(clients, io, &peer);
+#else
+    (void)clients;
+    (void)peer;
+    io_close(io, 0, false); /* its settings cannot be had: see http2_conf.c */
+#endif
+}
+
+static void conn_go_on(struct http1_conn *c, enum next next)
+{
     if (next == NEXT_PARK) {
         conn_park(c);
+        return;
+    }
+    if (next == NEXT_HTTP2) {
+        become_http2(c);
         return;
     }
     if (next == NEXT_ABORT)
@@ -520,4 +564,32 @@ static void conn_run(void *arg)
     else
         io_close(c->io, LINGER_US, next == NEXT_DISCARD);
     conn_free(c);
+}
+
+static void conn_run(void *arg)
+{
+    struct http1_conn *c = arg;
+    enum next next = c->proxied ? read_proxied(c) : NEXT_MORE;
+    while (next == NEXT_MORE)
+        next = serve_one(c);
+    if (next != NEXT_RELAYED)
+        conn_go_on(c, next);
+}
+
+/* ---- another protocol ---- */
+
+static void relay_over(struct upgraded *u)
+{
+    struct kept_request *k = container_of(u, struct kept_request, upgraded);
+    struct http1_conn *c = k->r.conn;
+    enum next next = end_request(&k->r, OK);
+    pool_give(&kept, k);
+    conn_go_on(c, next);
+}
+
+/* The connection is the other protocol's, and ends with it. */
+static void relay(struct kept_request *k)
+{
+    k->r.relayed = k->r.close = true;
+    upgraded_start(&k->upgraded, &k->r.x, k->r.conn->io, relay_over);
 }

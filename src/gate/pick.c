@@ -85,6 +85,28 @@ uint32_t pick_in_line(const double *capacity, uint32_t count, double u)
 
 /* ---- slow start ---- */
 
+const struct conf_struct slow_start_struct = {
+    .name = "slow_start",
+    .size = sizeof(struct slow_start_conf),
+    .phrases = (const char *const[]){ "{over} from {from}", "{over}", NULL },
+    .fields = (const struct conf_field[]){ { .name = "over",
+                                             .type = CONF_MS,
+                                             .offset = offsetof(struct slow_start_conf, over_ms),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 3600000,
+                                             .doc = "until it gets its whole share" },
+                                           { .name = "from",
+                                             .type = CONF_PERCENT,
+                                             .offset = offsetof(struct slow_start_conf, from),
+                                             .preset = "10%",
+                                             .min = 0.001,
+                                             .max = 1,
+                                             .doc = "of its share in the beginning" },
+                                           { 0 } },
+    .doc = "A server that came back (or is new) gets a share that grows evenly.",
+};
+
 uint64_t slow_start_share(const struct slow_start_conf *c, uint64_t back_since_us, uint64_t now_us)
 {
     const uint64_t whole = UINT64_C(1) << 32;

@@ -42,6 +42,7 @@ static inline double pick_random(void)
     return (double)(random_u64() >> 11) * 0x1p-53;
 }
 
+extern const struct conf_struct slow_start_struct;
 /* The share of its weight that a server gets which came back then (0: it never went), in 2^-32. */
 uint64_t slow_start_share(const struct slow_start_conf *c, uint64_t back_since_us, uint64_t now_us);
 

@@ -15,7 +15,9 @@
 #include "gate/queue.h"
 #include "gate/replay.h"
 #include "gate/service_open.h"
+#include "gate/upstream_http2.h"
 #include "gate/upstream_shared.h"
+#include "gate/websocket.h"
 
 /* ---- what a gateway adds to a request ---- */
 
@@ -152,6 +154,16 @@ static bool may_repeat(const struct exchange *x, const struct attempt *a)
     return !a->sent || http_method_is_idempotent(x->request.method);
 }
 
+/* For as long as the two want: what was received with the head does not stay in a buffer for that. */
+static err take_tunnel(struct upstream_conn *c, struct exchange *x)
+{
+    err e = websocket_is_asked(x) ? websocket_prove(x) : OK;
+    if (!e)
+        e = http1_client_keep_head(c);
+    x->tunnel = e ? NULL : c->io;
+    return e;
+}
+
 static err on_connection(struct exchange *x, struct server *server, bool fresh, struct attempt *a,
                          bool *ret_reused, bool *ret_connecting)
 {
@@ -164,6 +176,8 @@ static err on_connection(struct exchange *x, struct server *server, bool fresh, 
     *ret_reused = c->reused;
     c->server = server;
     e = http1_client_exchange(c, x, a);
+    if (!e && x->response.status == 101)
+        e = take_tunnel(c, x);
     if (e) {
         http1_client_finish(c);
         upstream_give(c, x->service->conf, false);
@@ -171,8 +185,6 @@ static err on_connection(struct exchange *x, struct server *server, bool fresh, 
     }
     c->body.body.ops = &proxied_ops;
     x->response_body = &c->body.body;
-    if (x->response.status == 101)
-        x->tunnel = c->io;
     return OK;
 }
 
@@ -182,11 +194,33 @@ static bool was_stale(err e, bool reused, const struct exchange *x, const struct
     return reused && (e == ERR_CLOSED || e == ERR_RESET) && may_repeat(x, a);
 }
 
+#if WEIR_HAVE_NGHTTP2
+/* The server has not begun on it (REFUSED_STREAM, GOAWAY): a connection that is there now, or a new one. */
+static bool was_refused(err e, const struct exchange *x, const struct attempt *a, bool connecting)
+{
+    return e == ERR_REFUSED && !connecting && !a->sent && may_repeat(x, a);
+}
+
+static err over_http2(struct exchange *x, struct server *server, struct attempt *a, bool *ret_connecting)
+{
+    bool reused;
+    err e = upstream_http2_exchange(x, server, a, &reused, ret_connecting);
+    if (!was_stale(e, reused, x, a) && !was_refused(e, x, a, *ret_connecting))
+        return e;
+    *a = (struct attempt){ 0 };
+    return upstream_http2_exchange(x, server, a, &reused, ret_connecting);
+}
+#endif
+
 static err on_server(struct exchange *x, struct server *server, struct attempt *a, bool *ret_connecting)
 {
     bool reused = true;
     err e = ERR_CLOSED;
     *ret_connecting = false;
+#if WEIR_HAVE_NGHTTP2
+    if (x->service->conf->protocol == SERVICE_HTTP2)
+        return over_http2(x, server, a, ret_connecting);
+#endif
     if (upstream_shared_suits(x)) {
         e = upstream_shared_exchange(server->upstream, x, server, a, ret_connecting);
         bool own = e == ERR_AGAIN || was_stale(e, true, x, a);
@@ -346,6 +380,8 @@ static void count_rescue(const struct request *r)
 
 err proxy_handle(struct exchange *x)
 {
+    if (websocket_is_asked(x) && !websocket_admit(x))
+        return OK;
     struct request r = { .x = x, .pick = pick_begin(x) };
     err e = begin(&r);
     if (e)

@@ -237,7 +237,7 @@ static err make_context(const struct tls_listen_conf *conf, struct bytes name,
         .suites = conf->suites,
         .groups = conf->groups,
 #define X(length, name, take) length name
-        .alpn = BYTES(ALPN_LIST(X)),
+        .alpn = conf->http1_only ? BYTES(ALPN_HTTP1(X)) : BYTES(ALPN_LIST(X)),
 #undef X
         .tickets = tickets,
         .tickets_count = (unsigned)conf->tickets,
@@ -340,7 +340,7 @@ err tls_service_context(const struct tls_service_conf *c, struct ssl_ctx_st **re
         .ciphers = c->ciphers,
         .suites = c->suites,
         .groups = c->groups,
-        .alpn = BYTES("\x08http/1.1"),
+        .alpn = c->http2 ? BYTES("\x02h2") : BYTES("\x08http/1.1"),
         .verify = c->verify ? TLS_VERIFY_REQUIRED : TLS_VERIFY_OFF,
         .ca = c->ca,
     };
@@ -351,7 +351,7 @@ uint64_t tls_service_conf_number(const struct tls_service_conf *c)
 {
     const struct bytes texts[] = { c->ca,      c->server_name, c->certificate, c->key,
                                    c->ciphers, c->suites,      c->groups };
-    uint64_t number = 1 + (uint64_t)c->verify + 2 * (uint64_t)c->version_min;
+    uint64_t number = 1 + (uint64_t)c->verify + 2 * (uint64_t)c->version_min + 8 * (uint64_t)c->http2;
     for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
         number = hash_u64(number) + hash_bytes(texts[i]);
     return number;

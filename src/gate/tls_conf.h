@@ -21,6 +21,7 @@ struct tls_listen_conf {
     struct bytes ticket_keys; /* path; empty: made and rotated here */
     uint64_t ticket_rotate_ms;
     uint64_t handshake_timeout_ms;
+    bool http1_only; /* worked out: `client: {http2: off}` */
 };
 
 /* To servers. */
@@ -31,6 +32,7 @@ struct tls_service_conf {
     struct bytes certificate, key;
     int version_min; /* enum tls_version_min */
     struct bytes ciphers, suites, groups;
+    bool http2; /* worked out: what its servers speak */
 };
 
 enum tls_version_min { TLS_MIN_1_2, TLS_MIN_1_3 };

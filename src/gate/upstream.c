@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "base/pool.h"
 #include "gate/tls_service.h"
+#include "gate/upstream_http2.h"
 #include "gate/upstream_shared.h"
 
 /* This worker's upstreams and the objects they are made of. */
@@ -94,6 +95,8 @@ static struct upstream *make(struct bytes name, const struct addr *addr, const s
     list_init(&u->idle);
     list_init(&u->shared);
     wait_queue_init(&u->waiting);
+    list_init(&u->http2);
+    wait_queue_init(&u->http2_waiting);
     list_push_back(&here.all, &u->link);
     return u;
 }
@@ -116,7 +119,7 @@ struct upstream *upstream_get_tls(struct bytes service, const struct addr *addr,
     return u;
 }
 
-static void drop_hold(struct upstream *u)
+void upstream_drop_hold(struct upstream *u)
 {
     if (--u->holds)
         return;
@@ -132,13 +135,16 @@ static void conn_end(struct upstream_conn *c)
     pool_give(&here.conns, c);
     u->connections--;
     upstream_wake_one(u);
-    drop_hold(u);
+    upstream_drop_hold(u);
 }
 
 static void close_all_idle(struct upstream *u)
 {
     struct link *l;
     upstream_shared_close_idle(u);
+#if WEIR_HAVE_NGHTTP2
+    upstream_http2_close_idle(u);
+#endif
     while ((l = list_pop_front(&u->idle))) {
         struct upstream_conn *c = container_of(l, struct upstream_conn, link);
         u->idle_count--;
@@ -152,7 +158,7 @@ void upstream_put(struct upstream *u)
     must(u->generations > 0);
     if (--u->generations == 0)
         close_all_idle(u);
-    drop_hold(u);
+    upstream_drop_hold(u);
 }
 
 void upstream_close_idle(void)
@@ -165,7 +171,7 @@ void upstream_close_idle(void)
         at = at->next;
         u->holds++; /* while its connections let go of it */
         close_all_idle(u);
-        drop_hold(u);
+        upstream_drop_hold(u);
     }
 }
 
@@ -226,7 +232,7 @@ static err open_conn(struct upstream *u, const struct service_conf *conf, uint64
     if (e) {
         u->connections--;
         upstream_wake_one(u);
-        drop_hold(u);
+        upstream_drop_hold(u);
         return e;
     }
     struct upstream_conn *c = pool_take(&here.conns);
@@ -325,5 +331,5 @@ void upstream_leave(struct upstream *u)
 {
     u->connections--;
     upstream_wake_one(u);
-    drop_hold(u);
+    upstream_drop_hold(u);
 }

@@ -236,6 +236,7 @@ static void tls_encode(struct io_codec *c)
         size_t n;
         if (!SSL_write_ex(t->ssl, run.ptr, run.len, &n)) {
             tls_fail(t, ERR_IO, "a record could not be written");
+            io_codec_news_soon(c);
             return;
         }
         io_codec_encoded(c, n);

@@ -178,6 +178,25 @@ err http_fields_reserve(struct http_fields *f, struct arena *a, uint32_t more)
     return f->count_max - f->count >= more ? OK : grow(f, a, more);
 }
 
+err http_fields_keep(struct http_fields *f, struct arena *a)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < f->count; i++) {
+        struct http_field field = f->at[i];
+        if (field.flags & FIELD_REMOVED)
+            continue;
+        const struct bytes name = arena_copy(a, http_field_name(&field));
+        const struct bytes value = arena_copy(a, http_field_value(&field));
+        if (!name.ptr || !value.ptr)
+            return ERR_LIMIT;
+        field.name = name.ptr;
+        field.value = value.ptr;
+        f->at[kept++] = field;
+    }
+    f->count = kept;
+    return OK;
+}
+
 err http_fields_add(struct http_fields *f, struct arena *a, struct bytes name, struct bytes value)
 {
     if (name.len > UINT16_MAX || value.len > UINT32_MAX)
@@ -224,4 +243,22 @@ bool http_is_token(struct bytes text)
 bool http_is_field_value(struct bytes text)
 {
     return all_are(text, HTTP_CHAR_VALUE);
+}
+
+/* Trailer fields may carry what is known only at the end, a checksum or a status; not what decides how the
+ * message is read, where it goes, who sent it or what its content is (RFC 9110 6.5.1). The fields that we
+ * know by id are all of the second kind but these. */
+#define TRAILER_IDS (1ULL << FIELD_OTHER | 1ULL << FIELD_ETAG | 1ULL << FIELD_DATE)
+
+bool http_may_be_trailer(struct bytes name)
+{
+    struct bytes content = BYTES("content-");
+    struct bytes forwarded = BYTES("x-forwarded-");
+    if (!(TRAILER_IDS >> http_field_id_of(name) & 1))
+        return false;
+    if (bytes_eq_nocase(name, BYTES("content-digest"))) /* RFC 9530 means it to stand here */
+        return true;
+    if (name.len >= content.len && bytes_eq_nocase((struct bytes){ name.ptr, content.len }, content))
+        return false;
+    return name.len < forwarded.len || !bytes_eq_nocase((struct bytes){ name.ptr, forwarded.len }, forwarded);
 }

@@ -168,6 +168,8 @@ unsigned http_fields_remove(struct http_fields *f, struct bytes name);
 unsigned http_fields_remove_id(struct http_fields *f, enum http_field_id id);
 /* Makes room for `more` further ones at f->at[f->count]; earlier ones may move. ERR_LIMIT. */
 err http_fields_reserve(struct http_fields *f, struct arena *a, uint32_t more) CHECK_RESULT;
+/* Their texts are copied to the arena, for as long as that lives; those that are removed go. ERR_LIMIT. */
+err http_fields_keep(struct http_fields *f, struct arena *a) CHECK_RESULT;
 /* name and value are borrowed. Grows in the arena when count_max is reached; ERR_LIMIT when the arena has no
  * more. */
 err http_fields_add(struct http_fields *f, struct arena *a, struct bytes name,
@@ -180,3 +182,5 @@ err http_fields_set(struct http_fields *f, struct arena *a, struct bytes name,
 bool http_is_token(struct bytes text);
 /* No control characters but HTAB: what RFC 9110 5.5 lets stand in a value. */
 bool http_is_field_value(struct bytes text);
+/* May a field of that name stand in trailers (RFC 9110 6.5.1)? */
+bool http_may_be_trailer(struct bytes name);

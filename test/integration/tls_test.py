@@ -1,5 +1,8 @@
 """TLS of listeners: handshakes, certificates by name, what clients see."""
+import signal
+import socket
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +111,29 @@ def test_certificates_by_name(weir, scripted, authority):
         assert c.get().text == "ok"
 
 
+def test_an_end_is_told(weir, scripted, each_loop):
+    """close_notify, when a connection is closed; not, when an answer was cut."""
+    def half(peer):
+        if b"/cut" not in peer.read_request():
+            peer.send(answer("ok"))
+            peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        peer.close()
+
+    gate = start(weir, conf(scripted(half), "{self_signed: true}"))
+    with TlsClient(gate.port) as c:
+        assert c.request(headers={"Connection": "close"}).text == "ok"
+        assert c.is_closed() and not c.cut
+    with TlsClient(gate.port) as c:
+        with pytest.raises(Closed):
+            c.get("/cut")
+        assert c.cut
+    with TlsClient(gate.port) as c:
+        assert c.get().text == "ok"
+        gate.signal(signal.SIGTERM)
+        assert c.is_closed() and not c.cut
+
+
 def test_a_silent_client_has_a_deadline(weir, scripted):
     gate = start(weir, conf(scripted(answer("ok")), "{self_signed: true, handshake_timeout: 50ms}"))
     with Client(gate.port) as c:
@@ -140,6 +166,41 @@ def test_what_cannot_work_is_refused(weir_command, authority, tmp_path, tls, lin
                     'services: {s: {servers: ["127.0.0.1:1"]}}\n')
     done = weir_command("check", "-c", path)
     assert done.returncode == 1 and line in done.stderr and f"{path}:3:" in done.stderr, done.stderr
+
+
+def test_rsa_signatures_are_made_by_helpers(weir, scripted, authority):
+    """A worker goes on meanwhile; ECDSA is quick enough."""
+    server, threads = scripted(answer("ok")), {}
+    for kind in ("ec", "rsa"):
+        gate = start(weir, conf(server, str(authority.issue("a.example", kind=kind))))
+        clients = [TlsClient(gate.port, authority.client(), "a.example") for _ in range(20)]
+        assert all(c.get().text == "ok" for c in clients)
+        for c in clients:
+            c.close()
+        names = [p.read_text().strip() for p in Path(f"/proc/{gate.pid}/task").glob("*/comm")]
+        threads[kind] = names.count("weir-tls")
+    assert threads["ec"] == 0 and threads["rsa"] >= 1
+
+
+def test_a_flood_of_handshakes_takes_turns(weir, scripted, each_loop):
+    gate = start(weir, "workers: 1\n" + conf(scripted(answer("ok")), "{self_signed: true}"))
+    sockets = [socket.create_connection(("127.0.0.1", gate.port)) for _ in range(30)]
+    contexts = [believing().wrap_socket(s, do_handshake_on_connect=False) for s in sockets]
+    for s in contexts:  # all hellos are there before anybody is answered
+        s.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):
+            s.do_handshake()
+    for i, s in enumerate(contexts):
+        s.setblocking(True)
+        s.settimeout(20)
+        if i % 3:
+            s.do_handshake()
+            s.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+            assert s.recv(12) == b"HTTP/1.1 200"
+        s.close()  # every third in the middle of it
+    with TlsClient(gate.port) as c:
+        assert c.get().text == "ok"
+    wait_until(lambda: gate.metric("weir_tls_handshakes_total") == 21, 20)
 
 
 # ---- clients' certificates

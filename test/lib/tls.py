@@ -96,16 +96,24 @@ class TlsClient(Client):
         super().__init__(address, timeout)
         if first:
             self.socket.sendall(first)
-        self.socket = (context or believing()).wrap_socket(self.socket, server_hostname=name, session=session)
+        self.cut = False  # it was closed without close_notify
+        self.socket = (context or believing()).wrap_socket(self.socket, server_hostname=name, session=session,
+                                                           suppress_ragged_eofs=False)
 
     def more(self):
         try:
             data = self.socket.recv(65536)
         except (ConnectionResetError, ssl.SSLEOFError):
-            data = b""
+            self.cut, data = True, b""
         if not data:
             raise Closed(self.buffer)
         self.buffer += data
+
+    def read_exactly(self, size):
+        while len(self.buffer) < size:
+            self.more()
+        data, self.buffer = self.buffer[:size], self.buffer[size:]
+        return data
 
     def finish(self):
         raise NotImplementedError("python's ssl cannot close one side only")
