@@ -57,4 +57,5 @@ def test_a_scenario(load, gate, authority, tmp_path):
     (tmp_path / "s.yaml").write_text(f"target: https://localhost:{gate}\nusers: 5\n"
                                      "kinds: {a: {steps: [GET /, {post: /x, body: hello}]}}\n")
     code, result = load("-n", 30, "--ca", authority.certificate, tmp_path / "s.yaml")
-    assert code == 0 and result["total"]["good"] == 60 and result["connects"] == 5
+    assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 60
+    assert 1 <= result["connects"] <= 5  # kept by each user
