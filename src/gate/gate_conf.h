@@ -58,9 +58,9 @@ struct client_conf {
     uint64_t line_bytes_max, head_bytes_max, body_bytes_max;
     int64_t fields_max;
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    int64_t connections_max; /* of one worker */
-    int64_t requests_max;    /* of one connection; 0: no bound */
-    int cancel_when_gone;    /* enum gone_mode */
+    int64_t connections_max;  /* of one worker */
+    int64_t requests_max;     /* of one connection; 0: no bound */
+    int cancel_when_gone;     /* enum gone_mode */
     struct http2_conf *http2; /* NULL: off (gate/http2_conf.h) */
 };
 
@@ -93,6 +93,7 @@ struct service_conf {
     double panic;                       /* with fewer well than that all are used; 0: when none is */
     int protocol;                       /* enum service_protocol: what its servers speak */
     int64_t streams_max;                /* of SERVICE_HTTP2: requests at a time on one connection */
+    uint64_t ping_interval_ms;          /* of SERVICE_HTTP2 */
     int upstream;                       /* enum upstream_mode */
     int64_t pipeline_max;               /* requests in flight on one shared connection */
     int64_t requests_max;               /* in flight at one server, over all workers; 0: no bound */

@@ -31,6 +31,12 @@ static bool carrier_gone(const struct exchange *x)
     return stream_of(x)->gone;
 }
 
+static struct bytes carrier_tls(const struct exchange *x, enum tls_fact fact)
+{
+    struct http3_stream *s = stream_of(x);
+    return s->conn->quic ? quic_fact(s->conn->quic, fact, &s->x.arena) : BYTES_NONE;
+}
+
 /* ---- heads out ---- */
 
 static nghttp3_nv pair(struct bytes name, struct bytes value)
@@ -95,6 +101,7 @@ const struct carrier http3_carrier = {
     .protocol = "HTTP/3",
     .interim = carrier_interim,
     .fd = carrier_fd,
+    .tls = carrier_tls,
     .gone = carrier_gone,
 };
 

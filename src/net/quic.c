@@ -63,6 +63,8 @@ static void end_here(struct turn_hook *h)
     while (!list_empty(&quic_here.listeners)) {
         struct quic_listener *l = container_of(quic_here.listeners.next, struct quic_listener, link);
         l->stopped = true;
+        l->has_reader = false;
+        l->read.next = NULL; /* no turn comes any more */
         quic_listener_release(l);
     }
     pool_close(&quic_here.pool);
@@ -231,15 +233,20 @@ void quic_receive(const struct quic_datagram *d)
         return;
     }
     struct quic_conn *c = NULL;
+    bool is_long = d->data[0] & 0x80;
     if (v.dcidlen == QUIC_ID_BYTES) {
         const struct quic_place p = quic_id_read(quic_id_key(), v.dcid);
         c = at_place(&p);
+        if (!is_long && quic_is_of_successor(&p)) { /* it reads these sockets too, and has not lost it */
+            drop();
+            return;
+        }
         if (!c && !d->forwarded && quic_route(&p, d)) {
             quic_inc(QUIC_FORWARDED);
             return;
         }
     }
-    if (!c && d->data[0] & 0x80)
+    if (!c && is_long)
         c = quic_initials_find(v.dcid, v.dcidlen);
     if (c)
         quic_conn_read(c, d);

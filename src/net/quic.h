@@ -11,9 +11,11 @@
  * All calls: on the listener's worker, unless said. */
 #pragma once
 #include "base/addr.h"
+#include "base/arena.h"
 #include "base/diag.h"
 #include "base/err.h"
 #include "net/quic_id.h"
+#include "net/tls_fact.h"
 
 struct metric_cells;
 struct quic_app;
@@ -85,7 +87,8 @@ struct quic_vec {
     const char *ptr;
     size_t len;
 };
-#define QUIC_VECS_MAX 16
+/* With more of them ngtcp2 0.12 takes memory that it loses when fewer fit a packet. */
+#define QUIC_VECS_MAX 3
 
 /* Functions that return a uint64_t: 0, or the application's error code that the connection is closed with. On
  * the loop's stack, within the library: they may call quic_stream_*, quic_give and quic_want_send, and may
@@ -136,6 +139,8 @@ void quic_stream_done(struct quic_conn *c, bool bidirectional);
 void quic_close(struct quic_conn *c, uint64_t code);
 bool quic_is_handshaken(const struct quic_conn *c);
 const struct addr *quic_peer(const struct quic_conn *c);
+/* What is known of its TLS; a copy in the arena, or a constant. Empty: not known, or no room. */
+struct bytes quic_fact(const struct quic_conn *c, enum tls_fact fact, struct arena *a);
 const struct quic_listener *quic_listener_of(const struct quic_conn *c);
 /* At a time, as it was told when it began. */
 uint32_t quic_streams_max(const struct quic_conn *c);

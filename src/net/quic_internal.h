@@ -173,6 +173,8 @@ void quic_count_failure(void);
 
 /* Passes it on to where it belongs; false: it belongs here, or to nobody. */
 bool quic_route(const struct quic_place *p, const struct quic_datagram *d);
+/* A process that takes over, or has, while this one still looks. */
+bool quic_is_of_successor(const struct quic_place *p);
 void quic_reset_token(const ngtcp2_cid *cid, uint8_t *ret_token);
 struct hash_key quic_id_key(void);
 const uint8_t *quic_token_key(void);

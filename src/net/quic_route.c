@@ -237,6 +237,12 @@ bool quic_route(const struct quic_place *p, const struct quic_datagram *d)
     return false;
 }
 
+bool quic_is_of_successor(const struct quic_place *p)
+{
+    uint32_t after = (p->process - self.number) % QUIC_PROCESSES_MAX;
+    return after >= 1 && after <= ELDERS_MAX;
+}
+
 /* ---- from the next process ---- */
 
 struct inlet {

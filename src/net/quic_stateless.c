@@ -166,7 +166,7 @@ void quic_stateless_initial(struct quic_listener *l, const struct quic_datagram 
         quic_inc(QUIC_DROPPED);
         return;
     }
-    if (!l->owner->settings(&l->at, &s) || quic_here.count >= s.connections_max) {
+    if (l->stopped || !l->owner->settings(&l->at, &s) || quic_here.count >= s.connections_max) {
         quic_inc(QUIC_REFUSED);
         close_at_once(l, &hd, NGTCP2_CONNECTION_REFUSED, d);
         return;

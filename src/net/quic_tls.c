@@ -182,4 +182,55 @@ void quic_tls_send_ticket(const struct quic_tls *t, gnutls_session_t session)
         (void)!gnutls_session_ticket_send(session, 1, 0);
 }
 
+/* ---- what was agreed on ---- */
+
+static struct bytes server_name(gnutls_session_t s, struct arena *a)
+{
+    char name[256];
+    size_t size = sizeof name;
+    unsigned type;
+    if (gnutls_server_name_get(s, name, &size, &type, 0) < 0 || type != GNUTLS_NAME_DNS)
+        return BYTES_NONE;
+    return arena_copy(a, bytes_from(name));
+}
+
+/* GnuTLS has another name for it. */
+static struct bytes cipher(gnutls_session_t s)
+{
+    switch (gnutls_cipher_get(s)) {
+    case GNUTLS_CIPHER_AES_128_GCM:
+        return BYTES("TLS_AES_128_GCM_SHA256");
+    case GNUTLS_CIPHER_AES_256_GCM:
+        return BYTES("TLS_AES_256_GCM_SHA384");
+    case GNUTLS_CIPHER_CHACHA20_POLY1305:
+        return BYTES("TLS_CHACHA20_POLY1305_SHA256");
+    case GNUTLS_CIPHER_AES_128_CCM:
+        return BYTES("TLS_AES_128_CCM_SHA256");
+    default:
+        return BYTES_NONE;
+    }
+}
+
+struct bytes quic_fact(const struct quic_conn *c, enum tls_fact fact, struct arena *a)
+{
+    if (!c->lib)
+        return BYTES_NONE;
+    switch (fact) {
+    case TLS_FACT_VERSION:
+        return BYTES("TLSv1.3");
+    case TLS_FACT_CIPHER:
+        return cipher(c->session);
+    case TLS_FACT_SERVER_NAME:
+        return server_name(c->session, a);
+    case TLS_FACT_PROTOCOL:
+        return BYTES("h3");
+    case TLS_FACT_RESUMED:
+        return gnutls_session_is_resumed(c->session) ? BYTES("yes") : BYTES("no");
+    case TLS_FACT_CLIENT_VERIFIED:
+        return BYTES("no"); /* clients are not asked */
+    default:
+        return BYTES_NONE;
+    }
+}
+
 #endif

@@ -136,7 +136,7 @@ def test_users_come_and_go(load, origin):
     server = origin()
     code, result = load(f"""
         target: http://{server.address}
-        stages: [{{constant: 2 for 400ms}}, {{constant: 12 for 400ms}}, {{constant: 1 for 400ms}}]
+        stages: [{{constant: 2 for 300ms}}, {{constant: 12 for 1s}}, {{constant: 1 for 300ms}}]
         spread: 0s
         think: 20ms
         kinds: {{a: {{steps: [GET /]}}}}
@@ -156,7 +156,8 @@ def test_a_connection_that_rests_too_long_is_no_error(load, nginx):
         duration: 30s
         kinds: {{a: {{steps: [{{get: /, think: 1800ms}}, GET /]}}}}
         """, "-n", "2")
-    assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 4 and result["connects"] == 4
+    assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 4
+    assert 2 <= result["connects"] <= 4  # four, if the server closes as soon as it may
 
 
 @pytest.mark.parametrize("text,place,says", [
