@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/gate_metrics.h"
+#include "gate/grpc.h"
 #include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/regex.h"
@@ -321,7 +322,7 @@ static bool find_route(struct exchange *x)
     return true;
 }
 
-void gate_serve(struct exchange *x)
+static void serve(struct exchange *x)
 {
     if (x->gate->generation->trusted_proxies && !find_client(x))
         return;
@@ -331,6 +332,14 @@ void gate_serve(struct exchange *x)
     err e = chain_next(&chain, x);
     if (e)
         gate_answer_failure(x, e);
+}
+
+void gate_serve(struct exchange *x)
+{
+    grpc_begin(x);
+    serve(x);
+    if (x->grpc)
+        grpc_answer(x);
 }
 
 void gate_done(struct exchange *x)
