@@ -80,6 +80,9 @@ struct route_captures {
  * NULL. exchange_release (gate/filter.h) ends it. */
 void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first_bytes);
 
+/* Sets x->request_id: the client's X-Request-Id when it is sane, else a new one. */
+void exchange_take_id(struct exchange *x);
+
 /* Called at the exchange's end, last added first; the hook's memory is in the arena. */
 struct exchange_hook {
     struct exchange_hook *next;

@@ -2,6 +2,7 @@
 
 #include "gate/access_log_format.h"
 #include "gate/admin_conf.h"
+#include "gate/client_conf.h"
 #include "gate/filter.h"
 #include "gate/hedge.h"
 #include "gate/listen_conf.h"
@@ -29,94 +30,6 @@ static const struct conf_struct *filter_modules[64];
 static const struct conf_struct *balancer_modules[64];
 static const struct conf_struct *service_modules[64];
 static const struct filter *const *filters;
-
-/* ---- client ---- */
-
-static const char *const gone_words[] = { "probe", "ended", "off", NULL };
-
-static const struct conf_struct client_struct = {
-    .name = "client",
-    .size = sizeof(struct client_conf),
-    .fields =
-        (const struct conf_field[]){
-            { .name = "line_bytes_max",
-              .type = CONF_BYTES,
-              .offset = AT(client_conf, line_bytes_max),
-              .preset = "8k",
-              .min = 64,
-              .max = 65536,
-              .doc = "longest request line or field line (414, 431)" },
-            { .name = "head_bytes_max",
-              .type = CONF_BYTES,
-              .offset = AT(client_conf, head_bytes_max),
-              .preset = "32k",
-              .min = 256,
-              .max = 65536,
-              .doc = "longest request head (431)" },
-            { .name = "fields_max",
-              .type = CONF_INT,
-              .offset = AT(client_conf, fields_max),
-              .preset = "100",
-              .min = 1,
-              .max = 1000,
-              .doc = "most field lines in a head (431)" },
-            { .name = "body_bytes_max",
-              .type = CONF_BYTES,
-              .offset = AT(client_conf, body_bytes_max),
-              .preset = "1g",
-              .max = 1e18,
-              .doc = "longest request body (413)" },
-            { .name = "head_timeout",
-              .type = CONF_MS,
-              .offset = AT(client_conf, head_timeout_ms),
-              .preset = "10s",
-              .min = 1,
-              .doc = "from a head's first byte to its last (408)" },
-            { .name = "body_timeout",
-              .type = CONF_MS,
-              .offset = AT(client_conf, body_timeout_ms),
-              .preset = "30s",
-              .min = 1,
-              .doc = "longest pause inside a request body (408)" },
-            { .name = "idle_timeout",
-              .type = CONF_MS,
-              .offset = AT(client_conf, idle_timeout_ms),
-              .preset = "60s",
-              .min = 1,
-              .doc = "an idle connection is closed after that" },
-            { .name = "write_timeout",
-              .type = CONF_MS,
-              .offset = AT(client_conf, write_timeout_ms),
-              .preset = "30s",
-              .min = 1,
-              .doc = "longest time in which a client takes nothing of its answer" },
-            { .name = "connections_max",
-              .type = CONF_INT,
-              .offset = AT(client_conf, connections_max),
-              .preset = "100000",
-              .min = 1,
-              .max = 10000000,
-              .doc = "open client connections of one worker; more wait in the kernel's queue" },
-            { .name = "requests_max",
-              .type = CONF_INT,
-              .offset = AT(client_conf, requests_max),
-              .preset = "0",
-              .max = 500000000,
-              .doc = "requests on one connection before it is closed; 0: no bound" },
-            { .name = "cancel_when_gone",
-              .type = CONF_WORD,
-              .offset = AT(client_conf, cancel_when_gone),
-              .preset = "probe",
-              .words = gone_words,
-              .doc =
-                  "when a client that leaves before its answer begins is given up: `probe`: when it reset "
-                  "the "
-                  "connection, or ended its side and a 100 (Continue) shows that nobody listens; `ended`: as "
-                  "soon as "
-                  "it ended its side, half-closed or not; `off`: never, the server's answer is waited for" },
-            { 0 } },
-    .doc = "What one client may cost.",
-};
 
 /* ---- services ---- */
 
@@ -159,6 +72,7 @@ static const struct conf_struct server_struct = {
     .doc = "One server of a service.",
 };
 
+static const char *const protocol_words[] = { "http1", "http2", NULL };
 static const char *const upstream_words[] = { "keepalive", "pipelined", "close", NULL };
 
 static const char *const proxy_protocol_words[] = { "off", "v1", "v2", NULL };
@@ -190,6 +104,20 @@ static err service_check(void *conf, struct diag *reterr)
     const err e = service_breakers_check(&s->breakers, reterr);
     if (e)
         return e;
+    if (s->protocol == SERVICE_HTTP2) {
+        const char *wrong = NULL;
+        if (!WEIR_HAVE_NGHTTP2)
+            wrong = "protocol: this weir was built without libnghttp2 and speaks no HTTP/2";
+        else if (s->upstream != UPSTREAM_KEEPALIVE)
+            wrong = "upstream: requests over http2 share a connection anyway";
+        else if (s->proxy_protocol)
+            wrong =
+                "proxy_protocol: a connection of http2 is for all clients, and that header is one client's";
+        if (wrong) {
+            diag_set(reterr, "%s", wrong);
+            return ERR_CONF;
+        }
+    }
     if (s->hedge && s->upstream == UPSTREAM_PIPELINED) {
         diag_set(reterr, "hedge: giving up one request of a pipelined connection would end those behind it");
         return ERR_CONF;
@@ -231,6 +159,22 @@ static const struct conf_struct service_struct = {
               .offset = AT(service_conf, panic),
               .preset = "0%",
               .doc = "with a smaller share of the servers well, all are used; 0%: only when none is" },
+            { .name = "protocol",
+              .type = CONF_WORD,
+              .offset = AT(service_conf, protocol),
+              .preset = "http1",
+              .words = protocol_words,
+              .doc = "what its servers speak: `http1`, or `http2`: one connection for all requests of a "
+                     "worker" },
+            { .name = "streams_max",
+              .type = CONF_INT,
+              .offset = AT(service_conf, streams_max),
+              .preset = "250",
+              .min = 1,
+              .max = 10000,
+              .doc = "of `http2`: requests at a time on one connection, if its server takes as many; then "
+                     "there is "
+                     "another one, up to connections_max" },
             { .name = "upstream",
               .type = CONF_WORD,
               .offset = AT(service_conf, upstream),
@@ -493,7 +437,7 @@ const struct conf_struct gate_conf_struct = {
               .type = CONF_STRUCT,
               .offset = AT(gate_conf, client),
               .preset = "on",
-              .sub = &client_struct,
+              .sub = &client_conf_struct,
               .doc = "what one client may cost" },
             { .name = "drain_timeout",
               .type = CONF_MS,

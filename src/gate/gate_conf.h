@@ -45,6 +45,8 @@ static inline enum listen_kind listen_kind(const struct listen_conf *l)
 /* What counts as a client that left while its answer is waited for. */
 enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
 
+struct http2_conf;
+
 /* What one client may cost. */
 struct client_conf {
     uint64_t line_bytes_max, head_bytes_max, body_bytes_max;
@@ -53,6 +55,7 @@ struct client_conf {
     int64_t connections_max; /* of one worker */
     int64_t requests_max;    /* of one connection; 0: no bound */
     int cancel_when_gone;    /* enum gone_mode */
+    struct http2_conf *http2; /* NULL: off (gate/http2_conf.h) */
 };
 
 #define PRIORITIES_MAX 16
@@ -71,6 +74,7 @@ struct slow_start_conf {
     double from; /* share of its weight in the beginning */
 };
 
+enum service_protocol { SERVICE_HTTP1, SERVICE_HTTP2 };
 enum upstream_mode { UPSTREAM_KEEPALIVE, UPSTREAM_PIPELINED, UPSTREAM_CLOSE };
 
 struct service_conf {
@@ -81,6 +85,8 @@ struct service_conf {
     struct slow_start_conf *slow_start; /* NULL: off */
     double spill_below;                 /* share of a priority's servers that have to be well */
     double panic;                       /* with fewer well than that all are used; 0: when none is */
+    int protocol;                       /* enum service_protocol: what its servers speak */
+    int64_t streams_max;                /* of SERVICE_HTTP2: requests at a time on one connection */
     int upstream;                       /* enum upstream_mode */
     int64_t pipeline_max;               /* requests in flight on one shared connection */
     int64_t requests_max;               /* in flight at one server, over all workers; 0: no bound */

@@ -22,8 +22,7 @@ const struct http1_limits http1_response_limits = {
 
 /* ---- the request's head ---- */
 
-/* Origin form (RFC 9112 3.2.1), whatever form it came in. */
-static struct bytes origin_form(struct exchange *x)
+struct bytes http1_client_target(struct exchange *x)
 {
     struct http_request *r = &x->request;
     if (r->target.len && (r->target.ptr[0] == '/' || r->target.ptr[0] == '*'))
@@ -40,7 +39,7 @@ err http1_client_write_head(struct io *io, struct exchange *x, uint64_t deadline
 {
     struct http_request *r = &x->request;
     const struct service_conf *conf = x->service->conf;
-    struct bytes target = origin_form(x);
+    struct bytes target = http1_client_target(x);
     struct bytes host = conf->host.len ? conf->host : r->authority;
     if (!target.ptr)
         return ERR_LIMIT;

@@ -9,6 +9,10 @@ struct attempt {
     bool answered; /* some of an answer has come back */
 };
 
+/* The request's target in origin form (RFC 9112 3.2.1), whatever form it came in; ptr NULL: the arena has no
+ * more. */
+struct bytes http1_client_target(struct exchange *x);
+
 /* Writes the request's head to an io: origin form, hop fields left out, framing by its body. */
 err http1_client_write_head(struct io *io, struct exchange *x, uint64_t deadline_us) CHECK_RESULT;
 

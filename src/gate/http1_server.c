@@ -2,13 +2,13 @@
 
 #include <sys/socket.h>
 
-#include "base/hash.h"
 #include "base/pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
 #include "gate/gate.h"
 #include "gate/http1_body.h"
 #include "gate/http1_gone.h"
+#include "gate/http2_server.h"
 #include "gate/proxied.h"
 #include "gate/upgraded.h"
 #include "net/tcp.h"
@@ -227,38 +227,6 @@ static void open_body(struct request *r)
     r->x.request_body = &r->body.body;
 }
 
-/* Eight hex digits at a time: each nibble of x becomes one byte of text, all of them at once. */
-static void put_hex8(char *out, uint32_t x)
-{
-    uint64_t n = x;
-    n = (n | n << 16) & 0x0000ffff0000ffffULL; /* halves, bytes, nibbles apart */
-    n = (n | n << 8) & 0x00ff00ff00ff00ffULL;
-    n = (n | n << 4) & 0x0f0f0f0f0f0f0f0fULL;
-    uint64_t letters = ((n + 0x0606060606060606ULL) >> 4) & 0x0101010101010101ULL; /* 1 where a..f */
-    n += 0x3030303030303030ULL + letters * ('a' - '0' - 10);
-    memcpy(out, &n, 8);
-}
-
-static bool id_is_sane(struct bytes id)
-{
-    return id.len >= 8 && id.len <= REQUEST_ID_BYTES_MAX && http_is_token(id);
-}
-
-static void set_request_id(struct exchange *x)
-{
-    const struct http_field *f = http_fields_get(&x->request.fields, FIELD_X_REQUEST_ID);
-    if (f && id_is_sane(http_field_value(f))) {
-        x->request_id = http_field_value(f);
-        return;
-    }
-    for (unsigned i = 0; i < 32; i += 16) {
-        uint64_t word = random_u64();
-        put_hex8(x->request_id_text + i, (uint32_t)word);
-        put_hex8(x->request_id_text + i + 8, (uint32_t)(word >> 32));
-    }
-    x->request_id = (struct bytes){ x->request_id_text, 32 };
-}
-
 /* ---- the answer ---- */
 
 static err send_interim(struct exchange *x, const struct http_response *response)
@@ -402,7 +370,7 @@ static void serve(struct request *r, size_t used)
     io_consume(r->conn->io, used);
     if (!x->request.keep_alive)
         r->close = true;
-    set_request_id(x);
+    exchange_take_id(x);
     open_body(r);
     if (x->request.framing == HTTP_BODY_LENGTH &&
         x->request.content_length > client_conf(r)->body_bytes_max) {
@@ -450,7 +418,14 @@ static void request_close(struct request *r)
 }
 
 /* RELAYED: somebody else says what is next, later. */
-enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_RELAYED };
+enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_RELAYED, NEXT_HTTP2 };
+
+/* RFC 9113 3.4: a client of HTTP/2 begins with what looks like a request of a version that we do not know. */
+static bool is_http2(const struct http1_conn *c, unsigned status, const struct client_conf *conf)
+{
+    return status == 505 && !c->requests && conf->http2 &&
+           bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n"));
+}
 
 /* e: of its head. */
 static enum next end_request(struct request *r, err e)
@@ -511,6 +486,10 @@ static enum next serve_one(struct http1_conn *c)
         exchange_release(&r->x);
         return NEXT_CLOSE;
     }
+    if (e && is_http2(c, status, client_conf(r))) {
+        exchange_release(&r->x);
+        return NEXT_HTTP2;
+    }
     if (c->requests < REQUESTS_MAX)
         c->requests++;
     if (!e && r->x.request.upgrade) {
@@ -540,10 +519,29 @@ static enum next read_proxied(struct http1_conn *c)
     return io_peek(c->io).len ? NEXT_MORE : NEXT_PARK;
 }
 
+static void become_http2(struct http1_conn *c)
+{
+    struct clients *clients = c->client.clients;
+    struct io *io = c->io;
+    struct peer peer = c->peer;
+    conn_free(c);
+#if WEIR_HAVE_NGHTTP2
+    http2_server_accept(clients, io, &peer);
+#else
+    (void)clients;
+    (void)peer;
+    io_close(io, 0, false); /* its settings cannot be had: see http2_conf.c */
+#endif
+}
+
 static void conn_go_on(struct http1_conn *c, enum next next)
 {
     if (next == NEXT_PARK) {
         conn_park(c);
+        return;
+    }
+    if (next == NEXT_HTTP2) {
+        become_http2(c);
         return;
     }
     if (next == NEXT_ABORT)

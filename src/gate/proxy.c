@@ -16,6 +16,7 @@
 #include "gate/queue.h"
 #include "gate/replay.h"
 #include "gate/service_open.h"
+#include "gate/upstream_http2.h"
 #include "gate/upstream_shared.h"
 #include "gate/websocket.h"
 
@@ -194,11 +195,33 @@ static bool was_stale(err e, bool reused, const struct exchange *x, const struct
     return reused && (e == ERR_CLOSED || e == ERR_RESET) && may_repeat(x, a);
 }
 
+#if WEIR_HAVE_NGHTTP2
+/* The server has not begun on it (REFUSED_STREAM, GOAWAY): a connection that is there now, or a new one. */
+static bool was_refused(err e, const struct exchange *x, const struct attempt *a, bool connecting)
+{
+    return e == ERR_REFUSED && !connecting && !a->sent && may_repeat(x, a);
+}
+
+static err over_http2(struct exchange *x, struct server *server, struct attempt *a, bool *ret_connecting)
+{
+    bool reused;
+    err e = upstream_http2_exchange(x, server, a, &reused, ret_connecting);
+    if (!was_stale(e, reused, x, a) && !was_refused(e, x, a, *ret_connecting))
+        return e;
+    *a = (struct attempt){ 0 };
+    return upstream_http2_exchange(x, server, a, &reused, ret_connecting);
+}
+#endif
+
 static err on_server(struct exchange *x, struct server *server, struct attempt *a, bool *ret_connecting)
 {
     bool reused = true;
     err e = ERR_CLOSED;
     *ret_connecting = false;
+#if WEIR_HAVE_NGHTTP2
+    if (x->service->conf->protocol == SERVICE_HTTP2)
+        return over_http2(x, server, a, ret_connecting);
+#endif
     if (upstream_shared_suits(x)) {
         e = upstream_shared_exchange(server->upstream, x, server, a, ret_connecting);
         bool own = e == ERR_AGAIN || was_stale(e, true, x, a);

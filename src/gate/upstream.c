@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/pool.h"
+#include "gate/upstream_http2.h"
 #include "gate/upstream_shared.h"
 
 /* This worker's upstreams and the objects they are made of. */
@@ -86,6 +87,8 @@ struct upstream *upstream_get(struct bytes service, const struct addr *addr, con
         list_init(&u->idle);
         list_init(&u->shared);
         wait_queue_init(&u->waiting);
+        list_init(&u->http2);
+        wait_queue_init(&u->http2_waiting);
         list_push_back(&here.all, &u->link);
     }
     u->holds++;
@@ -93,7 +96,7 @@ struct upstream *upstream_get(struct bytes service, const struct addr *addr, con
     return u;
 }
 
-static void drop_hold(struct upstream *u)
+void upstream_drop_hold(struct upstream *u)
 {
     if (--u->holds)
         return;
@@ -108,13 +111,16 @@ static void conn_end(struct upstream_conn *c)
     pool_give(&here.conns, c);
     u->connections--;
     upstream_wake_one(u);
-    drop_hold(u);
+    upstream_drop_hold(u);
 }
 
 static void close_all_idle(struct upstream *u)
 {
     struct link *l;
     upstream_shared_close_idle(u);
+#if WEIR_HAVE_NGHTTP2
+    upstream_http2_close_idle(u);
+#endif
     while ((l = list_pop_front(&u->idle))) {
         struct upstream_conn *c = container_of(l, struct upstream_conn, link);
         u->idle_count--;
@@ -128,7 +134,7 @@ void upstream_put(struct upstream *u)
     must(u->generations > 0);
     if (--u->generations == 0)
         close_all_idle(u);
-    drop_hold(u);
+    upstream_drop_hold(u);
 }
 
 void upstream_close_idle(void)
@@ -141,7 +147,7 @@ void upstream_close_idle(void)
         at = at->next;
         u->holds++; /* while its connections let go of it */
         close_all_idle(u);
-        drop_hold(u);
+        upstream_drop_hold(u);
     }
 }
 
@@ -179,7 +185,7 @@ static err open_conn(struct upstream *u, const struct service_conf *conf, uint64
     if (e) {
         u->connections--;
         upstream_wake_one(u);
-        drop_hold(u);
+        upstream_drop_hold(u);
         return e;
     }
     struct upstream_conn *c = pool_take(&here.conns);
@@ -278,5 +284,5 @@ void upstream_leave(struct upstream *u)
 {
     u->connections--;
     upstream_wake_one(u);
-    drop_hold(u);
+    upstream_drop_hold(u);
 }

@@ -28,7 +28,10 @@ struct upstream {
     uint32_t promised;  /* woken from `waiting` and not yet served: newcomers leave that many for them */
     struct link shared; /* struct shared_conn */
     uint32_t shared_count;
-    char text[512]; /* what name points into; congestion behind it */
+    struct link http2; /* struct http2_upstream */
+    uint32_t http2_count;
+    struct wait_queue http2_waiting; /* for a place on one of them */
+    char text[512];                  /* what name points into; congestion behind it */
 };
 
 /* A connection that one exchange has for itself. */
@@ -66,6 +69,9 @@ void upstream_give(struct upstream_conn *c, const struct service_conf *conf, boo
  * reached. */
 bool upstream_enter(struct upstream *u, const struct service_conf *conf);
 void upstream_leave(struct upstream *u);
+
+/* A connection that held the upstream is gone. */
+void upstream_drop_hold(struct upstream *u);
 
 /* There may be room for one of those who wait. */
 void upstream_wake_one(struct upstream *u);

@@ -244,3 +244,21 @@ bool http_is_field_value(struct bytes text)
 {
     return all_are(text, HTTP_CHAR_VALUE);
 }
+
+/* Trailer fields may carry what is known only at the end, a checksum or a status; not what decides how the
+ * message is read, where it goes, who sent it or what its content is (RFC 9110 6.5.1). The fields that we
+ * know by id are all of the second kind but these. */
+#define TRAILER_IDS (1ULL << FIELD_OTHER | 1ULL << FIELD_ETAG | 1ULL << FIELD_DATE)
+
+bool http_may_be_trailer(struct bytes name)
+{
+    struct bytes content = BYTES("content-");
+    struct bytes forwarded = BYTES("x-forwarded-");
+    if (!(TRAILER_IDS >> http_field_id_of(name) & 1))
+        return false;
+    if (bytes_eq_nocase(name, BYTES("content-digest"))) /* RFC 9530 means it to stand here */
+        return true;
+    if (name.len >= content.len && bytes_eq_nocase((struct bytes){ name.ptr, content.len }, content))
+        return false;
+    return name.len < forwarded.len || !bytes_eq_nocase((struct bytes){ name.ptr, forwarded.len }, forwarded);
+}

@@ -182,3 +182,5 @@ err http_fields_set(struct http_fields *f, struct arena *a, struct bytes name,
 bool http_is_token(struct bytes text);
 /* No control characters but HTAB: what RFC 9110 5.5 lets stand in a value. */
 bool http_is_field_value(struct bytes text);
+/* May a field of that name stand in trailers (RFC 9110 6.5.1)? */
+bool http_may_be_trailer(struct bytes name);

@@ -1,0 +1,472 @@
+#if WEIR_HAVE_NGHTTP2
+#include "gate/http2_server.h"
+
+#include "base/pool.h"
+#include "gate/carrier.h"
+#include "gate/clients.h"
+#include "gate/gate.h"
+#include "gate/http2_conf.h"
+#include "gate/http2_metrics.h"
+#include "gate/http2_session.h"
+#include "net/tcp.h"
+
+/* What an exchange needs first stands on its fiber's stack. */
+#define FIRST_BYTES (6 * 1024)
+
+struct http2_conn {
+    struct client_conn client;
+    struct http2_session session;
+    struct peer peer;
+    uint64_t requests;
+    bool idle; /* counted among clients.parked_count */
+};
+
+/* One stream, on its fiber's stack. */
+struct request {
+    struct exchange x;
+    struct http2_conn *conn;
+    struct http2_stream *stream;
+    struct fiber *fiber;
+    struct addr client;
+    bool waits;     /* for its answer: when the client leaves it is given up */
+    bool started;   /* some of the answer is queued */
+    bool continued; /* 100 was sent, or is not wanted */
+    char first[FIRST_BYTES] __attribute__((aligned(8)));
+};
+
+static _Thread_local struct pool conns;
+static _Thread_local struct turn_hook conns_end;
+
+static void end_pool(struct turn_hook *h)
+{
+    (void)h;
+    pool_close(&conns);
+    conns.object_bytes = 0;
+}
+
+static struct http2_conn *conn_of(struct http2_session *c)
+{
+    return container_of(c, struct http2_conn, session);
+}
+
+/* ---- the request ---- */
+
+static const struct client_conf *client_conf(const struct request *r)
+{
+    return r->x.gate->generation->conf->client;
+}
+
+static int client_fd(const struct exchange *x)
+{
+    const struct http2_session *c = &((const struct request *)x->carried)->conn->session;
+    return c->io ? io_fd(c->io) : -1;
+}
+
+static bool client_gone(const struct exchange *x)
+{
+    return ((const struct request *)x->carried)->stream->failed != OK;
+}
+
+static struct bytes put_status(unsigned status, char text[3])
+{
+    text[0] = (char)('0' + status / 100);
+    text[1] = (char)('0' + status / 10 % 10);
+    text[2] = (char)('0' + status % 10);
+    return (struct bytes){ text, 3 };
+}
+
+static err send_interim(struct exchange *x, const struct http_response *response)
+{
+    struct request *r = x->carried;
+    struct http2_session *c = &r->conn->session;
+    struct http2_fields f;
+    char status[3];
+    if (r->stream->failed)
+        return r->stream->failed;
+    err e = http2_fields_open(&f, &x->arena, response->fields.count + 1, true);
+    if (e)
+        return e;
+    http2_fields_put(&f, BYTES(":status"), put_status(response->status, status));
+    e = http2_fields_put_all(&f, &x->arena, &response->fields);
+    if (e)
+        return e;
+    nghttp2_submit_headers(c->ng, NGHTTP2_FLAG_NONE, r->stream->id, NULL, f.at, f.count, NULL);
+    http2_session_soon(c);
+    return OK;
+}
+
+static const struct carrier carrier = {
+    .protocol = "HTTP/2", .interim = send_interim, .fd = client_fd, .gone = client_gone
+};
+
+static void send_continue(struct http2_stream *s)
+{
+    struct request *r = s->owner;
+    const struct http_response response = { .status = 100 };
+    if (r->continued || r->started)
+        return;
+    r->continued = true;
+    err e = send_interim(&r->x, &response);
+    (void)e; /* the body will not come then */
+}
+
+/* What the request's body does to its reader is the client's doing: it is remembered as that. */
+static err request_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
+{
+    struct http2_stream *s = container_of(b, struct http2_stream, body);
+    err e = http2_body_pull(b, deadline_us, ret_bytes);
+    if (e && e != ERR_CANCELLED)
+        ((struct request *)s->owner)->x.request_failed = e;
+    return e;
+}
+
+static const struct body_ops request_body_ops = {
+    .pull = request_body_pull,
+    .give = http2_body_give,
+    .ready = http2_body_ready,
+};
+
+static void open_body(struct request *r)
+{
+    struct http2_stream *s = r->stream;
+    const struct http_request *q = &r->x.request;
+    const struct client_conf *conf = client_conf(r);
+    r->continued = !q->expect_continue;
+    if (q->framing == HTTP_BODY_NONE)
+        return;
+    s->bytes_max = conf->body_bytes_max;
+    s->pause_ms_max = conf->body_timeout_ms;
+    s->before_wait = q->expect_continue ? send_continue : NULL;
+    s->body.ops = &request_body_ops;
+    s->body.length = q->framing == HTTP_BODY_LENGTH ? q->content_length : BODY_LENGTH_UNKNOWN;
+    r->x.request_body = &s->body;
+}
+
+/* ---- the answer ---- */
+
+static bool may_have_body(const struct exchange *x)
+{
+    unsigned status = x->response.status;
+    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
+}
+
+/* The body to be sent; NULL: none. */
+static struct body *choose_body(struct exchange *x)
+{
+    struct http_response *a = &x->response;
+    if (may_have_body(x) && x->response_body) {
+        a->has_content_length = x->response_body->length != BODY_LENGTH_UNKNOWN;
+        a->content_length = a->has_content_length ? x->response_body->length : 0;
+        return a->has_content_length && !a->content_length ? NULL : x->response_body;
+    }
+    if (may_have_body(x)) {
+        a->has_content_length = true;
+        a->content_length = 0;
+    } else if (a->status < 200 || a->status == 204) {
+        a->has_content_length = false;
+    }
+    return NULL;
+}
+
+static err put_head(struct request *r, const struct body *body)
+{
+    struct exchange *x = &r->x;
+    struct http2_session *c = &r->conn->session;
+    struct http2_fields f;
+    char status[3], length[20];
+    err e = http2_fields_open(&f, &x->arena, x->response.fields.count + 2, !http2_session_is_clear(c));
+    if (e)
+        return e;
+    http2_fields_put(&f, BYTES(":status"), put_status(x->response.status, status));
+    e = http2_fields_put_all(&f, &x->arena, &x->response.fields);
+    if (e)
+        return e;
+    if (x->response.has_content_length)
+        http2_fields_put(&f, BYTES("content-length"),
+                         (struct bytes){ length, u64_to_text(x->response.content_length, length) });
+    nghttp2_data_provider provider = http2_stream_provider(r->stream);
+    if (!body)
+        r->stream->flags |= HTTP2_LAST | HTTP2_SAID;
+    if (nghttp2_submit_response(c->ng, r->stream->id, f.at, f.count, body ? &provider : NULL))
+        return ERR_PROTOCOL;
+    r->started = true;
+    http2_session_flush(c); /* what the fields point to is on this stack */
+    return OK;
+}
+
+static err answer(struct request *r)
+{
+    struct exchange *x = &r->x;
+    struct http2_stream *s = r->stream;
+    struct body *body = choose_body(x);
+    bool from;
+    err e = s->failed;
+    if (!e && body) {
+        http2_stream_begin(s, body, body->length);
+        if (body_ready(body))
+            e = http2_stream_lend(s, x->deadline_us);
+    }
+    if (!e)
+        e = s->failed ? s->failed : put_head(r, body);
+    if (!e && body)
+        e = http2_stream_send(s, client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &from);
+    x->response_bytes = s->out_bytes;
+    return e;
+}
+
+static void send_answer(struct request *r)
+{
+    err e = answer(r);
+    if (e)
+        r->x.failed = e;
+}
+
+/* ---- one stream ---- */
+
+static void refuse(struct request *r, unsigned status)
+{
+    r->x.failed = ERR_SYNTAX;
+    exchange_answer(&r->x, status, BYTES_NONE, BYTES_NONE, BYTES("http2"));
+    send_answer(r);
+}
+
+static void serve(struct request *r)
+{
+    struct exchange *x = &r->x;
+    exchange_take_id(x);
+    open_body(r);
+    if (x->request.framing == HTTP_BODY_LENGTH &&
+        x->request.content_length > client_conf(r)->body_bytes_max) {
+        x->failed = x->request_failed = ERR_LIMIT;
+        exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http2"));
+    } else if (!r->stream->failed) {
+        r->waits = client_conf(r)->cancel_when_gone != GONE_OFF;
+        r->conn->client.clients->serve(x);
+        r->waits = false;
+    }
+    if (!x->client_gone)
+        send_answer(r);
+}
+
+static void request_open(struct request *r, struct http2_stream *s)
+{
+    struct exchange *x = &r->x;
+    struct http2_conn *conn = conn_of(s->session);
+    exchange_open(x, gate_current(), r->first, sizeof r->first);
+    r->conn = conn;
+    r->stream = s;
+    r->fiber = fiber_self();
+    r->waits = r->started = false;
+    r->continued = true;
+    r->client = peer_addr(&conn->peer);
+    x->client = &r->client;
+    x->scheme = conn->client.clients->scheme;
+    x->carrier = &carrier;
+    x->carried = r;
+    s->owner = r;
+    gate_early(x);
+}
+
+static uint32_t code_of(const struct request *r)
+{
+    if (r->x.client_gone)
+        return NGHTTP2_CANCEL;
+    return r->x.failed && r->started && r->x.answered_by.len == 0 ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_NO_ERROR;
+}
+
+static void stream_run(void *arg)
+{
+    struct http2_stream *s = arg;
+    struct request r;
+    unsigned status = 400;
+    request_open(&r, s);
+    err e = http2_head_request(&s->head, s->flags & HTTP2_BARE, &r.x.request, &status);
+    if (e == ERR_SYNTAX) {
+        http2_count(HTTP2_MALFORMED);
+        exchange_release(&r.x);
+        http2_stream_leave(s, NGHTTP2_PROTOCOL_ERROR);
+        return;
+    }
+    if (e)
+        refuse(&r, status);
+    else
+        serve(&r);
+    const uint32_t code = code_of(&r);
+    if (r.conn->client.clients->done)
+        r.conn->client.clients->done(&r.x);
+    exchange_release(&r.x);
+    http2_stream_leave(s, code);
+}
+
+/* ---- the connection ---- */
+
+static void on_head(struct http2_stream *s)
+{
+    struct http2_session *c = s->session;
+    struct http2_conn *conn = conn_of(c);
+    const struct clients *clients = conn->client.clients;
+    const int64_t requests_max = gate_current()->generation->conf->client->requests_max;
+    c->last_id = s->id;
+    if (c->used_count >= 2 * c->limits.streams_max) { /* those taken back are still being let go of */
+        http2_count(HTTP2_REFUSED);
+        http2_stream_reset(s, NGHTTP2_REFUSED_STREAM);
+        return;
+    }
+    conn->requests++;
+    http2_count(HTTP2_STREAMS);
+    if (conn->idle) {
+        conn->idle = false;
+        conn->client.clients->parked_count--;
+    }
+    if (requests_max && conn->requests >= (uint64_t)requests_max && !clients->draining)
+        http2_session_goaway(c, false);
+    http2_stream_use(s);
+    fiber_spawn(stream_run, s);
+}
+
+static void on_lost(struct http2_stream *s)
+{
+    struct request *r = s->owner;
+    http2_count(HTTP2_RESETS);
+    if (!r || !r->waits)
+        return;
+    r->waits = false;
+    r->x.client_gone = true;
+    fiber_cancel(r->fiber);
+}
+
+static void on_look(struct http2_session *c)
+{
+    struct http2_conn *conn = conn_of(c);
+    if (c->over)
+        return;
+    if (conn->client.clients->draining && !c->pinged && !c->goaway_sent)
+        http2_session_goaway(c, false); /* it has heard that this is coming */
+    if (c->streams_count == 0 && !conn->idle) {
+        conn->idle = true;
+        conn->client.clients->parked_count++;
+        http2_session_rest(c);
+    }
+}
+
+static uint64_t deadline(struct http2_session *c)
+{
+    const struct client_conf *conf = gate_current()->generation->conf->client;
+    if (c->reading)
+        return c->reading_us + conf->head_timeout_ms * 1000;
+    if (!c->settled)
+        return c->heard_us + conf->head_timeout_ms * 1000;
+    return c->streams_count ? DEADLINE_NONE : deadline_in_ms(conf->idle_timeout_ms);
+}
+
+/* Nothing was asked for too long, or a head does not come to its end. */
+static void on_overdue(struct http2_session *c)
+{
+    http2_session_goaway(c, false);
+    http2_session_flush(c);
+    http2_session_end(c, ERR_CLOSED);
+}
+
+static void conn_free(struct http2_session *c)
+{
+    struct http2_conn *conn = conn_of(c);
+    if (conn->idle)
+        conn->client.clients->parked_count--;
+    http2_count_by(HTTP2_CONNECTIONS_OPEN, -1);
+    clients_remove(&conn->client);
+    pool_give(&conns, conn);
+}
+
+static void on_abused(struct http2_session *c, enum http2_abuse_kind kind)
+{
+    (void)c;
+    (void)kind;
+    http2_count(HTTP2_ABUSED);
+}
+
+static const struct http2_side side = {
+    .server = true,
+    .head = on_head,
+    .lost = on_lost,
+    .look = on_look,
+    .overdue = on_overdue,
+    .deadline = deadline,
+    .free = conn_free,
+    .abused = on_abused,
+};
+
+static struct http2_session *session_of(struct client_conn *client)
+{
+    return &container_of(client, struct http2_conn, client)->session;
+}
+
+/* RFC 9113 6.8: first that this is coming; when the answer to a PING is there nothing can be under way that
+ * did not know. */
+static void drain(struct client_conn *client)
+{
+    struct http2_session *c = session_of(client);
+    if (c->over || c->goaway_sent)
+        return;
+    http2_session_goaway(c, true);
+    c->pinged = true;
+    nghttp2_submit_ping(c->ng, NGHTTP2_FLAG_NONE, NULL);
+    http2_session_soon(c);
+}
+
+static void close_idle(struct client_conn *client, bool used_only)
+{
+    struct http2_session *c = session_of(client);
+    if (c->over || (used_only && !container_of(client, struct http2_conn, client)->requests))
+        return;
+    http2_session_goaway(c, false);
+    if (c->streams_count)
+        return;
+    http2_session_flush(c);
+    http2_session_end(c, ERR_CLOSED);
+}
+
+static void abort_conn(struct client_conn *client)
+{
+    http2_session_end(session_of(client), ERR_CANCELLED);
+}
+
+static const struct client_protocol protocol = { .drain = drain,
+                                                 .close_idle = close_idle,
+                                                 .abort = abort_conn };
+
+static struct http2_limits limits_of(const struct client_conf *c)
+{
+    const struct http2_conf *h = c->http2;
+    return (struct http2_limits){
+        .streams_max = (uint32_t)h->streams_max,
+        .window_bytes = (uint32_t)h->window_bytes,
+        .connection_bytes = (uint32_t)h->connection_window_bytes,
+        .frame_bytes_max = (uint32_t)h->frame_bytes_max,
+        .table_bytes = (uint32_t)h->table_bytes_max,
+        .list_bytes_max = (uint32_t)(c->head_bytes_max + (uint64_t)c->fields_max * HTTP2_FIELD_EXTRA_BYTES),
+        .fields_max = (uint32_t)c->fields_max,
+        .abuse_scale = (uint32_t)h->patience,
+        .write_timeout_ms = c->write_timeout_ms,
+        .connect_protocol = h->connect,
+    };
+}
+
+void http2_server_accept(struct clients *s, struct io *io, const struct peer *peer)
+{
+    if (!conns.object_bytes) {
+        pool_init(&conns, sizeof(struct http2_conn));
+        conns_end.run = end_pool;
+        worker_on_end(&conns_end);
+    }
+    struct http2_conn *conn = pool_take(&conns);
+    *conn = (struct http2_conn){ .peer = peer ? *peer : peer_of(io_fd(io)), .idle = true };
+    conn->session.side = &side;
+    conn->session.limits = limits_of(gate_current()->generation->conf->client);
+    clients_add(s, &conn->client, &protocol);
+    s->parked_count++;
+    http2_count(HTTP2_CONNECTIONS);
+    http2_count_by(HTTP2_CONNECTIONS_OPEN, 1);
+    http2_session_open(&conn->session, io);
+    http2_session_start(&conn->session);
+}
+#endif
