@@ -191,7 +191,7 @@ struct answer {
     struct exchange *x;
     struct bytes left; /* lent: of the trailers, or of what was encoded */
     bool text;
-    bool inner_ended, ended;
+    bool inner_ended;
     char buffer[BUFFER_BYTES]; /* of text */
 };
 
@@ -231,7 +231,10 @@ static err encode_whole(struct answer *a, struct bytes frame)
 static err end_answer(struct answer *a)
 {
     struct bytes frame;
-    a->ended = true;
+    const struct http_field *status =
+        a->inner->trailers ? http_fields_find(a->inner->trailers, BYTES("grpc-status")) : NULL;
+    if (status)
+        a->x->grpc_known = (uint8_t)(grpc_status_read(http_field_value(status)) + 1);
     if (!a->inner->trailers || !a->inner->trailers->count) /* they stood in the head */
         return OK;
     err e = make_trailers(a, &frame);

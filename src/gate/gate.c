@@ -345,6 +345,8 @@ void gate_serve(struct exchange *x)
 void gate_done(struct exchange *x)
 {
     service_metrics_count(x->service ? x->service->metrics : x->gate->unrouted, x);
+    if (x->grpc && x->service && x->service->grpc)
+        grpc_metrics_count(x->service->grpc, x);
     access_log_exchange(x);
     tap_exchange(x);
 }

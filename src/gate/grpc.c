@@ -1,5 +1,6 @@
 #include "gate/grpc.h"
 
+#include "base/mem.h"
 #include "gate/carrier.h"
 #include "gate/gate.h"
 
@@ -68,10 +69,24 @@ static const struct http_field *status_field(const struct http_fields *fields)
 
 int grpc_status(const struct exchange *x)
 {
+    if (x->grpc_known)
+        return x->grpc_known - 1;
     const struct http_field *f = status_field(&x->response.fields);
     if (!f && x->response_body)
         f = status_field(x->response_body->trailers);
     return f ? (int)grpc_status_read(http_field_value(f)) : GRPC_NO_STATUS;
+}
+
+bool grpc_is_open(const struct exchange *x)
+{
+    return x->grpc && !x->answered_by.len && grpc_status(x) == GRPC_NO_STATUS;
+}
+
+unsigned grpc_late_outcome(const struct exchange *x, const struct body *b)
+{
+    const struct http_field *f =
+        x->grpc && !status_field(&x->response.fields) ? status_field(b->trailers) : NULL;
+    return f ? grpc_status_to_http(grpc_status_read(http_field_value(f))) : 0;
 }
 
 static bool is_kept(const struct http_field *f)
@@ -132,8 +147,11 @@ static const struct metric_group group = {
     .labels = (const char *const[]){ "service", "status", NULL },
 };
 
-err grpc_metrics_open(struct grpc_metrics *m, struct bytes service)
+err grpc_metrics_open(struct grpc_metrics **ret_metrics, struct bytes service)
 {
+    struct grpc_metrics *m = *ret_metrics = mem_get(sizeof *m);
+    if (!m)
+        return ERR_MEMORY;
     for (unsigned i = 0; i < GRPC_STATUSES; i++) {
         const struct bytes values[] = { service, bytes_from(grpc_status_name(i)) };
         const err e = metric_instance_open(&group, values, &m->instances[i]);
@@ -146,8 +164,9 @@ err grpc_metrics_open(struct grpc_metrics *m, struct bytes service)
 
 void grpc_metrics_close(struct grpc_metrics *m)
 {
-    for (unsigned i = 0; i < GRPC_STATUSES; i++)
+    for (unsigned i = 0; m && i < GRPC_STATUSES; i++)
         metric_instance_free(m->instances[i]);
+    mem_free(m);
 }
 
 /* One that was cut has no status that anybody has said. */

@@ -25,6 +25,12 @@ void grpc_answer(struct exchange *x);
  * known yet. */
 int grpc_status(const struct exchange *x);
 
+/* A call whose answer has begun: its status is still to come, in the trailers. */
+bool grpc_is_open(const struct exchange *x);
+/* That has come, in the trailers of b (its answer's body as the server sent it): the outcome. 0: it has not,
+ * or stood in the head. */
+unsigned grpc_late_outcome(const struct exchange *x, const struct body *b);
+
 /* How it went as an HTTP status: x->response.status, but of a call by its grpc-status. */
 static inline unsigned exchange_outcome(const struct exchange *x)
 {
@@ -39,8 +45,9 @@ struct grpc_metrics {
     struct metric_cells *cells[GRPC_STATUSES];
 };
 
-/* On failure it is still to be closed. */
-err grpc_metrics_open(struct grpc_metrics *m, struct bytes service) CHECK_RESULT;
+/* *ret_metrics is to be closed also on failure. */
+err grpc_metrics_open(struct grpc_metrics **ret_metrics, struct bytes service) CHECK_RESULT;
+/* NULL is allowed. */
 void grpc_metrics_close(struct grpc_metrics *m);
 /* A call has ended. */
 void grpc_metrics_count(struct grpc_metrics *m, const struct exchange *x);

@@ -260,7 +260,8 @@ err proxy_ask(struct exchange *x, struct server *server, uint64_t deadline_us, s
     metric_inc(server->cells, UPSTREAM_REQUESTS);
     e = on_server(x, server, a, &connecting);
     if (!e) {
-        server_result(server, exchange_outcome(x) < 500 ? SERVER_ANSWERED : SERVER_ERRED);
+        if (!grpc_is_open(x))
+            server_result(server, exchange_outcome(x) < 500 ? SERVER_ANSWERED : SERVER_ERRED);
         server_tell(server, x, began_us, false);
         return OK;
     }

@@ -144,6 +144,8 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     if (!s->servers || !s->metrics)
         return ERR_MEMORY;
     err e = service_metrics_open(s->metrics, s->name);
+    if (!e && conf->protocol == SERVICE_HTTP2)
+        e = grpc_metrics_open(&s->grpc, s->name);
     if (e)
         return e;
     e = open_servers(s, addrs);
@@ -182,6 +184,7 @@ void service_close(struct service *s)
         s->watcher->unwatch(s->watcher_state);
     hedge_close(&s->hedge);
     retry_close(&s->retry);
+    grpc_metrics_close(s->grpc);
     if (s->metrics)
         service_metrics_close(s->metrics);
     mem_free(s->metrics);
