@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "admin/call.h"
+#include "gate/gate.h"
+#include "gate/problem.h"
 
 /* ---- answers ---- */
 
@@ -13,37 +15,31 @@ static void free_text(struct exchange *x, void *arg)
     text_free(arg);
 }
 
+void call_answer_status(struct call *c, unsigned status, const char *type)
+{
+    exchange_answer(c->x, status, bytes_from(type), (struct bytes){ c->out->at, c->out->len },
+                    BYTES("admin"));
+}
+
 void call_answer(struct call *c, const char *type)
 {
     if (c->out->len == 0)
         exchange_answer(c->x, 204, BYTES_NONE, BYTES_NONE, BYTES("admin"));
     else
-        exchange_answer(c->x, 200, bytes_from(type), (struct bytes){ c->out->at, c->out->len },
-                        BYTES("admin"));
+        call_answer_status(c, 200, type);
 }
 
 void call_problem(struct exchange *x, unsigned status, const char *format, ...)
 {
     char detail[768];
-    struct text *t = arena_get_zero(&x->arena, sizeof *t);
+    struct problem p;
     va_list args;
     va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
-    if (!t || exchange_on_end(x, free_text, t) != OK) {
+    problem_begin(&p, x, status, bytes_from(detail));
+    if (problem_end(&p, BYTES("admin")) != OK)
         exchange_answer(x, status, BYTES_NONE, BYTES_NONE, BYTES("admin"));
-        return;
-    }
-    json_begin(t, NULL, '{');
-    json_text(t, "type", BYTES("about:blank"));
-    json_text(t, "title", http_reason(status));
-    json_u64(t, "status", status);
-    json_text(t, "detail", bytes_from(detail));
-    json_text(t, "instance", x->request.path);
-    json_end(t, '}');
-    text_add(t, BYTES("\n"));
-    exchange_answer(x, status, BYTES("application/problem+json"), (struct bytes){ t->at, t->len },
-                    BYTES("admin"));
 }
 
 void call_failed(struct call *c, unsigned status, err e, const struct diag *d)
@@ -105,7 +101,7 @@ static const struct endpoint *find(struct call *c, struct text *ret_allow)
     enum http_method method = c->x->request.method;
     if (method == HTTP_HEAD)
         method = HTTP_GET;
-    for (const struct endpoint *e = endpoints; e->path; e++) {
+    for (const struct endpoint *e = c->api->endpoints; e->path; e++) {
         if (!path_fits(e->path, c->x->request.path, c))
             continue;
         if (e->method == method)
@@ -163,14 +159,14 @@ static err read_query(struct call *c, const struct conf_struct *s, struct diag *
     return e;
 }
 
-static err pull_all(struct exchange *x, struct text *t)
+static err pull_all(struct exchange *x, size_t bytes_max, struct text *t)
 {
     for (;;) {
         struct bytes part;
         err e = body_pull(x->request_body, deadline_in_ms(10000), &part);
         if (e || !part.len)
             return e;
-        if (t->len + part.len > CALL_BODY_BYTES_MAX)
+        if (t->len + part.len > bytes_max)
             return ERR_LIMIT;
         text_add(t, part);
         body_give(x->request_body, part.len);
@@ -182,7 +178,7 @@ static err read_body(struct call *c, const struct conf_struct *s, struct diag *r
 {
     struct text t = { 0 };
     void *conf;
-    err e = c->x->request_body ? pull_all(c->x, &t) : OK;
+    err e = c->x->request_body ? pull_all(c->x, CALL_BODY_BYTES_MAX, &t) : OK;
     if (!e && t.len == 0)
         text_add(&t, BYTES("{}"));
     if (!e)
@@ -193,16 +189,27 @@ static err read_body(struct call *c, const struct conf_struct *s, struct diag *r
     return e;
 }
 
+/* Kept until the exchange ends. */
+static err read_text(struct call *c, const struct endpoint *e)
+{
+    struct text *t = arena_get_zero(&c->x->arena, sizeof *t);
+    if (!t || exchange_on_end(c->x, free_text, t) != OK)
+        return ERR_MEMORY;
+    const err failed = c->x->request_body ? pull_all(c->x, e->text_bytes_max, t) : OK;
+    c->text = text_bytes(t);
+    return failed;
+}
+
 /* ---- serving ---- */
 
 static bool may(struct call *c, const struct endpoint *e)
 {
     const char *why;
-    enum admin_right right = auth_right(c->x, c->author, &why);
+    enum admin_right right = auth_right(c, &why);
     if (right == RIGHT_CHANGE || (right == RIGHT_READ && !e->changes))
         return true;
     struct exchange *x = c->x;
-    const struct admin_conf *conf = x->gate->generation->conf->admin;
+    const struct api_conf *conf = c->api->conf(x);
     bool token = conf && conf->token_file.len;
     call_problem(x, token ? 401 : 403, "%s", why);
     if (token)
@@ -227,13 +234,15 @@ static void serve(struct call *c)
     err failed = e->query ? read_query(c, e->query, &d) : OK;
     if (!failed && e->body)
         failed = read_body(c, e->body, &d);
+    if (!failed && e->text_type)
+        failed = read_text(c, e);
     if (failed)
         call_failed(c, failed == ERR_LIMIT ? 413 : failed == ERR_MEMORY ? 503 : 400, failed, &d);
     else
         e->run(c);
 }
 
-void admin_serve(struct exchange *x)
+void call_serve(const struct api *api, struct exchange *x)
 {
     struct call *c = arena_get_zero(&x->arena, sizeof *c);
     struct text *t = arena_get_zero(&x->arena, sizeof *t);
@@ -241,7 +250,13 @@ void admin_serve(struct exchange *x)
         exchange_answer(x, 503, BYTES_NONE, BYTES_NONE, BYTES("admin"));
         return;
     }
+    c->api = api;
     c->x = x;
     c->out = t;
     serve(c);
+}
+
+void admin_serve(struct exchange *x)
+{
+    call_serve(&admin_api, x);
 }

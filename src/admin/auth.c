@@ -68,9 +68,11 @@ static bool bearer(const struct exchange *x, struct bytes *ret_token)
     return true;
 }
 
-enum admin_right auth_right(struct exchange *x, char author[ORIGIN_WORD_BYTES_MAX], const char **ret_why)
+enum admin_right auth_right(struct call *c, const char **ret_why)
 {
-    const struct admin_conf *conf = x->gate->generation->conf->admin;
+    struct exchange *x = c->x;
+    char *author = c->author;
+    const struct api_conf *conf = c->api->conf(x);
     bool local = x->client && x->client->sock.any.sa_family == AF_UNIX;
     struct ucred peer;
     socklen_t size = sizeof peer;
@@ -79,17 +81,17 @@ enum admin_right auth_right(struct exchange *x, char author[ORIGIN_WORD_BYTES_MA
     if (local && getsockopt(exchange_client_fd(x), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
         snprintf(author, ORIGIN_WORD_BYTES_MAX, "uid %u (pid %d)", peer.uid, (int)peer.pid);
     if (!conf) {
-        *ret_why = "the configuration in force has no admin address any more";
+        *ret_why = "the configuration in force has no such address any more";
         return RIGHT_NONE;
     }
     if (!conf->token_file.len) {
-        *ret_why = "without admin.token_file this address only shows; a unix socket, or signals, can do more";
+        *ret_why = "without a token_file this address only shows; a unix socket can do more";
         return local ? RIGHT_CHANGE : RIGHT_READ;
     }
     if (!bearer(x, &token)) {
         *ret_why = "a token is needed: Authorization: Bearer TOKEN";
         return conf->read_without_token ? RIGHT_READ : RIGHT_NONE;
     }
-    *ret_why = "that token is not in admin.token_file";
+    *ret_why = "that token is not in the token_file";
     return token_is_known(conf->token_file, token, author) ? RIGHT_CHANGE : RIGHT_NONE;
 }

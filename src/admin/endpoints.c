@@ -7,6 +7,7 @@
 #include "build_info.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "gate/gate.h"
 #include "gate/history.h"
 #include "gate/upgrade.h"
 
@@ -141,7 +142,7 @@ static void log_put(struct call *c)
 
 /* ---- the table ---- */
 
-const struct endpoint endpoints[] = {
+static const struct endpoint endpoints[] = {
     { HTTP_GET, "/", "this list, for people", "text/html; charset=utf-8", .run = page_get },
     { HTTP_GET, "/openapi.json", "the same as OpenAPI 3.1", JSON, .run = openapi_get },
     { HTTP_GET, "/metrics", "for Prometheus", TEXT, .run = metrics_get },
@@ -170,4 +171,16 @@ const struct endpoint endpoints[] = {
     { HTTP_GET, "/v1/tap", "exchanges as they end, one JSON object a line, as long as you listen",
       "application/x-ndjson", .query = &tap_query, .run = tap_get },
     { 0 },
+};
+
+static const struct api_conf *conf_of(const struct exchange *x)
+{
+    return x->gate->generation->conf->admin;
+}
+
+const struct api admin_api = {
+    .title = "weir",
+    .note = "The same on the command line: <code>weir ctl</code>.",
+    .endpoints = endpoints,
+    .conf = conf_of,
 };

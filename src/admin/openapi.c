@@ -70,6 +70,13 @@ static void write_operation(struct text *t, const struct endpoint *e)
     json_begin(t, method, '{');
     json_text(t, "summary", bytes_from(e->summary));
     write_parameters(t, e);
+    if (e->text_type) {
+        json_begin(t, "requestBody", '{');
+        json_begin(t, "content", '{');
+        json_raw(t, e->text_type, BYTES("{\"schema\":{\"type\":\"string\"}}"));
+        json_end(t, '}');
+        json_end(t, '}');
+    }
     if (e->body) {
         json_begin(t, "requestBody", '{');
         json_begin(t, "content", '{');
@@ -83,9 +90,9 @@ static void write_operation(struct text *t, const struct endpoint *e)
     json_end(t, '}');
 }
 
-static bool told_before(const struct endpoint *e)
+static bool told_before(const struct endpoint *all, const struct endpoint *e)
 {
-    for (const struct endpoint *at = endpoints; at < e; at++) {
+    for (const struct endpoint *at = all; at < e; at++) {
         if (strcmp(at->path, e->path) == 0)
             return true;
     }
@@ -97,11 +104,14 @@ void openapi_get(struct call *c)
     struct text *t = c->out;
     json_begin(t, NULL, '{');
     json_text(t, "openapi", BYTES("3.1.0"));
-    json_raw(t, "info", BYTES("{\"title\":\"weir\",\"version\":\"" WEIR_VERSION "\"}"));
+    json_begin(t, "info", '{');
+    json_text(t, "title", bytes_from(c->api->title));
+    json_text(t, "version", BYTES(WEIR_VERSION));
+    json_end(t, '}');
     json_raw(t, "security", BYTES("[{},{\"token\":[]}]"));
     json_begin(t, "paths", '{');
-    for (const struct endpoint *e = endpoints; e->path; e++) {
-        if (told_before(e))
+    for (const struct endpoint *e = c->api->endpoints; e->path; e++) {
+        if (told_before(c->api->endpoints, e))
             continue;
         json_begin(t, e->path, '{');
         for (const struct endpoint *same = e; same->path; same++) {
@@ -134,20 +144,24 @@ static void write_row(struct text *t, const struct endpoint *e)
         text_print(t, "<br><code>?%s=</code> %s", f->name, f->doc);
     for (const struct conf_field *f = e->body ? e->body->fields : NULL; f && f->name; f++)
         text_print(t, "<br><code>{\"%s\": ...}</code> %s", f->name, f->doc);
+    if (e->text_type)
+        text_print(t, "<br>a body of <code>%s</code>", e->text_type);
     text_add(t, BYTES("\n"));
 }
 
 void page_get(struct call *c)
 {
     struct text *t = c->out;
-    text_add(t, BYTES("<!doctype html><meta charset=utf-8><title>weir</title><style>"
+    text_print(t, "<!doctype html><meta charset=utf-8><title>%s</title>", c->api->title);
+    text_add(t, BYTES("<style>"
                       "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
-                      "td{padding:.2em .8em .2em 0;vertical-align:top}</style>\n"
-                      "<h1>weir " WEIR_VERSION "</h1>\n<table>\n"));
-    for (const struct endpoint *e = endpoints; e->path; e++)
+                      "td{padding:.2em .8em .2em 0;vertical-align:top}</style>\n"));
+    text_print(t, "<h1>%s " WEIR_VERSION "</h1>\n<table>\n", c->api->title);
+    for (const struct endpoint *e = c->api->endpoints; e->path; e++)
         write_row(t, e);
-    text_add(t,
-             BYTES("</table>\n<p>What changes something needs <code>Authorization: Bearer TOKEN</code>, or a "
-                   "unix socket. The same on the command line: <code>weir ctl</code>.\n"));
+    text_print(t,
+               "</table>\n<p>What changes something needs <code>Authorization: Bearer TOKEN</code>, or a "
+               "unix socket. %s\n",
+               c->api->note);
     call_answer(c, "text/html; charset=utf-8");
 }

@@ -325,7 +325,7 @@ static int from_file(struct ctl *c, const char *path)
         fprintf(stderr, "weir: %s\n", d.set ? diag_print(&d, said, sizeof said) : err_text(e));
         return CTL_REFUSED;
     }
-    const struct admin_conf *admin = ((const struct gate_conf *)conf)->admin;
+    const struct api_conf *admin = ((const struct gate_conf *)conf)->admin;
     if (!admin) {
         fprintf(stderr, "weir: %s has no admin address\n", path);
         return CTL_REFUSED;

@@ -21,7 +21,7 @@
 #define FIND_BUSY_MAX 0.9 /* of a thread: trying again would not help */
 #define FILES_SPARE 64
 
-static int fail(const char *what, const char *why)
+int load_fail(const char *what, const char *why)
 {
     fprintf(stderr, "weir: load: %s%s%s\n", what, why ? ": " : "", why ? why : "");
     return LOAD_FAILED;
@@ -56,6 +56,7 @@ static err write_request(struct load_args *a, struct quick_request *out)
 
 struct search {
     const struct load_args *args;
+    const struct load_job *job;
     struct limit_found found;
 };
 
@@ -89,7 +90,7 @@ static bool holds(const struct thresholds *t, const struct load_report *r)
 static bool try_rate(struct run *run, const struct search *s, struct limit_step *step)
 {
     const struct load_args *a = s->args;
-    double warmup_s = (double)a->warmup_ms / 1e3, seconds = (double)a->duration_ms / 1e3;
+    double warmup_s = s->job->warmup_s, seconds = s->job->seconds;
     struct stage stage = { .kind = STAGE_CONSTANT, .seconds = seconds + warmup_s, .from = step->rate };
     struct curve curve;
     bool whole = curve_open(&curve, &stage, 1) == OK;
@@ -154,7 +155,7 @@ static int write_out(const char *path, const struct text *t)
         written = false;
     if (f && f != stdout && fclose(f) != 0)
         written = false;
-    return written ? LOAD_OK : fail(path, strerror(errno));
+    return written ? LOAD_OK : load_fail(path, strerror(errno));
 }
 
 static bool is_stdout(const char *path)
@@ -221,20 +222,20 @@ static int raise_files(const struct load *l)
         return LOAD_OK;
     snprintf(text, sizeof text, "%u connections need more open files than the %llu allowed (ulimit -n)",
              l->connections, (unsigned long long)files.rlim_cur);
-    return fail(text, NULL);
+    return load_fail(text, NULL);
 }
 
-static int run_it(struct load_args *a, struct curve *curve, struct hdr_watcher *hdr)
+static int run_it(struct load_args *a, const struct load_job *job, struct hdr_watcher *hdr)
 {
     struct diag d = DIAG_NONE;
     struct load_report r;
     struct live live;
-    struct search search = { .args = a };
+    struct search search = { .args = a, .job = job };
     bool shown = !a->quiet && isatty(STDERR_FILENO), searching = a->find_limit.count > 0;
     struct run_plan plan = { .load = &a->load,
-                             .curve = a->rate > 0 ? curve : NULL,
-                             .seconds = (double)a->duration_ms / 1e3,
-                             .warmup_s = (double)a->warmup_ms / 1e3,
+                             .curve = job->has_curve ? &job->curve : NULL,
+                             .seconds = job->seconds,
+                             .warmup_s = job->warmup_s,
                              .interval_us = a->interval_ms * 1000 };
     if (shown) {
         live_open(&live, STDERR_FILENO);
@@ -249,8 +250,8 @@ static int run_it(struct load_args *a, struct curve *curve, struct hdr_watcher *
     if (shown)
         live_close(&live);
     if (e)
-        return fail(d.text, NULL);
-    struct report_about about = { .target = a->url, .limit = searching ? &search.found : NULL };
+        return load_fail(d.text, NULL);
+    struct report_about about = { .target = job->about, .limit = searching ? &search.found : NULL };
     int result = write_all(a, &r, &about, &hdr->text);
     if (!result)
         result = judge(a, &r);
@@ -260,20 +261,48 @@ static int run_it(struct load_args *a, struct curve *curve, struct hdr_watcher *
     return result;
 }
 
+static int check_kinds(const struct load_args *a)
+{
+    const struct threshold *unknown = thresholds_unknown(&a->fail_if, &a->load);
+    if (!unknown)
+        unknown = thresholds_unknown(&a->find_limit, &a->load);
+    if (!unknown)
+        return LOAD_OK;
+    fprintf(stderr, "weir: load: %.*s: there is no kind \"%.*s\"; there are", BYTES_ARG(unknown->text),
+            BYTES_ARG(unknown->kind));
+    for (unsigned i = 0; i < a->load.kinds_count; i++)
+        fprintf(stderr, "%s %.*s", i ? "," : "", BYTES_ARG(a->load.kinds[i]));
+    fprintf(stderr, "\n");
+    return LOAD_MISUSED;
+}
+
+int load_job_run(struct load_args *a, struct load_job *job)
+{
+    struct hdr_watcher hdr = { 0 };
+    a->load.shares = a->load.threads;
+    int result = check_kinds(a);
+    if (!result)
+        result = raise_files(&a->load);
+    if (!result)
+        result = run_it(a, job, &hdr);
+    text_free(&hdr.text);
+    return result;
+}
+
 static int quick(struct load_args *a)
 {
     struct diag d = DIAG_NONE;
     struct quick_request request;
     static const struct bytes kinds[] = { { "request", 7 } };
-    struct stage stage = { .kind = STAGE_CONSTANT,
-                           .seconds = (double)(a->duration_ms + a->warmup_ms) / 1e3,
-                           .from = a->rate };
-    struct curve curve = { 0 };
-    struct hdr_watcher hdr = { 0 };
+    struct load_job job = { .has_curve = a->rate > 0,
+                            .seconds = (double)a->duration_ms / 1e3,
+                            .warmup_s = (double)a->warmup_ms / 1e3,
+                            .about = a->url };
+    struct stage stage = { .kind = STAGE_CONSTANT, .seconds = job.seconds + job.warmup_s, .from = a->rate };
     if (!a->target.addr.len && target_resolve(&a->target, &d) != OK)
-        return fail(d.text, NULL);
-    if (write_request(a, &request) != OK || curve_open(&curve, &stage, 1) != OK)
-        return fail("no memory", NULL);
+        return load_fail(d.text, NULL);
+    if (write_request(a, &request) != OK || curve_open(&job.curve, &stage, 1) != OK)
+        return load_fail("no memory", NULL);
     struct quick_plan plan = {
         .addr = &a->target.addr, .requests = &request, .count = 1, .pipeline = (unsigned)a->pipeline
     };
@@ -282,11 +311,8 @@ static int quick(struct load_args *a)
     a->load.kinds = kinds;
     a->load.kinds_count = 1;
     a->load.open_loop = a->rate > 0 || a->find_limit.count;
-    int result = raise_files(&a->load);
-    if (!result)
-        result = run_it(a, &curve, &hdr);
-    text_free(&hdr.text);
-    curve_close(&curve);
+    int result = load_job_run(a, &job);
+    curve_close(&job.curve);
     return result;
 }
 
@@ -295,7 +321,7 @@ static int load_run(int argc, char **argv)
     struct load_args *a = mem_must_get(sizeof *a);
     int result = load_args_read(a, argc, argv);
     if (!result)
-        result = quick(a);
+        result = a->scenario ? load_scenario(a) : quick(a);
     arena_close(&a->arena);
     mem_free(a);
     return result == LOAD_HELPED ? LOAD_OK : result;
@@ -303,7 +329,7 @@ static int load_run(int argc, char **argv)
 
 const struct command load_command = {
     .name = "load",
-    .args = "[OPTIONS] URL",
+    .args = "[OPTIONS] URL | SCENARIO.yaml",
     .help = "send load to a server and measure what it takes",
     .run = load_run,
 };

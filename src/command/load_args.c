@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/file_read.h"
 #include "command/command.h"
 #include "command/load.h"
 #include "core/conf.h"
@@ -49,7 +50,7 @@ static const struct option options[] = {
 
 static int print_help(FILE *to)
 {
-    fprintf(to, "usage: weir load [OPTIONS] URL\n\n");
+    fprintf(to, "usage: weir load [OPTIONS] URL\n       weir load [OPTIONS] SCENARIO.yaml [URL]\n\n");
     static const struct {
         const char *name, *argument;
         char letter;
@@ -152,22 +153,13 @@ static int read_body(struct load_args *a, const char *value)
         a->body = bytes_from(value);
         return LOAD_OK;
     }
-    FILE *f = fopen(value + 1, "re");
-    struct bytes body = { NULL, 0 };
-    long size = -1;
-    if (f && fseek(f, 0, SEEK_END) == 0)
-        size = ftell(f);
-    if (size >= 0 && (unsigned long)size <= BODY_BYTES_MAX) {
-        char *at = arena_get(&a->arena, (size_t)size + 1);
-        rewind(f);
-        body = (struct bytes){ at, at ? fread(at, 1, (size_t)size, f) : 0 };
-    }
-    if (f)
-        fclose(f);
-    if (!body.ptr)
-        return misused("--body", "cannot be read, or is larger than 64 MiB: ", value + 1);
-    a->body = body;
-    return LOAD_OK;
+    struct diag d = DIAG_NONE;
+    struct bytes body;
+    if (file_read_whole(value + 1, BODY_BYTES_MAX, &body, &d) != OK)
+        return misused("--body", d.text, NULL);
+    a->body = arena_copy(&a->arena, body);
+    file_read_free(body);
+    return a->body.ptr ? LOAD_OK : misused("--body", "is too large", NULL);
 }
 
 static int read_sources(struct load_args *a, const char *value)
@@ -231,6 +223,7 @@ static int read_time_option(struct load_args *a, int letter, const char *value)
     case 'T':
         return read_time(a, "--timeout", value, &a->timeout_ms);
     case 'w':
+        a->warmup_given = true;
         return read_time(a, "--warmup", value, &a->warmup_ms);
     default:
         return read_time(a, "--interval", value, &a->interval_ms);
@@ -296,21 +289,37 @@ static int read_option(struct load_args *a, int letter, const char *value)
     }
 }
 
-static int read_url(struct load_args *a, int argc, char **argv)
+static bool is_scenario(const char *word)
+{
+    const char *dot = strrchr(word, '.');
+    return !strstr(word, "://") && dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
+}
+
+static int read_url(struct load_args *a)
 {
     struct diag d = DIAG_NONE;
     struct addr connect = a->target.addr;
-    if (optind + 1 != argc) {
-        fprintf(stderr, "weir: load takes one URL\n");
-        return print_help(stderr);
-    }
-    a->url = bytes_from(argv[optind]);
     if (target_parse(a->url, &a->arena, &a->target, &d) != OK)
         return misused("URL", d.text, NULL);
     a->target.addr = connect;
     if (a->target.tls)
         return misused("URL", "https is not in this build", NULL);
     return LOAD_OK;
+}
+
+static int read_operands(struct load_args *a, int argc, char **argv)
+{
+    if (optind < argc && is_scenario(argv[optind]))
+        a->scenario = argv[optind++];
+    if (optind < argc)
+        a->url = bytes_from(argv[optind++]);
+    if (optind < argc || (!a->url.ptr && !a->scenario)) {
+        fprintf(stderr, "weir: load takes one URL, or a scenario and perhaps the server's URL\n");
+        return print_help(stderr);
+    }
+    if (a->scenario && a->quick_only)
+        return misused(a->quick_only, "is said by the scenario", NULL);
+    return a->scenario ? LOAD_OK : read_url(a);
 }
 
 static int check(struct load_args *a)
@@ -331,6 +340,16 @@ static int check(struct load_args *a)
     return LOAD_OK;
 }
 
+/* For a mistake that is seen later. */
+static void note_quick_only(struct load_args *a, int letter)
+{
+    static const char letters[] = "crAHmbpT";
+    for (unsigned i = 0; options[i].name && letter != '?'; i++) {
+        if (options[i].val == letter && strchr(letters, letter))
+            a->quick_only = options[i].name;
+    }
+}
+
 int load_args_read(struct load_args *a, int argc, char **argv)
 {
     int letter, result = LOAD_OK;
@@ -343,10 +362,12 @@ int load_args_read(struct load_args *a, int argc, char **argv)
     a->interval_ms = 1000;
     a->pipeline = 1;
     a->fields = BYTES("");
-    while (!result && (letter = getopt_long(argc, argv, "c:t:d:n:r:H:m:hq", options, NULL)) != -1)
+    while (!result && (letter = getopt_long(argc, argv, "c:t:d:n:r:H:m:hq", options, NULL)) != -1) {
+        note_quick_only(a, letter);
         result = letter == '?' ? print_help(stderr) : read_option(a, letter, optarg);
+    }
     if (!result)
-        result = read_url(a, argc, argv);
+        result = read_operands(a, argc, argv);
     if (!result)
         result = check(a);
     a->load.tcp = a->tcp;

@@ -4,6 +4,7 @@
 
 #include "command/command.h"
 #include "gate/gate_conf.h"
+#include "load/scenario_conf.h"
 
 static void to_stdout(void *arg, struct bytes text)
 {
@@ -36,7 +37,7 @@ static bool visit(const struct conf_struct *s, const char *name)
 static int reference_run(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
-    if (visit(&gate_conf_struct, name) || !name)
+    if (visit(&gate_conf_struct, name) || visit(&scenario_conf_struct, name) || !name)
         return 0;
     fprintf(stderr, "weir: there is no module \"%s\"; weir reference names them all\n", name);
     return 1;

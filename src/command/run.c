@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "admin/admin.h"
+#include "admin/ledger_api.h"
 #include "command/command.h"
 #include "gate/process.h"
 
@@ -26,7 +27,7 @@ static int run_run(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     /* argv[-1] is the program's own name (main passes what stands behind it) */
-    struct process_options o = { .argv = argv - 1, .loop = LOOP_AUTO, .admin_serve = admin_serve };
+    struct process_options o = { .argv = argv - 1, .loop = LOOP_AUTO, .admin_serve = admin_serve, .ledger_serve = ledger_api_serve };
     int c;
     while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
         if (c == 'c')

@@ -518,6 +518,12 @@ static err order_check(void *conf, struct diag *reterr)
 
 static err order_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
+    if (place->root && !place->root->ledger) {
+        diag_set(
+            reterr,
+            "order: it sells from the ledger, and there is none: expected `ledger: /PATH` beside routes");
+        return ERR_CONF;
+    }
     return check_texts(conf, place->route, reterr);
 }
 

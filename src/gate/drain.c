@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "gate/access_log.h"
 #include "gate/call.h"
+#include "gate/control_listener.h"
 #include "gate/l4.h"
 #include "gate/listeners.h"
 #include "gate/notify.h"
@@ -110,8 +111,9 @@ static uint64_t begin(uint64_t start_us)
     listeners_close(process_self.workers, process_self.count);
     if (upgraded) {
         reload_stop_modules(); /* its health checks are under way */
-        reload_stop_admin();
-        clients_drain(&process_self.admin);
+        control_listeners_stop();
+        for (unsigned i = 0; i < CONTROL_LISTENERS; i++)
+            clients_drain(&process_self.control[i]);
         tap_end_all();
     }
     process_everywhere(drain_here, NULL);
@@ -122,7 +124,7 @@ static uint64_t begin(uint64_t start_us)
 static void settle_admin(void)
 {
     uint64_t end_us = deadline_in_ms(ADMIN_GRACE_MS);
-    const struct clients *s = &process_self.admin;
+    const struct clients *s = &process_self.control[CONTROL_ADMIN];
     tap_end_all();
     while (s->conns_count > s->parked_count && worker_now_us() < end_us) {
         if (fiber_sleep_us(DRAIN_LOOK_MS * 1000) != OK)
@@ -167,8 +169,9 @@ void drain_stop(void)
 {
     settle_admin();
     reload_stop_modules();
-    reload_stop_admin();
-    clients_abort(&process_self.admin);
+    control_listeners_stop();
+    for (unsigned i = 0; i < CONTROL_LISTENERS; i++)
+        clients_abort(&process_self.control[i]);
     process_everywhere(end_here, NULL);
     end_here(NULL);
     for (unsigned i = 0; i < process_self.count; i++) {

@@ -1,6 +1,7 @@
 /* gate_conf: the configuration's root, as structs. The tables that fill them are in gate_conf.c; the manual's
  * reference comes from there. A loaded one is immutable and lives in its generation's arena. Any thread. */
 #pragma once
+#include "core/api_conf.h"
 #include "core/conf.h"
 
 /* TCP options that a listener and a service both have. */
@@ -129,15 +130,6 @@ struct access_log_conf {
     uint64_t flush_interval_ms;
 };
 
-/* Where operators ask, and who may. */
-struct admin_conf {
-    struct addr address;
-    struct bytes token_file; /* empty: none */
-    struct bytes mode;       /* "0600", of a unix socket */
-    int64_t mode_bits;       /* worked out of it */
-    bool read_without_token;
-};
-
 struct upgrade_conf {
     uint64_t start_timeout_ms, drain_timeout_ms;
 };
@@ -151,7 +143,7 @@ struct weight_of_conf {
 
 struct gate_conf {
     struct conf_list listen;            /* struct listen_conf */
-    struct admin_conf *admin;           /* NULL: none */
+    struct api_conf *admin;             /* NULL: none */
     int64_t workers;                    /* WORKERS_AUTO, or how many */
     struct access_log_conf *access_log; /* NULL: off */
     struct client_conf *client;

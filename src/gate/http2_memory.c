@@ -1,15 +1,22 @@
-#if WEIR_HAVE_NGHTTP2
 #include "gate/http2_memory.h"
+#if WEIR_HAVE_NGHTTP2
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
+#include "base/must.h"
 #include "core/worker.h"
 
-/* Blocks of 32, 64, ... 32768 bytes, the mark in front included; larger ones are the heap's. */
-#define CLASS_SHIFT_MIN 5
-#define CLASSES 11
-#define SLAB_BYTES (64 * 1024)
+/* Sizes of blocks, the mark in front included: by 16 bytes up to SMALL_BYTES_MAX, then four to each doubling,
+ * up to 32 KiB; larger ones are the heap's. */
+#define SMALL_BYTES_MAX 128
+#define SMALL_CLASSES (SMALL_BYTES_MAX / 16)
+#define LARGE_SHIFT_MIN 7
+#define LARGE_SHIFT_MAX 14
+#define CLASSES (SMALL_CLASSES + (LARGE_SHIFT_MAX - LARGE_SHIFT_MIN + 1) * 4)
+#define SLAB_BYTES (1024 * 1024)
+#define PAGE_BYTES 4096
 
 /* Stands in front of each block; keeps what follows aligned as malloc's is. */
 struct mark {
@@ -36,35 +43,49 @@ static void end_memory(struct turn_hook *h)
     while (here.slabs) {
         struct slab *s = here.slabs;
         here.slabs = s->next;
-        mem_free(s);
+        munmap(s, SLAB_BYTES);
     }
     memset(&here, 0, sizeof here);
 }
 
 static unsigned class_of(size_t bytes)
 {
-    unsigned shift = bytes > 1 ? 64 - (unsigned)__builtin_clzl(bytes - 1) : 0;
-    return shift < CLASS_SHIFT_MIN ? 0 : shift - CLASS_SHIFT_MIN;
+    if (bytes <= SMALL_BYTES_MAX)
+        return (unsigned)((bytes + 15) / 16) - 1;
+    const unsigned shift = 63 - (unsigned)__builtin_clzl(bytes - 1);
+    return SMALL_CLASSES + (shift - LARGE_SHIFT_MIN) * 4 + (unsigned)((bytes - 1) >> (shift - 2) & 3);
 }
 
-static char *new_slab(size_t bytes)
+static size_t bytes_of(unsigned class)
 {
-    struct slab *s = mem_must_get(sizeof *s + bytes);
+    if (class < SMALL_CLASSES)
+        return (class + 1) * (size_t)16;
+    const unsigned shift = LARGE_SHIFT_MIN + (class - SMALL_CLASSES) / 4;
+    return (size_t)(5 + (class - SMALL_CLASSES) % 4) << (shift - 2);
+}
+
+/* Pages that nobody has written to cost nothing: of a frame's buffer most connections use the first one. */
+static void new_slab(void)
+{
+    struct slab *s = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(s != MAP_FAILED);
+    madvise(s, SLAB_BYTES, MADV_NOHUGEPAGE);
     s->next = here.slabs;
     here.slabs = s;
-    return (char *)(s + 1);
+    here.fresh = (char *)(s + 1);
+    here.fresh_end = (char *)s + SLAB_BYTES;
 }
 
 static struct mark *carve(size_t bytes)
 {
-    if (bytes > SLAB_BYTES / 8)
-        return (struct mark *)(void *)new_slab(bytes);
-    if ((size_t)(here.fresh_end - here.fresh) < bytes) {
-        here.fresh = new_slab(SLAB_BYTES);
-        here.fresh_end = here.fresh + SLAB_BYTES;
+    const size_t align = bytes > PAGE_BYTES * 2 ? PAGE_BYTES : 16;
+    size_t skip = -(uintptr_t)here.fresh & (align - 1);
+    if ((size_t)(here.fresh_end - here.fresh) < bytes + skip) {
+        new_slab();
+        skip = -(uintptr_t)here.fresh & (align - 1);
     }
-    struct mark *m = (struct mark *)(void *)here.fresh;
-    here.fresh += bytes;
+    struct mark *m = (struct mark *)(void *)(here.fresh + skip);
+    here.fresh += skip + bytes;
     return m;
 }
 
@@ -72,20 +93,20 @@ static void *get(size_t size, void *user)
 {
     (void)user;
     const size_t bytes = size + sizeof(struct mark);
-    const unsigned class = class_of(bytes);
     struct mark *m;
-    if (class >= CLASSES) {
+    if (bytes > (size_t)1 << (LARGE_SHIFT_MAX + 1)) {
         m = mem_must_get(bytes);
         *m = (struct mark){ .class = CLASSES, .bytes = (uint32_t)size };
         return m + 1;
     }
+    const unsigned class = class_of(bytes);
     m = here.free[class];
     if (m)
         here.free[class] = m->next;
     else
-        m = carve((size_t)1 << (class + CLASS_SHIFT_MIN));
+        m = carve(bytes_of(class));
     m->class = class;
-    m->bytes = (1u << (class + CLASS_SHIFT_MIN)) - (uint32_t)sizeof *m;
+    m->bytes = (uint32_t)(bytes_of(class) - sizeof *m);
     return m + 1;
 }
 

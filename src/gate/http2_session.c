@@ -70,6 +70,18 @@ static struct http2_stream *stream_of(nghttp2_session *ng, int32_t id)
     return id ? nghttp2_session_get_stream_user_data(ng, id) : NULL;
 }
 
+/* RFC 9113 5.1.1: a stream that was passed over is closed. A head on one that was open once may be trailers
+ * that crossed our reset, which nghttp2 sees to. */
+static bool is_in_order(struct http2_session *c, int32_t id)
+{
+    if (id > c->newest_id) {
+        c->gaps |= id != c->newest_id + (c->newest_id ? 2 : 1);
+        c->newest_id = id;
+        return true;
+    }
+    return !c->gaps || nghttp2_session_find_stream(c->ng, id);
+}
+
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *user)
 {
     (void)ng;
@@ -78,6 +90,8 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     case NGHTTP2_DATA:
         return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM) ? note(c, HTTP2_ABUSE_EMPTY) : 0;
     case NGHTTP2_HEADERS:
+        if (c->side->server && !is_in_order(c, hd->stream_id))
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
         return hd->length == 0 ? note(c, HTTP2_ABUSE_EMPTY) : 0;
     case NGHTTP2_CONTINUATION:
         return note(c, HTTP2_ABUSE_CONTINUATIONS);
@@ -88,6 +102,9 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     case NGHTTP2_PING:
         return hd->flags & NGHTTP2_FLAG_ACK ? 0 : note(c, HTTP2_ABUSE_PINGS);
     case NGHTTP2_PRIORITY:
+        if (hd->stream_id == 0) /* RFC 9113 6.3; nghttp2 does not look, for it does not use them */
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+        return note(c, HTTP2_ABUSE_PRIORITIES);
     case NGHTTP2_PRIORITY_UPDATE:
         return note(c, HTTP2_ABUSE_PRIORITIES);
     case NGHTTP2_WINDOW_UPDATE:

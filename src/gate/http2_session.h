@@ -74,12 +74,14 @@ struct http2_session {
     uint64_t heard_us;            /* when bytes last came */
     struct fiber *drainer;        /* while the peer takes nothing */
     struct turn_hook flush_soon;
-    int32_t last_id; /* of the peer's streams, of those we have begun to answer */
-    uint16_t calm;   /* enum http2_abuse_kind + 1: it is over for that */
-    bool over;       /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
+    int32_t newest_id; /* of the peer's streams */
+    int32_t last_id;   /* of the peer's streams, of those we have begun to answer */
+    uint16_t calm;     /* enum http2_abuse_kind + 1: it is over for that */
+    bool over;         /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
     bool parked, busy, flushing, feeding, closing;
     bool soon;            /* flush_soon is queued */
     bool draining;        /* drainer is there, or comes */
+    bool gaps;            /* the peer has passed over some streams */
     bool goaway_sent;     /* no stream above last_id is answered any more */
     bool goaway_received; /* nothing new may be asked */
     bool pinged;          /* and the answer has not come */

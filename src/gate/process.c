@@ -19,6 +19,7 @@
 #include "gate/notify.h"
 #include "gate/pid_file.h"
 #include "gate/process_internal.h"
+#include "gate/stock_watch.h"
 #include "gate/upgrade.h"
 #include "ledger/ledger_conf.h"
 
@@ -310,6 +311,8 @@ static err start(struct generation *first, struct diag *reterr)
         return e;
     if (e) /* there are clients already */
         log_error("process", "%s", reterr->text);
+    if (first->conf->ledger)
+        stock_watch_start(first->conf->ledger->stock_file);
     log_info("process", "ready workers=%u", process_self.count);
     upgrade_ready();
     char text[64];
@@ -331,7 +334,8 @@ static void control(void *arg)
     struct diag d = DIAG_NONE;
     process_self.workers[process_self.count] = worker_self();
     process_self.started_us = worker_now_us();
-    clients_init(&process_self.admin, process_self.opts->admin_serve, NULL);
+    clients_init(&process_self.control[CONTROL_ADMIN], process_self.opts->admin_serve, NULL);
+    clients_init(&process_self.control[CONTROL_LEDGER], process_self.opts->ledger_serve, NULL);
     err e = start(first, &d);
     if (e) {
         tell_failure(e, &d);

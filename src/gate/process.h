@@ -18,6 +18,8 @@ struct process_options {
     enum loop_kind loop;
     /* Answers on the admin address; runs on the control worker. */
     void (*admin_serve)(struct exchange *x);
+    /* The same on the ledger's. */
+    void (*ledger_serve)(struct exchange *x);
 };
 
 /* Until it is told to stop. Returns the exit code; a configuration that is wrong at start is told on stderr.

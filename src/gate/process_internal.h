@@ -7,13 +7,16 @@
 #include "gate/cpus.h"
 #include "gate/process.h"
 
+/* Addresses of weir's own, which the control worker answers. */
+enum control_listener { CONTROL_ADMIN, CONTROL_LEDGER, CONTROL_LISTENERS };
+
 struct process {
     const struct process_options *opts;
     struct worker *workers[CPUS_MAX + 1]; /* the control worker behind the others */
     unsigned count;                       /* without it */
     struct generation *generation;
     struct generation_origin origin; /* of that one */
-    struct clients admin;
+    struct clients control[CONTROL_LISTENERS];
     uint64_t reloads, reloads_failed;
     pid_t successor; /* has taken over; 0: none */
     bool draining;
@@ -34,11 +37,8 @@ err reload_load(const struct bytes *text, struct generation **ret_generation,
 /* In force from now on. On failure nothing has changed, and g is the caller's still. */
 err reload_apply(struct generation *g, const struct generation_origin *origin,
                  struct diag *reterr) CHECK_RESULT;
-/* What the service modules and the admin listener were doing ends. */
+/* What the service modules were doing ends. */
 void reload_stop_modules(void);
-void reload_stop_admin(void);
-/* -1: there is none. */
-int reload_admin_fd(const struct addr **ret_addr);
 void process_log_failure(const char *what, err e, const struct diag *d);
 
 /* ---- drain.c */

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "gate/access_log.h"
 #include "gate/call.h"
+#include "gate/control_listener.h"
 #include "gate/history.h"
 #include "gate/http1_server.h"
 #include "gate/listeners.h"
@@ -32,12 +33,6 @@ struct module_run {
 
 static struct module_run *modules;
 static size_t modules_count;
-
-static struct {
-    struct io_listener *listener;
-    int fd;
-    struct addr addr;
-} admin;
 
 /* ---- the file ---- */
 
@@ -194,78 +189,21 @@ void process_report_modules(struct bytes service, struct text *json)
     }
 }
 
-/* ---- the admin listener ---- */
-
-static void on_admin_accept(void *owner, struct io *io)
-{
-    http1_server_accept(owner, io);
-}
-
-int reload_admin_fd(const struct addr **ret_addr)
-{
-    *ret_addr = &admin.addr;
-    return admin.listener ? admin.fd : -1;
-}
-
-void reload_stop_admin(void)
-{
-    if (admin.listener)
-        io_listener_close(admin.listener, true);
-    admin.listener = NULL;
-}
-
-/* *ret_fd -1: nothing new to listen on. */
-static err open_admin(const struct admin_conf *conf, int *ret_fd, struct diag *reterr)
-{
-    static const struct tcp_options opts = { .nodelay = true };
-    *ret_fd = -1;
-    if (!conf || (admin.listener && addr_eq(&conf->address, &admin.addr)))
-        return OK;
-    if (conf->token_file.len && access(conf->token_file.ptr, R_OK) < 0) {
-        diag_set(reterr, "admin: cannot read token_file %s: %s", conf->token_file.ptr, strerror(errno));
-        return ERR_CONF;
-    }
-    *ret_fd = upgrade_take_admin(&conf->address);
-    if (*ret_fd >= 0)
-        return OK;
-    /* a unix socket is made with its mode: nobody slips in before it is set */
-    mode_t mask = umask(0777 & ~(mode_t)conf->mode_bits);
-    err e = tcp_listen(&conf->address, &opts, false, ret_fd, reterr);
-    umask(mask);
-    return e;
-}
-
-/* Nobody is accepted before the configuration is in use: it says how long a client may idle. */
-static void use_admin(const struct admin_conf *conf, int fd)
-{
-    if (admin.listener && (!conf || !addr_eq(&conf->address, &admin.addr)))
-        reload_stop_admin();
-    if (fd < 0)
-        return;
-    admin.addr = conf->address;
-    admin.fd = fd;
-    err e = io_listen(fd, on_admin_accept, &process_self.admin, &admin.listener);
-    if (e) {
-        log_error("admin", "cannot accept: %s", err_text(e));
-        close(fd);
-    }
-}
-
 /* ---- coming into force ---- */
 
-static err open_sockets(struct generation *g, int *ret_admin, struct diag *reterr)
+static err open_sockets(struct generation *g, struct control_opened *ret_control, struct diag *reterr)
 {
     const struct gate_conf *conf = g->conf;
     err e = listeners_open(&conf->listen, process_self.count, reterr);
     if (e)
         return e;
-    e = open_admin(conf->admin, ret_admin, reterr);
+    e = control_listeners_open(conf, ret_control, reterr);
     if (!e) {
         e = history_open(conf->state_dir, process_self.opts->conf_path, reterr);
         if (!e)
             e = access_log_open(conf->access_log, &g->access_log, reterr);
-        if (e && *ret_admin >= 0)
-            close(*ret_admin);
+        if (e)
+            control_listeners_undo(ret_control);
     }
     if (e)
         listeners_undo();
@@ -300,7 +238,7 @@ static void number_first(struct generation *g)
 err reload_apply(struct generation *g, const struct generation_origin *origin, struct diag *reterr)
 {
     struct gate *gates[CPUS_MAX + 1];
-    int admin_fd;
+    struct control_opened control;
     g->workers = process_self.count;
     err e = open_everywhere(g, gates, reterr);
     if (e) {
@@ -308,7 +246,7 @@ err reload_apply(struct generation *g, const struct generation_origin *origin, s
             reterr->file = process_self.opts->conf_path;
         return e;
     }
-    e = open_sockets(g, &admin_fd, reterr);
+    e = open_sockets(g, &control, reterr);
     if (e) {
         for (unsigned i = 0; i <= process_self.count; i++)
             call_worker(process_self.workers[i], drop_here, gates[i]);
@@ -324,7 +262,7 @@ err reload_apply(struct generation *g, const struct generation_origin *origin, s
     process_self.generation = g;
     process_self.origin = *origin;
     process_self.origin.time_s = (int64_t)time(NULL);
-    use_admin(g->conf->admin, admin_fd);
+    control_listeners_use(g->conf, &control);
     listeners_use(process_self.workers, process_self.count);
     reload_stop_modules();
     start_modules();

@@ -1,5 +1,6 @@
 /* upgrade: the side of the process that serves. */
 #include "gate/upgrade.h"
+#include "gate/control_listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,16 +83,12 @@ static void put_listener(void *arg, const char *name, const int *fds, unsigned c
             count - i < HANDOVER_FDS_MAX ? count - i : HANDOVER_FDS_MAX);
 }
 
-static void put_admin(struct sending *s)
+static void put_control(void *arg, const char *name, const struct addr *at, int fd)
 {
-    const struct addr *a;
     char addr[ADDR_TEXT_BYTES_MAX], text[ADDR_TEXT_BYTES_MAX + 16];
-    int fd = reload_admin_fd(&a);
-    if (fd < 0)
-        return;
-    addr_print(a, addr);
-    int len = snprintf(text, sizeof text, "admin %s", addr);
-    put(s, (struct bytes){ text, (size_t)len }, &fd, 1);
+    addr_print(at, addr);
+    int len = snprintf(text, sizeof text, "%s %s", name, addr);
+    put(arg, (struct bytes){ text, (size_t)len }, &fd, 1);
 }
 
 /* shared_each holds a mutex, so nothing may wait there: the lines are gathered first. */
@@ -163,7 +160,7 @@ static err send_all(int socket)
     put(&s, (struct bytes){ text, (size_t)len }, NULL, 0);
     put_shared(&s);
     listeners_each(put_listener, &s);
-    put_admin(&s);
+    control_listeners_each(put_control, &s);
     put_conf(&s);
     for (unsigned i = 0; i < upgrade_self.elders_count; i++)
         put(&s, BYTES("elder"), &upgrade_self.elders[i], 1);

@@ -26,8 +26,8 @@ uint64_t upgrade_generation(void);
 /* The configuration, when it is not the file's (after a rollback); *ret_number is where it was rolled back
  * to. NULL: the file. */
 const struct bytes *upgrade_conf(uint64_t *ret_number);
-/* -1: the old process does not listen there. */
-int upgrade_take_admin(const struct addr *a);
+/* which: enum control_listener. -1: the old process does not listen there. */
+int upgrade_take_control(unsigned which, const struct addr *a);
 /* Serves from now on; tells so, and waits (on a fiber) for the old one to end. */
 void upgrade_ready(void);
 /* Cannot; the old one shall say why. */

@@ -13,6 +13,7 @@
 #include "core/conf.h"
 #include "core/io.h"
 #include "core/log.h"
+#include "gate/control_listener.h"
 #include "gate/handover.h"
 #include "gate/listeners.h"
 #include "gate/shared.h"
@@ -28,9 +29,11 @@ static struct {
     bool active;
     uint64_t generation, rolled_back_to;
     struct bytes conf;
-    int admin;
-    char admin_addr[ADDR_TEXT_BYTES_MAX];
-} self = { .socket = -1, .admin = -1 };
+    struct {
+        int fd; /* + 1; 0: none */
+        char addr[ADDR_TEXT_BYTES_MAX];
+    } control[CONTROL_LISTENERS];
+} self = { .socket = -1 };
 
 bool upgrade_active(void)
 {
@@ -115,9 +118,11 @@ static err take_with_fd(struct handover_record *r)
         take_shared(rest, fd);
         return OK;
     }
-    if (handover_word(r->text, BYTES("admin"), &rest) && self.admin < 0) {
-        snprintf(self.admin_addr, sizeof self.admin_addr, "%.*s", BYTES_ARG(rest));
-        self.admin = fd;
+    for (unsigned i = 0; i < CONTROL_LISTENERS; i++) {
+        if (!handover_word(r->text, bytes_from(control_listener_names[i]), &rest) || self.control[i].fd)
+            continue;
+        snprintf(self.control[i].addr, sizeof self.control[i].addr, "%.*s", BYTES_ARG(rest));
+        self.control[i].fd = fd + 1;
         return OK;
     }
     if (handover_word(r->text, BYTES("elder"), &rest) && upgrade_self.elders_count < ELDERS_MAX - 1) {
@@ -193,14 +198,14 @@ err upgrade_receive(struct diag *reterr)
     return e;
 }
 
-int upgrade_take_admin(const struct addr *a)
+int upgrade_take_control(unsigned which, const struct addr *a)
 {
     char text[ADDR_TEXT_BYTES_MAX];
     addr_print(a, text);
-    if (self.admin < 0 || strcmp(text, self.admin_addr) != 0)
+    const int fd = self.control[which].fd - 1;
+    if (fd < 0 || strcmp(text, self.control[which].addr) != 0)
         return -1;
-    int fd = self.admin;
-    self.admin = -1;
+    self.control[which].fd = 0;
     return fd;
 }
 
@@ -247,12 +252,15 @@ void upgrade_ready(void)
     if (self.socket < 0)
         return;
     listeners_adopted(tell_taken, NULL);
-    if (self.admin >= 0)
-        close(self.admin);
+    for (unsigned i = 0; i < CONTROL_LISTENERS; i++) {
+        if (self.control[i].fd)
+            close(self.control[i].fd - 1);
+        self.control[i].fd = 0;
+    }
     tell(BYTES("ready"));
     must(upgrade_self.elders_count < ELDERS_MAX);
     upgrade_self.elders[upgrade_self.elders_count++] = self.socket;
-    self.socket = self.admin = -1;
+    self.socket = -1;
     for (unsigned i = 0; i < upgrade_self.elders_count; i++)
         fiber_spawn(watch_elder, (void *)(intptr_t)upgrade_self.elders[i]);
 }

@@ -43,6 +43,17 @@ static const struct conf_struct durability_struct = {
     .doc = "How safe what is answered is: `commit`, `interval 50ms` or `memory`.",
 };
 
+static const struct conf_struct http_struct = {
+    .name = "http",
+    .size = sizeof(struct api_conf),
+    .phrases = api_conf_phrases,
+    .fields = api_conf_fields,
+    .check = api_conf_check,
+    .doc =
+        "Where the ledger is asked by HTTP. Without a `token_file` a TCP address only shows; a unix socket "
+        "obeys whoever may connect.",
+};
+
 static err ledger_check(void *conf, struct diag *reterr)
 {
     const struct ledger_conf *l = conf;
@@ -114,6 +125,16 @@ const struct conf_struct ledger_conf_struct = {
               .min = 1,
               .max = 65536,
               .doc = "entries that share one write to the disk" },
+            { .name = "http",
+              .type = CONF_STRUCT,
+              .offset = AT(ledger_conf, http),
+              .sub = &http_struct,
+              .doc = "an address where it can be asked by HTTP, with JSON: [stock](stock.md)" },
+            { .name = "stock_file",
+              .type = CONF_TEXT,
+              .offset = AT(ledger_conf, stock_file),
+              .doc = "a CSV file of items that are made at start when they are not there yet: "
+                     "[stock](stock.md)" },
             { .name = "key",
               .type = CONF_TEXT,
               .offset = AT(ledger_conf, key),

@@ -1,6 +1,7 @@
 /* ledger_conf: the ledger's section of the configuration, and the one ledger of the process that comes of it.
  * Start, hand-over and stop: the control thread. */
 #pragma once
+#include "core/api_conf.h"
 #include "core/conf.h"
 #include "ledger/ledger_open.h"
 
@@ -19,7 +20,9 @@ struct ledger_conf {
     uint64_t checkpoint_interval_ms;
     uint64_t checkpoint_bytes_max;
     int64_t batch_entries_max;
-    struct bytes key; /* "file:/path", "env:NAME"; empty: not encrypted */
+    struct api_conf *http;   /* NULL: none */
+    struct bytes stock_file; /* empty: none */
+    struct bytes key;        /* "file:/path", "env:NAME"; empty: not encrypted */
 };
 
 extern const struct conf_struct ledger_conf_struct;

@@ -26,7 +26,7 @@ struct fiber;
 struct load_worker;
 
 struct load_carrier {
-    const char *name;
+    const char *unit; /* "connection": what there are load->connections of */
     /* On the worker, from a fiber; lw->carrier is its own. ERR_MEMORY. */
     err (*open)(struct load_worker *lw);
     /* Closed loop: goes to work. */
@@ -34,6 +34,8 @@ struct load_carrier {
     /* Open loop: one more is due. False: nobody is free; load_worker_free says when. From a fiber; never
      * waits. */
     bool (*due)(struct load_worker *lw, uint64_t due_ns);
+    /* lw->stopping is set: who waits for nothing that is in flight ends. NULL: nobody does. */
+    void (*stop)(struct load_worker *lw);
     /* Ends connections; nothing is in flight that matters any more, and no fiber of it is left. */
     void (*close)(struct load_worker *lw);
 };
@@ -44,7 +46,9 @@ struct load {
     const struct tcp_options *tcp; /* of each source in turn */
     unsigned tcp_count;
     unsigned threads;
-    unsigned connections; /* of all workers */
+    unsigned share_first, shares; /* this process has `threads` of so many shares, from that one on: the other
+                                   * machines' have the rest */
+    unsigned connections;         /* of all workers; users, with a scenario */
     unsigned kinds_count;
     const struct bytes *kinds; /* their names */
     uint64_t timeout_us;       /* of a connect, and of an answer */
@@ -63,7 +67,7 @@ struct load_worker {
     void *carrier;
     struct load_stats *stats; /* of this interval */
     uint64_t left;            /* requests that may still be sent (UINT64_MAX: any number) */
-    uint32_t in_flight;       /* requests, or users on their way */
+    uint32_t in_flight;       /* requests; with a scenario visits */
     uint32_t connections;     /* open */
     bool stopping;            /* nothing new is begun */
     bool aborting;            /* and what is in flight is given up */
@@ -71,9 +75,10 @@ struct load_worker {
     uint64_t last_ns;         /* when the last answer was in */
     /* pace.c */
     struct arrivals schedule;
-    uint64_t start_ns;   /* of the schedule, load_now_ns's clock */
-    uint64_t next_ns;    /* due next, from then; ARRIVALS_NONE: nothing */
-    uint64_t starved_ns; /* until when nobody was free */
+    const struct curve *curve; /* NULL: a closed loop of quick */
+    uint64_t start_ns;         /* of the schedule and the curve, load_now_ns's clock */
+    uint64_t next_ns;          /* due next, from then; ARRIVALS_NONE: nothing */
+    uint64_t starved_ns;       /* until when nobody was free */
     struct fiber *pacer;
     int timer_fd;
     bool starving;
@@ -82,7 +87,13 @@ struct load_worker {
 /* CLOCK_MONOTONIC, now; not the turn's time. */
 uint64_t load_now_ns(void);
 
-/* How many of `all` the worker at index has. */
+/* Which of load->shares the worker has. */
+static inline unsigned load_share_number(const struct load_worker *lw)
+{
+    return lw->load->share_first + lw->index;
+}
+
+/* How many of `all` the share at index has. */
 static inline uint64_t load_share(uint64_t all, unsigned index, unsigned count)
 {
     return all / count + (index < all % count);

@@ -65,7 +65,7 @@ static void ask(struct conn *c, uint64_t due_ns)
     struct asked *a = asked_at(c, c->outstanding++);
     a->due_ns = due_ns;
     a->request = &q->plan->requests[q->plan->count == 1 ? 0 : q->next % q->plan->count];
-    q->next += q->lw->load->threads;
+    q->next += q->lw->load->shares;
     q->lw->left--;
     q->lw->in_flight++;
 }
@@ -426,7 +426,7 @@ static err quick_open(struct load_worker *lw)
         return ERR_MEMORY;
     q->lw = lw;
     q->plan = lw->load->plan;
-    q->next = lw->index;
+    q->next = load_share_number(lw);
     list_init(&q->spare);
     list_init(&q->opening);
     list_init(&q->idle);
@@ -448,7 +448,7 @@ static void quick_close(struct load_worker *lw)
 }
 
 const struct load_carrier quick_carrier = {
-    .name = "quick",
+    .unit = "connection",
     .open = quick_open,
     .begin = quick_begin,
     .due = quick_due,

@@ -157,9 +157,10 @@ static void put_steps(struct text *t, const struct limit_found *f)
 static void put_head(struct text *t, const struct load_report *r, const struct report_about *about)
 {
     const struct load *l = r->load;
-    text_print(t, "\n  %.*s   %u connection%s, %u thread%s, %s, %.1f s%s\n\n", (int)about->target.len,
-               about->target.ptr, l->connections, l->connections == 1 ? "" : "s", l->threads,
-               l->threads == 1 ? "" : "s", l->open_loop ? "open loop" : "closed loop", r->seconds,
+    const char *loop = about->limit ? "search" : l->open_loop ? "open loop" : "closed loop";
+    text_print(t, "\n  %.*s   %u %s%s, %u thread%s, %s, %.1f s%s\n\n", (int)about->target.len,
+               about->target.ptr, l->connections, l->carrier->unit, l->connections == 1 ? "" : "s",
+               l->threads, l->threads == 1 ? "" : "s", loop, about->limit ? r->seconds_run : r->seconds,
                r->interrupted ? ", interrupted" : "");
 }
 

@@ -5,7 +5,10 @@
 #include "load/live.h"
 
 static const struct bytes kinds[] = { { "buy", 3 }, { "look", 4 } };
-static struct load l = { .threads = 2, .connections = 10, .kinds = kinds, .kinds_count = 2 };
+static const struct load_carrier carrier = { .unit = "user" };
+static struct load l = {
+    .carrier = &carrier, .threads = 2, .connections = 10, .kinds = kinds, .kinds_count = 2
+};
 static struct load_report r;
 static struct load_point points[2];
 static const struct report_about about = { .target = { "http://shop/", 12 } };
@@ -78,7 +81,7 @@ static void the_table_says_it_all(void **state)
     (void)state;
     struct text t = { 0 };
     report_table(&t, &r, &about);
-    has(&t, "http://shop/   10 connections, 2 threads, open loop, 10.0 s");
+    has(&t, "http://shop/   10 users, 2 threads, open loop, 10.0 s");
     has(&t, "3,000          300.0/s      failed 30 (1%)");
     has(&t, "service         1.00ms");
     has(&t, "200: 2,970  503: 30");

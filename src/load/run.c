@@ -64,7 +64,9 @@ static void member_begin(void *arg)
 {
     struct begin *b = arg;
     b->lw->stopping = false;
-    if (b->curve)
+    b->lw->curve = b->curve;
+    b->lw->start_ns = b->start_ns;
+    if (b->lw->load->open_loop)
         b->result = pace_start(b->lw, b->curve, b->start_ns);
     else
         b->lw->load->carrier->begin(b->lw);
@@ -76,6 +78,8 @@ static void member_stop(void *arg)
     if (lw->load->open_loop)
         pace_stop(lw);
     lw->stopping = true;
+    if (lw->load->carrier->stop)
+        lw->load->carrier->stop(lw);
 }
 
 struct taking {
@@ -400,7 +404,7 @@ static err start_member(struct run *run, unsigned i, const int *cpus, unsigned c
                                   .index = i,
                                   .left = l->requests_max ? load_share(l->requests_max, i, l->threads)
                                                           : UINT64_MAX,
-                                  .random = l->seed + i };
+                                  .random = l->seed * 1000003 + l->share_first + i };
     err e = load_stats_open(l->kinds_count, &m->lw.stats);
     if (!e)
         e = load_stats_open(l->kinds_count, &m->spare);

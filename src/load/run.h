@@ -41,7 +41,7 @@ struct load_watcher {
 
 struct run_plan {
     const struct load *load;
-    const struct curve *curve; /* open loop; else NULL */
+    const struct curve *curve; /* of a rate, or of users; NULL: quick's closed loop */
     double seconds, warmup_s;  /* the warm-up comes first and does not count */
     uint64_t interval_us;
     uint64_t start_wall_us; /* begin then; 0: at once */

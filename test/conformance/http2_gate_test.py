@@ -68,8 +68,6 @@ CONNECTION_ERRORS = {
     "6.9 WINDOW_UPDATE of 0": (lambda c: window_update(0, 0), {PROTOCOL}),
     "6.9 WINDOW_UPDATE of another length": (lambda c: frame(WINDOW_UPDATE, 0, 0, b"\0\0\1"), {SIZE}),
     "6.9.1 a window of the connection beyond 2^31": (lambda c: window_update(0, 2**31 - 1), {FLOW}),
-    "6.9.2 settings that push a window beyond it": (lambda c: opened(c) + window_update(1, 2**30)
-                                                    + settings_frame({4: 2**31 - 1}), {FLOW}),
     "6.10 CONTINUATION on stream 0": (lambda c: frame(HEADERS, END_STREAM, 1, c.encoder.encode(GET))
                                       + frame(CONTINUATION, END_HEADERS, 0), {PROTOCOL}),
     "6.10 CONTINUATION behind END_HEADERS": (lambda c: head(c) + frame(CONTINUATION, END_HEADERS, 1), {PROTOCOL, CLOSED}),
@@ -99,6 +97,8 @@ STREAM_ERRORS = {
     "6.3 PRIORITY of another length": (lambda c: frame(PRIORITY, 0, 1, b"\0\0\0\0"), {SIZE}),
     "6.9 WINDOW_UPDATE of 0": (lambda c: window_update(1, 0), {PROTOCOL}),
     "6.9.1 a window beyond 2^31": (lambda c: window_update(1, 2**31 - 1), {FLOW}),
+    "6.9.2 settings that push a window beyond it": (lambda c: window_update(1, 2**30) + settings_frame({4: 2**31 - 1}),
+                                                    {FLOW}),
     "8.1 a second head without END_STREAM": (lambda c: head(c, 1, [("x-a", "1")], END_HEADERS), {PROTOCOL}),
     "8.1.1 less body than content-length": (lambda c: frame(DATA, END_STREAM, 1, b"x"), {PROTOCOL}),
     "8.1 a pseudo field in trailers": (lambda c: head(c, 1, [(":path", "/")]), {PROTOCOL}),

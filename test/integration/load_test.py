@@ -256,7 +256,7 @@ def test_own_addresses_are_taken_in_turn(load, scripted):
     (["--find-limit", "p99 < 1s", "-r", "5", "http://a/"], "leave out --rate"),
     (["--pipeline", "3", "-r", "5", "http://a/"], "closed loop"),
     (["--arrivals", "odd", "http://a/"], "odd"),
-    (["--body", "@/nowhere/at/all", "http://a/"], "cannot be read"),
+    (["--body", "@/nowhere/at/all", "http://a/"], "/nowhere/at/all"),
     (["--from", "x", "http://a/"], "addresses"),
     (["-t", "4", "-c", "2", "http://a/"], "one a thread"),
 ])

@@ -1,0 +1,321 @@
+/* One visit of a virtual user: its steps, straight on. */
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "core/fiber.h"
+#include "load/user.h"
+
+#define FIRST_BYTES 3072
+
+struct visit {
+    struct template_values values; /* first */
+    struct user *u;
+    struct arena arena;
+    uint64_t due_ns; /* of the next request; 0: when it is sent */
+};
+
+/* ---- variables ---- */
+
+static struct bytes print_uuid(struct arena *a)
+{
+    uint64_t high = random_u64(), low = random_u64();
+    return arena_print(a, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(high >> 32),
+                       (unsigned)(high >> 16 & 0xffff), (unsigned)(high & 0xfff),
+                       (unsigned)(low >> 48 & 0x3fff) | 0x8000u, (unsigned long long)(low & 0xffffffffffffu));
+}
+
+static struct bytes print_u64(struct arena *a, uint64_t n)
+{
+    char *out = arena_get(a, 20);
+    return out ? (struct bytes){ out, u64_to_text(n, out) } : BYTES_NONE;
+}
+
+static struct bytes data_value(const struct user *u, const struct scenario_variable *v)
+{
+    const struct scenario_data *d = &u->all->scenario->data[v->index];
+    uint64_t row = u->line;
+    if (d->order == DATA_PER_USER)
+        row = u->number;
+    else if (d->order == DATA_RANDOM) /* one line a visit, whatever columns are asked for */
+        row = hash_u64(u->line * 64 + v->index + 1);
+    return csv_cell(&d->csv, (size_t)(row % d->csv.rows), v->column);
+}
+
+static struct bytes value(struct template_values *values, int variable, struct arena *a)
+{
+    const struct user *u = ((struct visit *)values)->u;
+    const struct scenario_variable *v = &u->all->scenario->variables[variable];
+    struct load_worker *lw = u->all->lw;
+    switch (v->kind) {
+    case SCENARIO_UUID:
+        return print_uuid(a);
+    case SCENARIO_COUNTER:
+        return print_u64(a, u->all->counted++ * lw->load->shares + load_share_number(lw) + 1);
+    case SCENARIO_USER:
+        return print_u64(a, u->number);
+    case SCENARIO_VISIT:
+        return print_u64(a, u->visits);
+    case SCENARIO_NOW_MS:
+        return print_u64(a, worker_wall_us() / 1000);
+    case SCENARIO_RANDOM:
+        return print_u64(a, v->from + arrivals_random(&lw->random) % (v->to - v->from + 1));
+    case SCENARIO_DATA:
+        return data_value(u, v);
+    case SCENARIO_SLOT:
+        break;
+    }
+    return u->slots[v->index].ptr ? u->slots[v->index] : BYTES("");
+}
+
+/* ---- a connection ---- */
+
+static void drop_io(struct user *u)
+{
+    if (!u->io)
+        return;
+    io_abort(u->io, false);
+    u->io = NULL;
+    u->all->lw->connections--;
+}
+
+static uint64_t deadline(const struct user *u)
+{
+    return worker_now_us() + u->all->lw->load->timeout_us;
+}
+
+/* One that the server has ended meanwhile is not used again. */
+static err open_io(struct user *u)
+{
+    const struct load *l = u->all->lw->load;
+    if (u->io && (io_peek(u->io).len || io_peer_ended(u->io) || io_failed(u->io)))
+        drop_io(u);
+    if (u->io)
+        return OK;
+    err e =
+        tcp_connect(&u->all->scenario->target.addr, &l->tcp[u->number % l->tcp_count], deadline(u), &u->io);
+    if (e)
+        return e;
+    u->all->lw->connections++;
+    u->all->lw->stats->connects++;
+    return OK;
+}
+
+/* ---- an answer ---- */
+
+struct seen {
+    struct answer answer;
+    struct http_response head;
+    struct http_field fields[ANSWER_FIELDS_MAX];
+    struct lease *lease; /* that the head's slices point into */
+};
+
+static err read_body(struct user *u, struct seen *seen, bool wanted, uint64_t until_us)
+{
+    while (!seen->answer.done) {
+        struct bytes in, piece;
+        size_t used;
+        err e = io_pull(u->io, until_us, &in);
+        if (e == ERR_CLOSED)
+            e = answer_ended(&seen->answer);
+        else if (!e)
+            e = answer_body(&seen->answer, in, &piece, &used);
+        if (e)
+            return e;
+        if (seen->answer.done && seen->answer.framing == HTTP_BODY_CLOSE)
+            break;
+        if (wanted && u->body.len + piece.len <= BODY_BYTES_MAX)
+            text_add(&u->body, piece);
+        io_consume(u->io, used);
+    }
+    return OK;
+}
+
+/* Written and read; the fields stay good until seen_close. */
+static err ask(struct user *u, const struct scenario_step *step, struct bytes request, struct seen *seen)
+{
+    uint64_t until_us = deadline(u);
+    size_t used;
+    err e = io_write(u->io, request, until_us);
+    if (!e)
+        e = answer_head(&seen->answer, u->io, step->method, until_us, seen->fields, &seen->head, &used);
+    if (e)
+        return e;
+    seen->lease = io_hold(u->io);
+    io_consume(u->io, used);
+    return read_body(u, seen, step->wants_body, until_us);
+}
+
+static void seen_close(struct user *u, struct seen *seen)
+{
+    if (seen->lease)
+        lease_drop(seen->lease);
+    u->body.len = 0;
+    if (u->body.size > BODY_BYTES_KEPT)
+        text_free(&u->body);
+}
+
+static void take_cookies(struct user *u, const struct seen *seen)
+{
+    if (!u->all->scenario->conf->cookies)
+        return;
+    for (uint32_t i = 0; i < seen->head.fields.count; i++) {
+        const struct http_field *f = &seen->head.fields.at[i];
+        if (f->id == FIELD_SET_COOKIE)
+            cookies_take(&u->cookies, http_field_value(f));
+    }
+}
+
+static enum load_error take_variables(struct visit *v, const struct scenario_step *step,
+                                      struct expect_answer *a)
+{
+    for (size_t i = 0; i < step->takes_count; i++) {
+        struct bytes found = take_from(&step->takes[i], a);
+        struct bytes kept = found.ptr ? arena_copy(&v->arena, found) : BYTES_NONE;
+        if (!kept.ptr)
+            return LOAD_ERROR_EXTRACT;
+        v->u->slots[step->takes[i].slot] = kept;
+    }
+    return LOAD_NO_ERROR;
+}
+
+/* ---- a step ---- */
+
+static enum load_error error_of(err e)
+{
+    switch (e) {
+    case ERR_TIMEOUT:
+        return LOAD_ERROR_TIMEOUT;
+    case ERR_PROTOCOL:
+        return LOAD_ERROR_PROTOCOL;
+    default:
+        return LOAD_ERROR_CLOSED;
+    }
+}
+
+static void record(struct visit *v, struct load_kind *k, uint64_t sent_ns, uint64_t now_ns)
+{
+    struct load_worker *lw = v->u->all->lw;
+    histogram_add(&k->service, now_ns - sent_ns);
+    if (lw->load->open_loop)
+        histogram_add(&k->response, now_ns - (v->due_ns ? v->due_ns : sent_ns));
+    lw->last_ns = now_ns;
+}
+
+static enum load_error look_at(struct visit *v, const struct scenario_step *step, struct seen *seen,
+                               uint64_t ns)
+{
+    struct expect_answer a = {
+        .head = &seen->head, .body = { v->u->body.at, v->u->body.len }, .ns = ns, .arena = &v->arena
+    };
+    if (!a.body.ptr)
+        a.body = BYTES("");
+    take_cookies(v->u, seen);
+    enum load_error why = expect_look(&step->expect, &a);
+    return why != LOAD_NO_ERROR ? why : take_variables(v, step, &a);
+}
+
+static bool send_and_see(struct visit *v, const struct scenario_step *step, struct bytes request)
+{
+    struct user *u = v->u;
+    struct load_worker *lw = u->all->lw;
+    struct seen seen;
+    seen.lease = NULL;
+    uint64_t sent_ns = load_now_ns();
+    lw->stats->kinds[step->kind].sent++;
+    lw->stats->kinds[step->kind].bytes_out += request.len;
+    err e = ask(u, step, request, &seen);
+    uint64_t now_ns = load_now_ns();
+    struct load_kind *k = &lw->stats->kinds[step->kind]; /* another interval's by now, perhaps */
+    enum load_error why = e ? error_of(e) : LOAD_NO_ERROR;
+    if (e) {
+        k->errors[why]++;
+        if (e == ERR_TIMEOUT)
+            record(v, k, sent_ns, now_ns);
+    } else {
+        k->answers++;
+        k->bytes_in += seen.answer.bytes;
+        load_count_status(k, seen.head.status);
+        record(v, k, sent_ns, now_ns);
+        why = look_at(v, step, &seen, now_ns - sent_ns);
+        if (why != LOAD_NO_ERROR)
+            load_count_bad(k, why);
+    }
+    if (e || !seen.answer.keep_alive)
+        drop_io(u);
+    seen_close(u, &seen);
+    return why == LOAD_NO_ERROR;
+}
+
+static bool run_step(struct visit *v, const struct scenario_step *step)
+{
+    struct user *u = v->u;
+    struct load_worker *lw = u->all->lw;
+    struct bytes cookies = { u->cookies.field.at, u->cookies.field.len }, request = step->fixed;
+    if (!request.ptr || cookies.len)
+        request = scenario_print(u->all->scenario, step, &v->values, cookies, &v->arena);
+    if (!request.ptr) {
+        lw->stats->kinds[step->kind].errors[LOAD_ERROR_EXTRACT]++; /* more than VISIT_BYTES_MAX */
+        return false;
+    }
+    u->refused = open_io(u) != OK;
+    bool good = !u->refused && send_and_see(v, step, request);
+    if (u->refused)
+        lw->stats->kinds[step->kind].errors[LOAD_ERROR_CONNECT]++;
+    v->due_ns = 0;
+    return good;
+}
+
+/* The rest of a visit in which something went wrong is not made. */
+static bool run_flow(struct visit *v, const struct scenario_flow *f)
+{
+    for (size_t i = 0; i < f->steps_count; i++) {
+        const struct scenario_step *step = &f->steps[i];
+        if (v->u->all->lw->stopping || (step->request && !run_step(v, step)))
+            return false;
+        if (step->think && !user_think(v->u, step->think))
+            return false;
+    }
+    return true;
+}
+
+/* ---- a visit ---- */
+
+static bool prepare(struct visit *v)
+{
+    struct user *u = v->u;
+    const struct scenario *s = u->all->scenario;
+    u->prepared = run_flow(v, &s->before);
+    for (unsigned i = 0; u->prepared && i < s->slots_count; i++) {
+        if (u->slots[i].ptr)
+            u->slots_kept[i] = arena_copy(&u->kept, u->slots[i]);
+    }
+    return u->prepared;
+}
+
+static void begin_slots(struct user *u)
+{
+    size_t size = u->all->scenario->slots_count * sizeof *u->slots;
+    if (u->slots_kept && u->prepared)
+        memcpy(u->slots, u->slots_kept, size);
+    else if (size)
+        memset(u->slots, 0, size);
+}
+
+void visit_run(struct user *u, uint64_t due_ns)
+{
+    char first[FIRST_BYTES];
+    struct users *all = u->all;
+    struct load_worker *lw = all->lw;
+    const struct scenario *s = all->scenario;
+    struct visit v = { .values = { value }, .u = u, .due_ns = due_ns };
+    arena_open(&v.arena, &arena_worker, VISIT_BYTES_MAX, first, sizeof first);
+    begin_slots(u);
+    u->line = all->visits++ * lw->load->shares + load_share_number(lw);
+    bool good = u->prepared || !s->before.steps_count || prepare(&v);
+    if (good)
+        good = run_flow(&v, &s->flows[scenario_choose(s, arrivals_random(&lw->random))]);
+    if (good || !lw->stopping)
+        lw->stats->iterations++;
+    u->visits++;
+    arena_close(&v.arena);
+}
