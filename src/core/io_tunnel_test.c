@@ -144,6 +144,8 @@ static uint64_t line_deadline(const struct tunnel_way *w)
 static void line_due(struct tunnel_way *w)
 {
     struct lines *l = container_of(w->tunnel, struct lines, r.tunnel);
+    if (l->due_us > worker_now_us())
+        return; /* the other way has been told of it */
     l->dues++;
     l->late = w->from;
     l->due_us = DEADLINE_NONE;
