@@ -7,7 +7,7 @@ from lib import http2
 from lib.conf import one_service
 from lib.process import wait_until
 from lib.servers import answer
-from lib.websocket import CLOSE, PING, PONG, TEXT, Script, accept, echo, frame, logged, read_frame
+from lib.websocket import ASK, CLOSE, PING, PONG, TEXT, Script, accept, echo, frame, logged, read_frame
 
 
 class Http2Socket(http2.Client):
@@ -127,3 +127,9 @@ def test_on_a_stream_nothing_but_a_proof_is_a_success(weir, scripted):
     gate.reload(one_service(scripted(echo), route="websocket: off"))
     with Http2Socket(gate.port) as c:
         assert c.got.status == 403
+
+
+def test_servers_of_http2_get_none(weir):
+    gate = weir(one_service("127.0.0.1:1", service="protocol: http2"))
+    response = gate.get("/", ASK)
+    assert response.status == 501 and "HTTP/1.1" in response.text
