@@ -78,4 +78,6 @@ void generation_get(struct call *c);
 void generation_diff_get(struct call *c);
 void diff_get(struct call *c);
 void rollback_post(struct call *c);
-extern const struct conf_struct tap_query, server_body, diff_query, rollback_body;
+void ledger_get(struct call *c);
+void ledger_backup_post(struct call *c);
+extern const struct conf_struct tap_query, server_body, diff_query, rollback_body, ledger_backup_body;

@@ -65,3 +65,21 @@ size_t u64_to_text(uint64_t value, char *out)
         out[i] = back[n - 1 - i];
     return n;
 }
+
+bool bytes_to_i64(struct bytes a, int64_t *ret_value)
+{
+    const bool negative = a.len > 0 && a.ptr[0] == '-';
+    const struct bytes digits = bytes_skip(a, negative);
+    uint64_t n;
+    if (digits.len == 0 || digits.len > 19 || (digits.ptr[0] == '0' && a.len > 1) ||
+        !bytes_to_u64(digits, &n) || n > (uint64_t)INT64_MAX + negative)
+        return false;
+    *ret_value = negative ? (int64_t)(0 - n) : (int64_t)n;
+    return true;
+}
+
+size_t i64_to_text(int64_t value, char *out)
+{
+    *out = '-';
+    return value < 0 ? 1 + u64_to_text(0 - (uint64_t)value, out + 1) : u64_to_text((uint64_t)value, out);
+}

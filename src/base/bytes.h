@@ -54,5 +54,8 @@ struct bytes bytes_trim(struct bytes a);
 bool bytes_split(struct bytes *rest, char sep, struct bytes *ret_part);
 /* Decimal digits only: no sign, no space, no empty text; false as well on overflow. */
 bool bytes_to_u64(struct bytes a, uint64_t *ret_value);
+/* The same with a minus in front, in the one way to write a number: no leading zero, no "-0". */
+bool bytes_to_i64(struct bytes a, int64_t *ret_value);
 /* Writes value in decimal at out (20 bytes are always enough, no NUL) and returns how many it wrote. */
 size_t u64_to_text(uint64_t value, char *out);
+size_t i64_to_text(int64_t value, char *out);

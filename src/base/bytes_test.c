@@ -126,9 +126,28 @@ static void u64_to_text_writes_what_to_u64_reads(void **state)
     }
 }
 
+static void signed_numbers_have_one_spelling(void **state)
+{
+    (void)state;
+    int64_t n;
+    assert_true(bytes_to_i64(BYTES("0"), &n) && n == 0);
+    assert_true(bytes_to_i64(BYTES("-1"), &n) && n == -1);
+    assert_true(bytes_to_i64(BYTES("9223372036854775807"), &n) && n == INT64_MAX);
+    assert_true(bytes_to_i64(BYTES("-9223372036854775808"), &n) && n == INT64_MIN);
+    static const char *const none[] = { "",   "-",  "+1", "01", "-0", " 1", "1 ", "9223372036854775808",
+                                        "1x", "--1" };
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_false(bytes_to_i64(bytes_from(none[i]), &n));
+    char text[24];
+    assert_int_equal(i64_to_text(INT64_MIN, text), 20);
+    assert_memory_equal(text, "-9223372036854775808", 20);
+    assert_int_equal(i64_to_text(7, text), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(signed_numbers_have_one_spelling),
         cmocka_unit_test(eq_compares_length_and_content),
         cmocka_unit_test(eq_nocase_folds_ascii_letters_only),
         cmocka_unit_test(starts_takes_the_empty_prefix),

@@ -248,6 +248,30 @@ static int run_top(struct ctl *c, int argc, char **argv)
     return ctl_top(c, (unsigned)frames);
 }
 
+static int run_ledger(struct ctl *c, int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    return show(c, "/v1/ledger", ctl_show_ledger);
+}
+
+static int run_backup(struct ctl *c, int argc, char **argv)
+{
+    struct text body = { 0 };
+    struct ctl_answer a;
+    (void)argc;
+    json_begin(&body, NULL, '{');
+    json_text(&body, "folder", bytes_from(argv[1]));
+    json_end(&body, '}');
+    int result = ctl_get_good(c, "POST", "/v1/ledger/backup", (struct bytes){ body.at, body.len }, &a);
+    text_free(&body);
+    if (result)
+        return result;
+    if (c->json)
+        return print_body(&a) || putchar('\n') == EOF;
+    printf("copied to %s\n", argv[1]);
+    return CTL_OK;
+}
+
 static const struct {
     const char *name, *args, *help;
     int args_min, args_max;
@@ -266,6 +290,8 @@ static const struct {
     { "rollback", "N [--write]", "N comes into force again; into the file too", 1, 2, run_rollback },
     { "reload", "", "reads the file again", 0, 0, run_reload },
     { "upgrade", "", "the binary on disk takes over", 0, 0, run_upgrade },
+    { "ledger", "", "does it serve, how safe, how far", 0, 0, run_ledger },
+    { "backup", "FOLDER", "copies the ledger to a new folder", 1, 1, run_backup },
     { "log", "[LEVEL]", "the log level", 0, 1, run_log },
     { "tap", "[CONDITION ...] [--fields]", "exchanges as they end: status=5xx path=/api/* ms>=100", 0, 9,
       run_tap },

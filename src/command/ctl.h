@@ -35,6 +35,7 @@ void ctl_show_status(const struct json *j);
 void ctl_show_services(const struct json *j);
 void ctl_show_filters(const struct json *j);
 void ctl_show_generations(const struct json *j);
+void ctl_show_ledger(const struct json *j);
 
 /* ---- top: one look a second */
 

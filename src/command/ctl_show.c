@@ -181,3 +181,20 @@ void ctl_show_generations(const struct json *j)
     print_table(&t);
     printf("generation %.0f is in force\n", json_member_number(j, "in_force"));
 }
+
+void ctl_show_ledger(const struct json *j)
+{
+    struct bytes reason = json_member_text(j, "reason"), path = json_member_text(j, "path");
+    printf("state        %.*s\n", BYTES_ARG(json_member_text(j, "state")));
+    if (reason.len)
+        printf("reason       %.*s\n", BYTES_ARG(reason));
+    if (!json_member(j, "batch"))
+        return;
+    printf("path         %.*s\n", BYTES_ARG(path));
+    printf("durability   %.*s\n", BYTES_ARG(json_member_text(j, "durability")));
+    printf("batch        %.0f\n", json_member_number(j, "batch"));
+    printf("checkpoint   %.0f\n", json_member_number(j, "checkpoint_batch"));
+    printf("records      %.0f (%.0f bytes)\n", json_member_number(j, "records"),
+           json_member_number(j, "record_bytes"));
+    printf("log          %.0f bytes\n", json_member_number(j, "log_bytes"));
+}

@@ -9,8 +9,10 @@
 #include "base/mem.h"
 #include "command/command.h"
 #include "command/load.h"
+#include "load/emit.h"
 #include "load/hdr.h"
 #include "load/live.h"
+#include "load/prometheus.h"
 #include "load/quick.h"
 #include "load/report.h"
 
@@ -29,27 +31,24 @@ int load_fail(const char *what, const char *why)
 
 /* ---- what is sent ---- */
 
-static err write_request(struct load_args *a, struct quick_request *out)
+struct bytes load_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body)
 {
-    struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
-    bool length = a->body.len || bytes_eq(method, BYTES("POST")) || bytes_eq(method, BYTES("PUT")) ||
+    bool length = body.len || bytes_eq(method, BYTES("POST")) || bytes_eq(method, BYTES("PUT")) ||
                   bytes_eq(method, BYTES("PATCH"));
     char length_line[48] = "";
     if (length)
-        snprintf(length_line, sizeof length_line, "Content-Length: %zu\r\n", a->body.len);
-    struct bytes head = arena_print(
-        &a->arena, "%.*s %.*s HTTP/1.1\r\n%s%.*s%s%.*s%s\r\n", BYTES_ARG(method), BYTES_ARG(a->target.path),
-        a->has_host ? "" : "Host: ", a->has_host ? 0 : (int)a->target.host.len, a->target.host.ptr,
-        a->has_host ? "" : "\r\n", BYTES_ARG(a->fields), length_line);
-    char *all = head.ptr ? arena_get(&a->arena, head.len + a->body.len) : NULL;
+        snprintf(length_line, sizeof length_line, "Content-Length: %zu\r\n", body.len);
+    struct bytes head =
+        arena_print(&a->arena, "%.*s %.*s HTTP/1.1\r\n%s%.*s%s%.*s%s\r\n", BYTES_ARG(method), BYTES_ARG(path),
+                    a->has_host ? "" : "Host: ", a->has_host ? 0 : (int)a->target.host.len,
+                    a->target.host.ptr, a->has_host ? "" : "\r\n", BYTES_ARG(a->fields), length_line);
+    char *all = head.ptr ? arena_get(&a->arena, head.len + body.len) : NULL;
     if (!all)
-        return ERR_MEMORY;
+        return BYTES_NONE;
     memcpy(all, head.ptr, head.len);
-    if (a->body.len)
-        memcpy(all + head.len, a->body.ptr, a->body.len);
-    *out =
-        (struct quick_request){ .bytes = { all, head.len + a->body.len }, .method = http_method_of(method) };
-    return OK;
+    if (body.len)
+        memcpy(all + head.len, body.ptr, body.len);
+    return (struct bytes){ all, head.len + body.len };
 }
 
 /* ---- the search ---- */
@@ -145,6 +144,23 @@ static void hdr_look(struct load_watcher *w, const struct load_report *r)
         (void)!hdr_log_interval(&h->text, BYTES("response"), p->at_s, p->seconds, &k->response);
 }
 
+/* ---- lines for whoever started this ---- */
+
+static void emit_text(struct text *t)
+{
+    fwrite(t->at, 1, t->len, stdout);
+    fflush(stdout);
+    text_free(t);
+}
+
+static void emit_look(struct load_watcher *w, const struct load_report *r)
+{
+    struct text t = { 0 };
+    (void)w;
+    emit_interval(&t, r);
+    emit_text(&t);
+}
+
 /* ---- results ---- */
 
 static int write_out(const char *path, const struct text *t)
@@ -184,6 +200,11 @@ static int write_all(const struct load_args *a, const struct load_report *r, con
         result = write_out(a->csv, &t);
         text_free(&t);
     }
+    if (a->html && !result) {
+        report_html(&t, r, about);
+        result = write_out(a->html, &t);
+        text_free(&t);
+    }
     if (a->hdr && !result)
         result = write_out(a->hdr, hdr);
     return result;
@@ -218,7 +239,7 @@ static int raise_files(const struct load *l)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur >= l->connections + FILES_SPARE + 8 * l->threads)
+    if (files.rlim_cur >= (rlim_t)l->connections * l->threads / l->shares + FILES_SPARE + 8 * l->threads)
         return LOAD_OK;
     snprintf(text, sizeof text, "%u connections need more open files than the %llu allowed (ulimit -n)",
              l->connections, (unsigned long long)files.rlim_cur);
@@ -236,7 +257,8 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
                              .curve = job->has_curve ? &job->curve : NULL,
                              .seconds = job->seconds,
                              .warmup_s = job->warmup_s,
-                             .interval_us = a->interval_ms * 1000 };
+                             .interval_us = a->interval_ms * 1000,
+                             .start_wall_us = a->start_us };
     if (shown) {
         live_open(&live, STDERR_FILENO);
         live.watcher.next = plan.watchers;
@@ -246,11 +268,25 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
         hdr->watcher = (struct load_watcher){ .next = plan.watchers, .look = hdr_look };
         plan.watchers = &hdr->watcher;
     }
-    err e = run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
+    struct prometheus prometheus;
+    if (a->metrics.len) {
+        prometheus_open(&prometheus, &a->metrics);
+        plan.parts = &prometheus.part;
+    }
+    struct load_watcher emitter = { .next = plan.watchers, .look = emit_look };
+    if (a->emit)
+        plan.watchers = &emitter;
+    err e = a->agents_count ? load_by_agents(a, job, &plan, &r, &d)
+                            : run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
     if (shown)
         live_close(&live);
     if (e)
         return load_fail(d.text, NULL);
+    struct text last = { 0 };
+    if (a->emit) {
+        emit_end(&last, &r);
+        emit_text(&last);
+    }
     struct report_about about = { .target = job->about, .limit = searching ? &search.found : NULL };
     int result = write_all(a, &r, &about, &hdr->text);
     if (!result)
@@ -279,7 +315,8 @@ static int check_kinds(const struct load_args *a)
 int load_job_run(struct load_args *a, struct load_job *job)
 {
     struct hdr_watcher hdr = { 0 };
-    a->load.shares = a->load.threads;
+    if (!a->load.shares)
+        a->load.shares = a->load.threads * (a->agents_count ? a->agents_count : 1);
     int result = check_kinds(a);
     if (!result)
         result = raise_files(&a->load);
@@ -292,16 +329,18 @@ int load_job_run(struct load_args *a, struct load_job *job)
 static int quick(struct load_args *a)
 {
     struct diag d = DIAG_NONE;
-    struct quick_request request;
+    struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
+    struct quick_request request = { .method = http_method_of(method) };
     static const struct bytes kinds[] = { { "request", 7 } };
     struct load_job job = { .has_curve = a->rate > 0,
                             .seconds = (double)a->duration_ms / 1e3,
                             .warmup_s = (double)a->warmup_ms / 1e3,
                             .about = a->url };
     struct stage stage = { .kind = STAGE_CONSTANT, .seconds = job.seconds + job.warmup_s, .from = a->rate };
-    if (!a->target.addr.len && target_resolve(&a->target, &d) != OK)
+    if (!a->target.addr.len && !a->agents_count && target_resolve(&a->target, &d) != OK)
         return load_fail(d.text, NULL);
-    if (write_request(a, &request) != OK || curve_open(&job.curve, &stage, 1) != OK)
+    request.bytes = load_request(a, method, a->target.path, a->body);
+    if (!request.bytes.ptr || curve_open(&job.curve, &stage, 1) != OK)
         return load_fail("no memory", NULL);
     struct quick_plan plan = {
         .addr = &a->target.addr, .requests = &request, .count = 1, .pipeline = (unsigned)a->pipeline
@@ -318,10 +357,15 @@ static int quick(struct load_args *a)
 
 static int load_run(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "compare") == 0)
+        return load_compare(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "agent") == 0)
+        return load_agent(argc - 1, argv + 1);
     struct load_args *a = mem_must_get(sizeof *a);
     int result = load_args_read(a, argc, argv);
     if (!result)
-        result = a->scenario ? load_scenario(a) : quick(a);
+        result = a->scenario ? load_scenario(a) : a->replay ? load_replay(a) : quick(a);
+    text_free(&a->shipped);
     arena_close(&a->arena);
     mem_free(a);
     return result == LOAD_HELPED ? LOAD_OK : result;

@@ -1,8 +1,12 @@
 /* What the files of `weir load` share: the command line as it was understood. Main thread. */
 #pragma once
 #include "base/arena.h"
+#include "base/text.h"
+#include "load/agents.h"
 #include "load/run.h"
 #include "load/threshold.h"
+
+struct scenario;
 
 struct load_args {
     struct arena arena;
@@ -11,14 +15,23 @@ struct load_args {
     struct bytes url;
     const char *scenario;              /* the file; NULL: quick */
     struct bytes method, body, fields; /* fields: "Name: value\r\n" each */
-    struct bytes connect;              /* instead of the URL's host */
     uint64_t duration_ms, warmup_ms, timeout_ms, interval_ms;
     uint64_t pipeline;
     double rate; /* a second; 0: closed loop */
     bool has_host, connections_given, duration_given, warmup_given;
     const char *quick_only; /* an option that a scenario says itself; NULL: none was given */
     struct thresholds fail_if, find_limit;
-    const char *json, *csv, *hdr, *html, *metrics;
+    const char *json, *csv, *hdr, *html;
+    struct addr metrics; /* len 0: none */
+    const char *replay;  /* an access log; NULL: none */
+    double speed;
+    struct addr agents[AGENTS_MAX];
+    const char *agent_names[AGENTS_MAX];
+    unsigned agents_count;
+    const char *token;   /* of agents; NULL: none */
+    struct text shipped; /* options as agents are told them: JSON texts with commas between */
+    bool emit;           /* an agent's child: lines for another process */
+    uint64_t start_us;   /* since 1970; 0: at once */
     bool quiet;
     struct tcp_options tcp[LOAD_SOURCES_MAX];
     struct addr sources[LOAD_SOURCES_MAX];
@@ -35,10 +48,22 @@ struct load_job {
     struct curve curve;
     bool has_curve; /* else quick's closed loop */
     double seconds, warmup_s;
-    struct bytes about; /* what the results call it */
+    struct bytes about;              /* what the results call it */
+    const struct scenario *scenario; /* NULL: none */
 };
+/* The run by a->agents. */
+err load_by_agents(struct load_args *a, const struct load_job *job, const struct run_plan *plan,
+                   struct load_report *ret_report, struct diag *reterr) CHECK_RESULT;
+/* `weir load agent`; argv[0] is "agent". */
+int load_agent(int argc, char **argv);
 /* Fills the job and args->load, runs it, says what came of it. Returns the exit code. */
 int load_job_run(struct load_args *a, struct load_job *job);
+/* The bytes of a request of the command line's fields. In the arena; ptr NULL: no memory. */
+struct bytes load_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body);
+/* `weir load compare A B`; argv[0] is "compare". */
+int load_compare(int argc, char **argv);
+/* A replay of a->replay. */
+int load_replay(struct load_args *a);
 /* A scenario's, from a->scenario. */
 int load_scenario(struct load_args *a);
 int load_fail(const char *what, const char *why);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/file_read.h"
+#include "base/json.h"
 #include "command/command.h"
 #include "command/load.h"
 #include "core/conf.h"
@@ -12,6 +13,7 @@
 
 #define BODY_BYTES_MAX (64u << 20)
 #define RATE_MAX 1e8
+#define TOKEN_BYTES_MAX 4096
 
 /*    long name     argument    short  help (first column in the order of the help) */
 #define OPTION_LIST(X)                                                                                \
@@ -36,6 +38,13 @@
     X("csv", "FILE|-", 'v', "a line an interval")                                                     \
     X("hdr", "FILE|-", 'R', "HdrHistogram's log format")                                              \
     X("interval", "TIME", 'i', "of the live view and of what is drawn over time (1s)")                \
+    X("html", "FILE", 'y', "a page with plots that needs nothing else")                               \
+    X("metrics", "ADDRESS", 'M', "Prometheus metrics there while it runs: 127.0.0.1:9902")            \
+    X("replay", "FILE", 'P', "the requests of an access log, at its own pace")                        \
+    X("speed", "N", 'x', "of a replay: 2 is twice as fast")                                           \
+    X("agents", "ADDRESS,...", 'G',                                                                   \
+      "machines that run `weir load agent` do it, all at once; -c, -r, -n are of all")                \
+    X("token-file", "FILE", 'K', "what the agents want to see; else WEIR_TOKEN of the environment")   \
     X("loop", "KIND", 'l', "auto, io_uring or epoll (auto)")                                          \
     X("seed", "N", 'S', "the same random numbers in every run with it")                               \
     X("quiet", NULL, 'q', "no live view, no table")                                                   \
@@ -45,12 +54,17 @@ static const struct option options[] = {
 #define X(name, argument, letter, help) { name, (argument) ? required_argument : no_argument, NULL, letter },
     OPTION_LIST(X)
 #undef X
-        { NULL, 0, NULL, 0 },
+    /* what an agent tells its child; no person needs it */
+    { "emit", no_argument, NULL, 'E' },
+    { "share", required_argument, NULL, 'z' },
+    { "start-at", required_argument, NULL, 'Z' },
+    { NULL, 0, NULL, 0 },
 };
 
 static int print_help(FILE *to)
 {
-    fprintf(to, "usage: weir load [OPTIONS] URL\n       weir load [OPTIONS] SCENARIO.yaml [URL]\n\n");
+    fprintf(to, "usage: weir load [OPTIONS] URL\n       weir load [OPTIONS] SCENARIO.yaml [URL]\n       weir "
+                "load compare [--worse N%%] A.json B.json\n\n");
     static const struct {
         const char *name, *argument;
         char letter;
@@ -118,6 +132,74 @@ static int read_rate(struct load_args *a, const char *value)
         return misused("--rate", "takes requests a second (50000, 0.5/s), not ", value);
     a->rate = rate;
     return LOAD_OK;
+}
+
+/* "2", "0.5x" */
+static int read_speed(struct load_args *a, const char *value)
+{
+    char *end;
+    double speed = strtod(value, &end);
+    if (!(speed >= 0.001) || speed > 1000000 || (*end && strcmp(end, "x") != 0))
+        return misused("--speed", "takes how many times as fast (2, 0.5x), not ", value);
+    a->speed = speed;
+    return LOAD_OK;
+}
+
+static int read_address(const char *option, const char *value, struct addr *out)
+{
+    return addr_parse(bytes_from(value), out) == OK ? LOAD_OK : misused(option, "is no address: ", value);
+}
+
+/* "2/6": the shares from the third of six on. */
+static int read_share(struct load_args *a, const char *value)
+{
+    struct bytes text = bytes_from(value), first = { value, bytes_index(text, '/') };
+    uint64_t from, all;
+    if (first.len == text.len || !bytes_to_u64(first, &from) ||
+        !bytes_to_u64(bytes_skip(text, first.len + 1), &all) || from >= all ||
+        all > LOAD_THREADS_MAX * AGENTS_MAX)
+        return misused("--share", "is no share: ", value);
+    a->load.share_first = (unsigned)from;
+    a->load.shares = (unsigned)all;
+    return LOAD_OK;
+}
+
+static int read_agents(struct load_args *a, const char *value)
+{
+    struct bytes rest = bytes_from(value), part;
+    while (bytes_split(&rest, ',', &part)) {
+        struct bytes name = arena_copy(&a->arena, bytes_trim(part));
+        if (a->agents_count == AGENTS_MAX || addr_parse(name, &a->agents[a->agents_count]) != OK)
+            return misused("--agents", "takes up to 64 addresses (10.0.0.1:9903,10.0.0.2:9903), not ", value);
+        a->agent_names[a->agents_count++] = name.ptr;
+    }
+    return LOAD_OK;
+}
+
+static int read_token_file(struct load_args *a, const char *value)
+{
+    struct bytes text;
+    struct diag d = DIAG_NONE;
+    if (file_read_whole(value, TOKEN_BYTES_MAX, &text, &d) != OK)
+        return misused("--token-file", d.text, NULL);
+    struct bytes line = { text.ptr, bytes_index(text, '\n') };
+    a->token = arena_copy(&a->arena, bytes_trim(line)).ptr;
+    file_read_free(text);
+    return LOAD_OK;
+}
+
+/* An option as agents are told it. */
+static void ship(struct load_args *a, int letter, const char *value)
+{
+    static const char letters[] = "ctdnrAHmpTwCFilSx";
+    for (unsigned i = 0; options[i].name && strchr(letters, letter); i++) {
+        char name[32];
+        if (options[i].val != letter)
+            continue;
+        snprintf(name, sizeof name, "--%s", options[i].name);
+        json_text(&a->shipped, NULL, bytes_from(name));
+        json_text(&a->shipped, NULL, bytes_from(value));
+    }
 }
 
 static int read_word(const char *option, const char *value, const char *const *words, unsigned *ret_index)
@@ -260,9 +342,28 @@ static int read_option(struct load_args *a, int letter, const char *value)
     case 'b':
         return read_body(a, value);
     case 'C':
-        a->connect = bytes_from(value);
-        return addr_parse(a->connect, &a->target.addr) == OK ? LOAD_OK
-                                                             : misused("--connect", "is no address: ", value);
+        return read_address("--connect", value, &a->target.addr);
+    case 'M':
+        return read_address("--metrics", value, &a->metrics);
+    case 'x':
+        return read_speed(a, value);
+    case 'G':
+        return read_agents(a, value);
+    case 'K':
+        return read_token_file(a, value);
+    case 'E':
+        a->emit = a->quiet = true;
+        return LOAD_OK;
+    case 'z':
+        return read_share(a, value);
+    case 'Z':
+        return read_count("--start-at", value, 0, UINT64_MAX, &a->start_us);
+    case 'y':
+        a->html = value;
+        return LOAD_OK;
+    case 'P':
+        a->replay = value;
+        return LOAD_OK;
     case 'F':
         return read_sources(a, value);
     case 'f':
@@ -325,11 +426,19 @@ static int read_operands(struct load_args *a, int argc, char **argv)
 static int check(struct load_args *a)
 {
     if (!a->connections_given)
-        a->load.connections = a->rate > 0 || a->find_limit.count ? 1024 : 64;
-    if (a->load.connections < a->load.threads)
-        return misused("--connections", "must be one a thread at least", NULL);
+        a->load.connections = a->rate > 0 || a->find_limit.count || a->replay ? 1024 : 64;
+    if (a->load.connections < a->load.threads * (a->agents_count ? a->agents_count : 1))
+        return misused("--connections", "must be one a thread at least, of all machines", NULL);
     if (a->rate > 0 && a->pipeline > 1)
         return misused("--pipeline", "is for a closed loop, without --rate", NULL);
+    if (a->replay && (a->rate > 0 || a->find_limit.count || a->load.requests_max || a->pipeline > 1 ||
+                      a->scenario || a->duration_given || a->warmup_ms))
+        return misused("--replay",
+                       "is an open loop at the log's own times: no --rate, --duration and the like", NULL);
+    if (a->agents_count && a->find_limit.count)
+        return misused("--find-limit", "is not for --agents", NULL);
+    if (a->find_limit.count && a->load.requests_max)
+        return misused("--find-limit", "takes a --duration for each step, not --requests", NULL);
     if (a->find_limit.count && a->rate > 0)
         return misused("--find-limit", "looks for the rate: leave out --rate", NULL);
     if (a->find_limit.count && a->pipeline > 1)
@@ -361,15 +470,19 @@ int load_args_read(struct load_args *a, int argc, char **argv)
     a->duration_ms = a->timeout_ms = 10000;
     a->interval_ms = 1000;
     a->pipeline = 1;
+    a->speed = 1;
     a->fields = BYTES("");
     while (!result && (letter = getopt_long(argc, argv, "c:t:d:n:r:H:m:hq", options, NULL)) != -1) {
         note_quick_only(a, letter);
+        ship(a, letter, optarg);
         result = letter == '?' ? print_help(stderr) : read_option(a, letter, optarg);
     }
     if (!result)
         result = read_operands(a, argc, argv);
     if (!result)
         result = check(a);
+    if (!a->token)
+        a->token = getenv("WEIR_TOKEN");
     a->load.tcp = a->tcp;
     a->load.timeout_us = a->timeout_ms * 1000;
     return result;

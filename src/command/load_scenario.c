@@ -44,14 +44,17 @@ static int count_users(struct load_args *a, const struct scenario *s)
     char text[160];
     if (users < 1)
         users = 1;
-    if (users > users_max()) {
+    unsigned agents = a->agents_count ? a->agents_count : 1;
+    unsigned least = a->load.threads * agents;
+    double here = a->load.shares ? users * a->load.threads / a->load.shares : users / agents;
+    if (here > users_max()) {
         snprintf(
             text, sizeof text,
             "%.0f users need more mappings than this machine allows; up to %u fit (sysctl vm.max_map_count)",
             users, users_max());
         return load_fail(text, NULL);
     }
-    a->load.connections = users < a->load.threads ? a->load.threads : (unsigned)users;
+    a->load.connections = users < least ? least : (unsigned)users;
     return LOAD_OK;
 }
 
@@ -65,7 +68,7 @@ static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
     if (s->target.tls)
         return load_fail("https is not in this build", NULL);
     s->target.addr = a->target.addr;
-    if (!s->target.addr.len && target_resolve(&s->target, &d) != OK)
+    if (!s->target.addr.len && !a->agents_count && target_resolve(&s->target, &d) != OK)
         return load_fail(d.text, NULL);
     a->load.carrier = &users_carrier;
     a->load.plan = s;
@@ -74,7 +77,7 @@ static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
     a->load.open_loop = s->rate || a->find_limit.count;
     a->load.arrivals = (enum arrivals_kind)s->conf->arrivals;
     a->load.timeout_us = s->conf->timeout_ms * 1000;
-    *job = (struct load_job){ .has_curve = true, .about = bytes_from(a->scenario) };
+    *job = (struct load_job){ .has_curve = true, .about = bytes_from(a->scenario), .scenario = s };
     job->warmup_s = (double)(a->warmup_given ? a->warmup_ms : s->conf->warmup_ms) / 1000;
     return count_users(a, s);
 }

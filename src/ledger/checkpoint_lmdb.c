@@ -417,7 +417,8 @@ static int open_env(struct lmdb_store *s, const char *folder, uint64_t bytes_max
     if (!code)
         code = mdb_env_set_maxdbs(s->env, 3);
     if (!code)
-        code = mdb_env_open(s->env, folder, MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0), 0600);
+        code = mdb_env_open(s->env, folder,
+                            MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY | MDB_NOLOCK : 0), 0600);
     return code ? code : open_tables(s, read_only);
 }
 

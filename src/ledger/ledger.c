@@ -163,6 +163,18 @@ bool ledger_look(const struct ledger *l, uint8_t rules, struct bytes key, uint64
     return board_get(&l->board, board_hash(rules, key), ret_value);
 }
 
+struct ledger_status ledger_status(const struct ledger *l)
+{
+    return (struct ledger_status){ .open = l->open,
+                                   .durability = l->opts.durability,
+                                   .seq = l->told_seq,
+                                   .checkpoint_seq = l->told_checkpoint_seq,
+                                   .records = l->told_records,
+                                   .record_bytes = l->told_record_bytes,
+                                   .log_bytes = l->told_log_bytes,
+                                   .time_ms = l->told_time_ms };
+}
+
 static _Atomic(struct ledger *) ledger_of_process;
 
 struct ledger *ledger_here(void)

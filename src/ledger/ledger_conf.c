@@ -1,5 +1,6 @@
 #include "ledger/ledger_conf.h"
 
+#include <pthread.h>
 #include <stddef.h>
 
 #include "core/helper.h"
@@ -192,14 +193,40 @@ void ledger_compare(const struct ledger_conf *now, const struct ledger_conf *nex
         log_warn("ledger", "a change of its settings takes effect at the next start");
 }
 
+/* The mutex keeps the files open while they are copied; nothing else is waited for with it held. */
+static struct helper_pool pool = HELPER_POOL("weir-ledger-io", 1, 4, 0);
+static pthread_mutex_t files = PTHREAD_MUTEX_INITIALIZER;
+
+struct copying {
+    const char *folder;
+    struct diag *reterr;
+    err result;
+};
+
+static void copy(void *arg)
+{
+    struct copying *c = arg;
+    pthread_mutex_lock(&files);
+    c->result = ledger_backup(own, c->folder, c->reterr);
+    pthread_mutex_unlock(&files);
+}
+
+err ledger_copy(const char *folder, struct diag *reterr)
+{
+    struct copying c = { folder, reterr, OK };
+    err e = helper_run(&pool, copy, &c);
+    return e ? e : c.result;
+}
+
 static void leave(void *arg)
 {
+    pthread_mutex_lock(&files);
     ledger_leave(arg);
+    pthread_mutex_unlock(&files);
 }
 
 void ledger_hand_over(void)
 {
-    static struct helper_pool pool = HELPER_POOL("weir-leave", 1, 1, 0);
     if (own && helper_run(&pool, leave, own) != OK)
         log_error("ledger", "cannot be handed over: the next process gets it when this one ends");
 }
@@ -207,6 +234,8 @@ void ledger_hand_over(void)
 void ledger_stop(void)
 {
     ledger_use(NULL);
+    pthread_mutex_lock(&files);
     ledger_close(own);
     own = NULL;
+    pthread_mutex_unlock(&files);
 }

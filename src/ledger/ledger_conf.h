@@ -32,6 +32,8 @@ extern const struct conf_struct ledger_conf_struct;
 err ledger_start(const struct ledger_conf *conf, bool later, struct diag *reterr) CHECK_RESULT;
 /* Says in the log what of another configuration takes a restart. */
 void ledger_compare(const struct ledger_conf *now, const struct ledger_conf *next);
+/* From a fiber: a copy of it in a new folder. */
+err ledger_copy(const char *folder, struct diag *reterr) CHECK_RESULT;
 /* From a fiber. The next process may have it: what was sent is answered and safe, what is sent from now on is
  * not accepted.
  */

@@ -10,6 +10,10 @@
 #include "ledger/ledger_open.h"
 #include "ledger/machine.h"
 
+/* The file that says: this folder is a ledger. It is also the lock. */
+#define LEDGER_IDENTITY_NAME "ledger"
+#define LEDGER_CHECKPOINT_NAME "checkpoint" /* a folder */
+
 struct ledger {
     struct ledger_opts opts;
     struct machine machine;
@@ -22,6 +26,7 @@ struct ledger {
     struct crypt *crypt;
     struct ledger_metrics metrics;
     unsigned char id[16];
+    uint64_t recovered_seq; /* the checkpoint that was found */
     pthread_t thread;
     sem_t left; /* posted when it has been left */
     /* the writer's own */
@@ -38,6 +43,10 @@ struct ledger {
     _Atomic uint32_t asleep;
     _Atomic bool leave, stop;
     _Alignas(64) _Atomic(const char *) stopped;
+    /* what ledger_status tells */
+    _Atomic bool open;
+    _Atomic uint64_t told_seq, told_checkpoint_seq, told_records, told_record_bytes, told_log_bytes,
+        told_time_ms;
 };
 
 /* The writer's thread. */

@@ -48,27 +48,33 @@ static void add_since(struct metric_cells *cells, enum ledger_metric i, uint64_t
     *before = now;
 }
 
-static void look(struct ledger *l)
+void ledger_metrics_look(struct ledger *l)
 {
     struct ledger_metrics *m = &l->metrics;
     const struct records_stats r = records_stats(l->machine.records);
     const struct checkpoint_stats c = checkpoint_stats(l->checkpoint);
+    const uint64_t checkpoint_seq = c.seq ? c.seq : l->recovered_seq;
+    l->told_seq = l->machine.seq;
+    l->told_checkpoint_seq = checkpoint_seq;
+    l->told_records = r.count;
+    l->told_record_bytes = r.bytes;
+    l->told_log_bytes = ledger_log_bytes(l->log);
+    l->told_time_ms = l->machine.now_ms;
+    if (!m->cells)
+        return;
     metric_set(m->cells, LEDGER_METRIC_LOG_BYTES, (int64_t)ledger_log_bytes(l->log));
     metric_set(m->cells, LEDGER_METRIC_RECORDS, (int64_t)r.count);
     metric_set(m->cells, LEDGER_METRIC_RECORD_BYTES, (int64_t)r.bytes);
-    metric_set(m->cells, LEDGER_METRIC_LAG, (int64_t)(l->machine.seq - c.seq));
+    metric_set(m->cells, LEDGER_METRIC_LAG, (int64_t)(l->machine.seq - checkpoint_seq));
     metric_set(m->cells, LEDGER_METRIC_CHECKPOINT_US, (int64_t)c.duration_us);
     add_since(m->cells, LEDGER_METRIC_EVICTED, r.evicted, &m->evicted);
     add_since(m->cells, LEDGER_METRIC_LOADED_BACK, r.loaded_back, &m->loaded_back);
     add_since(m->cells, LEDGER_METRIC_CHECKPOINTS, c.count, &m->checkpoints);
 }
 
-void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns)
+static void count(struct ledger *l, struct metric_cells *cells, uint64_t commit_ns)
 {
-    struct metric_cells *cells = l->metrics.cells;
     const struct batch_head *h = &l->machine.head;
-    if (!cells)
-        return;
     count_calls(cells, l->done);
     metric_set(cells, LEDGER_METRIC_STOPPED, ledger_stopped(l) != NULL);
     if (ledger_stopped(l))
@@ -81,9 +87,16 @@ void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns)
         metric_add(cells, LEDGER_METRIC_LOG_WRITTEN, h->bytes);
         metric_observe_ns(cells, LEDGER_METRIC_COMMIT, commit_ns);
     }
+}
+
+void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns)
+{
+    struct metric_cells *cells = l->metrics.cells;
+    if (cells)
+        count(l, cells, commit_ns);
     uint64_t now_us = ledger_clock_us();
-    if (now_us - l->metrics.looked_us < LOOK_US)
+    if (ledger_stopped(l) || now_us - l->metrics.looked_us < LOOK_US)
         return;
     l->metrics.looked_us = now_us;
-    look(l);
+    ledger_metrics_look(l);
 }

@@ -43,3 +43,5 @@ void ledger_metrics_close(struct ledger_metrics *m);
 /* The writer, after a batch of so many; commit_ns 0: nothing was written. */
 struct ledger;
 void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns);
+/* What is a state and no count. */
+void ledger_metrics_look(struct ledger *l);

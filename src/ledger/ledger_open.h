@@ -16,6 +16,7 @@ struct ledger_opts {
     struct bytes key;              /* ledger/crypt.h; empty: not encrypted. Borrowed until it is open */
     bool later;                    /* another process has it: wait for that on the writer's thread */
     bool metrics;                  /* metrics_init was called */
+    bool read_only;                /* ledger_verify's */
 };
 #define LEDGER_OPTS_DEFAULT                                   \
     ((struct ledger_opts){ .rules = ledger_rules_registry,    \
@@ -29,11 +30,39 @@ struct ledger_opts {
 /* Recovers, then starts the writer. Blocks: start-up. ERR_IN_USE: another process has it; ERR_SYNTAX:
  * damaged; what to do stands in reterr. */
 err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, struct diag *reterr) CHECK_RESULT;
+/* As of a moment ago. Any thread. */
+struct ledger_status {
+    bool open; /* false: it waits for another process, or recovers */
+    enum ledger_durability durability;
+    uint64_t seq, checkpoint_seq, records, record_bytes, log_bytes, time_ms;
+};
+struct ledger_status ledger_status(const struct ledger *l);
 /* Another process may have it: what was sent is answered and safe, all files are closed. What is sent from
  * now on gets ERR_UNAVAILABLE. Blocks. */
 void ledger_leave(struct ledger *l);
 /* What waits is answered, what is in memory is made durable; then it ends. Nobody may send any more. Blocks.
  */
 void ledger_close(struct ledger *l);
+
+/* ---- copies. All block; words in reterr */
+
+/* Copies it to a new folder while it runs: all that was answered before is in it. Any thread, one at a time.
+ */
+err ledger_backup(struct ledger *l, const char *folder, struct diag *reterr) CHECK_RESULT;
+
+struct ledger_report {
+    uint64_t checkpoint_seq, last_seq; /* batches */
+    uint64_t records, left_on_disk;
+    uint64_t torn_bytes; /* at the end: they would be cut */
+};
+/* Reads all of a ledger that nobody has open, and changes nothing. rules: as in struct ledger_opts. */
+err ledger_verify(const struct ledger_rules *const *rules, const char *folder, struct bytes key,
+                  struct ledger_report *ret_report, struct diag *reterr) CHECK_RESULT;
+/* Verifies a backup, then copies it to a new folder. */
+err ledger_restore(const struct ledger_rules *const *rules, const char *backup, const char *folder,
+                   struct bytes key, struct ledger_report *ret_report, struct diag *reterr) CHECK_RESULT;
+
+/* ---- */
+
 /* Is ledger_here() from now on; NULL: there is none. */
 void ledger_use(struct ledger *l);

@@ -15,10 +15,7 @@
 #include "core/log.h"
 #include "ledger/ledger_internal.h"
 
-/* The file that says: this folder is a ledger. It is also the lock. */
-#define IDENTITY_NAME "ledger"
 #define IDENTITY_VERSION 1
-#define CHECKPOINT_NAME "checkpoint"
 
 struct identity {
     char magic[8];
@@ -38,12 +35,13 @@ static err system_failed(const char *what, const char *path, struct diag *reterr
     return e ? e : ERR_SYSTEM;
 }
 
-static err lock(int folder, const char *path, int *ret_fd, struct diag *reterr)
+static err lock(int folder, const char *path, bool read_only, int *ret_fd, struct diag *reterr)
 {
-    int fd = openat(folder, IDENTITY_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = openat(folder, LEDGER_IDENTITY_NAME,
+                    read_only ? O_RDONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return system_failed("cannot open the ledger in", path, reterr);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) {
         *ret_fd = fd;
         return OK;
     }
@@ -73,11 +71,11 @@ static err read_identity(struct ledger *l, struct diag *reterr)
         return e;
     mem_free(segments);
     ssize_t n = pread(l->lock_fd, &i, sizeof i, 0);
-    if (n == 0 && count == 0) {
+    if (n == 0 && count == 0 && !l->opts.read_only) {
         e = new_identity(l->lock_fd, disk_folder_fd(l->disk), &i, l->opts.path, reterr);
     } else if (n != (ssize_t)sizeof i || memcmp(i.magic, "weirled", 8) != 0 ||
                i.crc != crc32c(0, &i, offsetof(struct identity, crc))) {
-        diag_set(reterr, "%s/" IDENTITY_NAME " is damaged or missing: restore a backup", l->opts.path);
+        diag_set(reterr, "%s/" LEDGER_IDENTITY_NAME " is damaged or missing: restore a backup", l->opts.path);
         e = ERR_SYNTAX;
     } else if (i.version != IDENTITY_VERSION) {
         diag_set(reterr, "%s has version %u of the format, this weir knows %u", l->opts.path, i.version,
@@ -91,11 +89,11 @@ static err read_identity(struct ledger *l, struct diag *reterr)
 static err open_folder(struct ledger *l, struct diag *reterr)
 {
     const char *path = l->opts.path;
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+    if (!l->opts.read_only && mkdir(path, 0700) < 0 && errno != EEXIST)
         return system_failed("cannot make the folder", path, reterr);
     err e = disk_open_folder(path, &l->disk, reterr);
     if (!e)
-        e = lock(disk_folder_fd(l->disk), path, &l->lock_fd, reterr);
+        e = lock(disk_folder_fd(l->disk), path, l->opts.read_only, &l->lock_fd, reterr);
     return e ? e : read_identity(l, reterr);
 }
 
@@ -121,8 +119,9 @@ static err load_checkpoint(struct ledger *l, struct diag *reterr)
 {
     char path[PATH_MAX];
     struct checkpoint_state state;
-    snprintf(path, sizeof path, "%s/" CHECKPOINT_NAME, l->opts.path);
-    err e = checkpoint_lmdb_open(path, l->opts.checkpoint_bytes_max, false, l->crypt, &l->store, reterr);
+    snprintf(path, sizeof path, "%s/" LEDGER_CHECKPOINT_NAME, l->opts.path);
+    err e = checkpoint_lmdb_open(path, l->opts.checkpoint_bytes_max, l->opts.read_only, l->crypt, &l->store,
+                                 reterr);
     if (!e)
         e = l->store->ops->load(l->store, &state, load_record, l, reterr);
     if (!e)
@@ -130,17 +129,18 @@ static err load_checkpoint(struct ledger *l, struct diag *reterr)
     if (e)
         return e;
     machine_set(&l->machine, state.seq, state.time_ms, state.next_id);
+    l->recovered_seq = state.seq;
     records_set_source(l->machine.records, &(struct records_source){ find_left, l });
     return OK;
 }
 
-static err read_log(struct ledger *l, struct diag *reterr)
+static err read_log(struct ledger *l, uint64_t *ret_torn_bytes, struct diag *reterr)
 {
     struct ledger_log_reader r = { .disk = l->disk,
                                    .ledger_id = l->id,
                                    .crypt = l->crypt,
                                    .after_seq = l->machine.seq,
-                                   .cut = true,
+                                   .cut = !l->opts.read_only,
                                    .on_batch = replay,
                                    .arg = l };
     err e = ledger_log_read(&r, reterr);
@@ -148,13 +148,8 @@ static err read_log(struct ledger *l, struct diag *reterr)
         e = l->store->ops->sound(l->store, reterr);
     if (!e)
         e = machine_check(&l->machine, reterr);
-    if (e)
-        return e;
-    if (r.ret_torn_bytes)
-        log_warn("ledger", "the log's torn end was cut: batch %llu is the last",
-                 (unsigned long long)r.ret_last_seq);
-    machine_show_all(&l->machine, &l->board);
-    return OK;
+    *ret_torn_bytes = r.ret_torn_bytes;
+    return e;
 }
 
 static void wake(void *arg)
@@ -181,13 +176,19 @@ err ledger_recover(struct ledger *l, struct diag *reterr)
     err e = open_folder(l, reterr);
     if (!e)
         e = load_checkpoint(l, reterr);
-    uint64_t checkpoint_seq = l->machine.seq, loaded_us = ledger_clock_us();
+    uint64_t checkpoint_seq = l->machine.seq, loaded_us = ledger_clock_us(), torn_bytes = 0;
     if (!e)
-        e = read_log(l, reterr);
+        e = read_log(l, &torn_bytes, reterr);
     if (!e)
         e = open_log(l, reterr);
     if (e)
         return e;
+    if (torn_bytes)
+        log_warn("ledger", "the log's torn end was cut: batch %llu is the last",
+                 (unsigned long long)l->machine.seq);
+    machine_show_all(&l->machine, &l->board);
+    l->open = true;
+    ledger_metrics_look(l);
     l->frozen_us = ledger_clock_us();
     log_info("ledger",
              "open path=%s batch=%llu records=%llu durability=%s load_ms=%llu replayed=%llu replay_ms=%llu",
@@ -272,6 +273,45 @@ err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, stru
     }
     *ret_ledger = l;
     return OK;
+}
+
+static err verify(struct ledger *l, struct ledger_report *r, struct diag *reterr)
+{
+    err e = machine_open(&l->machine, l->opts.rules, UINT64_MAX);
+    if (!e)
+        e = crypt_open(l->opts.key, &l->crypt, reterr);
+    if (!e)
+        e = open_folder(l, reterr);
+    if (!e)
+        e = load_checkpoint(l, reterr);
+    r->checkpoint_seq = l->machine.seq;
+    if (!e)
+        e = read_log(l, &r->torn_bytes, reterr);
+    if (!e)
+        e = checkpoint_lmdb_check(l->store, &r->left_on_disk, reterr);
+    r->last_seq = l->machine.seq;
+    if (!e)
+        r->records = records_stats(l->machine.records).count;
+    return e;
+}
+
+err ledger_verify(const struct ledger_rules *const *rules, const char *folder, struct bytes key,
+                  struct ledger_report *ret_report, struct diag *reterr)
+{
+    struct ledger *l = mem_get_aligned(sizeof *l, 64);
+    if (!l)
+        return ERR_MEMORY;
+    l->opts = LEDGER_OPTS_DEFAULT;
+    l->opts.path = folder;
+    l->opts.rules = rules;
+    l->opts.key = key;
+    l->opts.read_only = true;
+    l->lock_fd = -1;
+    sem_init(&l->left, 0, 0);
+    *ret_report = (struct ledger_report){ 0 };
+    err e = verify(l, ret_report, reterr);
+    release(l);
+    return e;
 }
 
 void ledger_leave(struct ledger *l)

@@ -110,6 +110,8 @@ void ledger_fail(struct ledger *l, err e, const struct diag *d)
 {
     diag_set(&l->why, "%s", d->set ? d->text : err_text(e));
     atomic_store_explicit(&l->stopped, l->why.text, memory_order_release);
+    if (l->metrics.cells)
+        metric_set(l->metrics.cells, LEDGER_METRIC_STOPPED, 1);
     log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
 }
 

@@ -28,8 +28,25 @@ void arrivals_open(struct arrivals *a, const struct curve *curve, enum arrivals_
     a->at = kind == ARRIVALS_POISSON ? gap(a) : share;
 }
 
+void arrivals_open_list(struct arrivals *a, const uint64_t *times, size_t count, unsigned share,
+                        unsigned shares)
+{
+    *a = (struct arrivals){ .times = times, .times_count = count, .next = share, .step = shares };
+}
+
+static uint64_t next_of_list(struct arrivals *a)
+{
+    if (a->next >= a->times_count)
+        return ARRIVALS_NONE;
+    uint64_t due = a->times[a->next];
+    a->next += (size_t)a->step;
+    return due;
+}
+
 uint64_t arrivals_next(struct arrivals *a)
 {
+    if (a->times)
+        return next_of_list(a);
     const struct curve *c = a->curve;
     while (a->cell < c->cells && c->counts[a->cell + 1] <= a->at)
         a->cell++;

@@ -25,6 +25,8 @@ struct arrivals {
     double step; /* the shares */
     size_t cell; /* of the curve, that the last one lay in */
     uint64_t random;
+    const uint64_t *times; /* of a list; else NULL */
+    size_t times_count, next;
 };
 
 #define ARRIVALS_NONE UINT64_MAX
@@ -32,6 +34,9 @@ struct arrivals {
 /* The curve is borrowed. */
 void arrivals_open(struct arrivals *a, const struct curve *curve, enum arrivals_kind kind, unsigned share,
                    unsigned shares, uint64_t seed);
+/* Due at these times (ns, growing), whatever any curve says; borrowed. */
+void arrivals_open_list(struct arrivals *a, const uint64_t *times, size_t count, unsigned share,
+                        unsigned shares);
 /* Nanoseconds from the curve's beginning; ARRIVALS_NONE: no more. Never less than the one before. */
 uint64_t arrivals_next(struct arrivals *a);
 

@@ -92,6 +92,19 @@ static void none_where_there_is_no_load(void **state)
     curve_close(&c);
 }
 
+static void a_list_is_shared_out(void **state)
+{
+    (void)state;
+    static const uint64_t times[] = { 0, 5, 5, 9, 20 };
+    struct arrivals a[2];
+    for (unsigned i = 0; i < 2; i++)
+        arrivals_open_list(&a[i], times, 5, i, 2);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(arrivals_next(&a[i % 2]), times[i]);
+    assert_int_equal(arrivals_next(&a[0]), ARRIVALS_NONE);
+    assert_int_equal(arrivals_next(&a[1]), ARRIVALS_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +113,7 @@ int main(void)
         cmocka_unit_test(poisson_is_poisson),
         cmocka_unit_test(a_share_of_poisson_has_its_part),
         cmocka_unit_test(none_where_there_is_no_load),
+        cmocka_unit_test(a_list_is_shared_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

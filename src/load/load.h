@@ -10,6 +10,8 @@
  * go through steps). In a closed loop it sends the next when an answer is in; in an open loop pace tells it
  * what is due, whatever the answers do. The options are immutable once it runs. */
 #pragma once
+#include <signal.h>
+
 #include "base/diag.h"
 #include "core/worker.h"
 #include "load/arrivals.h"
@@ -48,14 +50,16 @@ struct load {
     unsigned threads;
     unsigned share_first, shares; /* this process has `threads` of so many shares, from that one on: the other
                                    * machines' have the rest */
-    unsigned connections;         /* of all workers; users, with a scenario */
+    unsigned connections;         /* of all shares; users, with a scenario */
     unsigned kinds_count;
     const struct bytes *kinds; /* their names */
     uint64_t timeout_us;       /* of a connect, and of an answer */
     uint64_t seed;
-    uint64_t requests_max; /* of all workers; 0: no bound */
+    uint64_t requests_max; /* of all shares; 0: no bound */
     bool open_loop;
     enum arrivals_kind arrivals;
+    const uint64_t *times; /* when each is due, ns from the beginning, instead of a curve; NULL: none */
+    size_t times_count;
     enum loop_kind loop;
 };
 
@@ -83,6 +87,17 @@ struct load_worker {
     int timer_fd;
     bool starving;
 };
+
+/* SIGINT and SIGTERM come by the descriptor while it is open, for a fiber to wait for; what is still pending
+ * then is dropped. Main thread, before its worker begins and after it has ended. ERR_SYSTEM and the like. */
+struct load_signals {
+    int fd;
+    sigset_t before;
+};
+err load_signals_open(struct load_signals *s) CHECK_RESULT;
+void load_signals_close(struct load_signals *s);
+/* How many have come since the last look. */
+unsigned load_signals_take(const struct load_signals *s);
 
 /* CLOCK_MONOTONIC, now; not the turn's time. */
 uint64_t load_now_ns(void);

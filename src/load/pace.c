@@ -93,7 +93,10 @@ static err pacer_open(struct load_worker *lw)
 err pace_start(struct load_worker *lw, const struct curve *curve, uint64_t start_ns)
 {
     const struct load *l = lw->load;
-    arrivals_open(&lw->schedule, curve, l->arrivals, load_share_number(lw), l->shares, l->seed);
+    if (l->times)
+        arrivals_open_list(&lw->schedule, l->times, l->times_count, load_share_number(lw), l->shares);
+    else
+        arrivals_open(&lw->schedule, curve, l->arrivals, load_share_number(lw), l->shares, l->seed);
     lw->start_ns = start_ns;
     lw->next_ns = arrivals_next(&lw->schedule);
     if (!lw->pacer)

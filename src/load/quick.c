@@ -370,7 +370,7 @@ static struct conn *spare_conn(struct quick *q)
     struct link *l = list_pop_front(&q->spare);
     if (l)
         return container_of(l, struct conn, link);
-    uint64_t most = load_share(q->lw->load->connections, q->lw->index, q->lw->load->threads);
+    uint64_t most = load_share(q->lw->load->connections, load_share_number(q->lw), q->lw->load->shares);
     if (q->conns_count == most)
         return NULL;
     struct conn *c = mem_must_get(sizeof *c + q->plan->pipeline * sizeof c->asked[0]);

@@ -49,7 +49,7 @@ struct bytes report_verdict(const struct load_report *r, char out[256])
     int len = 0;
     uint64_t lag_ns = histogram_quantile_ns(&r->all->lag, 0.99);
     const char *more =
-        r->load->threads > 1 ? "more threads (-t) or another machine (--agents)" : "-t 2 or more";
+        r->load->shares > 1 ? "more threads (-t) or another machine (--agents)" : "-t 2 or more";
     if (r->seconds < VERDICT_SECONDS_MIN)
         return BYTES_NONE;
     if (r->busy >= BUSY_LIMIT)
@@ -159,8 +159,8 @@ static void put_head(struct text *t, const struct load_report *r, const struct r
     const struct load *l = r->load;
     const char *loop = about->limit ? "search" : l->open_loop ? "open loop" : "closed loop";
     text_print(t, "\n  %.*s   %u %s%s, %u thread%s, %s, %.1f s%s\n\n", (int)about->target.len,
-               about->target.ptr, l->connections, l->carrier->unit, l->connections == 1 ? "" : "s",
-               l->threads, l->threads == 1 ? "" : "s", loop, about->limit ? r->seconds_run : r->seconds,
+               about->target.ptr, l->connections, l->carrier->unit, l->connections == 1 ? "" : "s", l->shares,
+               l->shares == 1 ? "" : "s", loop, about->limit ? r->seconds_run : r->seconds,
                r->interrupted ? ", interrupted" : "");
 }
 

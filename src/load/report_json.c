@@ -113,7 +113,7 @@ static void put_run(struct text *t, const struct load_report *r, const struct re
     json_bool(t, "open_loop", l->open_loop);
     json_u64(t, "connections", l->connections);
     json_text(t, "unit", bytes_from(l->carrier->unit));
-    json_u64(t, "threads", l->threads);
+    json_u64(t, "threads", l->shares);
     json_number(t, "started", (double)r->started_wall_us / 1e6);
     json_number(t, "seconds", r->seconds);
     json_bool(t, "interrupted", r->interrupted);

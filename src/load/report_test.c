@@ -7,7 +7,7 @@
 static const struct bytes kinds[] = { { "buy", 3 }, { "look", 4 } };
 static const struct load_carrier carrier = { .unit = "user" };
 static struct load l = {
-    .carrier = &carrier, .threads = 2, .connections = 10, .kinds = kinds, .kinds_count = 2
+    .carrier = &carrier, .threads = 2, .shares = 2, .connections = 10, .kinds = kinds, .kinds_count = 2
 };
 static struct load_report r;
 static struct load_point points[2];

@@ -1,12 +1,8 @@
 #include "load/run.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/must.h"
@@ -35,8 +31,9 @@ struct run {
     struct load_report report;
     struct member *members;
     unsigned started;
-    struct fiber *fiber; /* of drive */
-    int signals;
+    struct fiber *fiber;          /* of drive */
+    struct run_part *failed_part; /* could not start: those behind it have not */
+    struct load_signals signals;
     bool aborting; /* a second signal */
     bool over;
     err result;
@@ -142,12 +139,11 @@ static void note_busy(struct run *run, struct load_point *p)
     }
 }
 
-static void fill_point(struct run *run, struct load_point *p)
+void report_fill_point(struct load_report *r, struct load_point *p)
 {
-    struct load_report *r = &run->report;
     load_stats_total(r->recent, r->total);
     const struct load_kind *k = &r->total->kinds[0];
-    const struct histogram *h = run->plan->load->open_loop ? &k->response : &k->service;
+    const struct histogram *h = r->load->open_loop ? &k->response : &k->service;
     p->sent = k->sent;
     p->answers = k->answers;
     p->bytes_in = k->bytes_in;
@@ -159,7 +155,6 @@ static void fill_point(struct run *run, struct load_point *p)
     p->max_ns = h->max_ns;
     p->service_p50_ns = histogram_quantile_ns(&k->service, 0.5);
     p->service_p99_ns = histogram_quantile_ns(&k->service, 0.99);
-    note_busy(run, p);
 }
 
 static void keep_point(struct load_report *r, const struct load_point *p)
@@ -178,8 +173,16 @@ static void keep_point(struct load_report *r, const struct load_point *p)
     r->points[r->points_count++] = *p;
 }
 
+void report_take(struct load_report *r, const struct load_point *p)
+{
+    if (p->seconds > 0)
+        keep_point(r, p);
+    if (!r->warming)
+        load_stats_merge(r->all, r->recent);
+}
+
 /* Takes what all workers have seen since the last time. Returns when the last answer was in. */
-static uint64_t gather(struct run *run, bool keep)
+static uint64_t gather(struct run *run)
 {
     struct load_report *r = &run->report;
     struct load_point p = { .wanted = run->wanted };
@@ -198,18 +201,12 @@ static uint64_t gather(struct run *run, bool keep)
     p.at_s = seconds_since(run->start_ns, run->interval_ns);
     p.seconds = seconds_since(run->interval_ns, now_ns);
     run->interval_ns = now_ns;
-    fill_point(run, &p);
-    if (keep && p.seconds > 0)
-        keep_point(r, &p);
-    if (!r->warming)
-        load_stats_merge(r->all, r->recent);
-    return last_ns;
-}
-
-static void tell(struct run *run)
-{
+    note_busy(run, &p);
+    report_fill_point(r, &p);
+    report_take(r, &p);
     for (struct load_watcher *w = run->plan->watchers; w; w = w->next)
-        w->look(w, &run->report);
+        w->look(w, r);
+    return last_ns;
 }
 
 static void sum_in_flight(struct run *run, uint64_t *ret_in_flight, bool *ret_any_left)
@@ -257,8 +254,7 @@ static bool watch_until(struct run *run, const struct curve *curve, uint64_t end
         next_us += step_us;
         r->seconds_left = seconds_since(now_ns, end_ns) + run->after_s;
         run->wanted = curve ? curve_level(curve, seconds_since(run->start_ns, now_ns)) : 0;
-        gather(run, true);
-        tell(run);
+        gather(run);
     }
     return false;
 }
@@ -267,6 +263,7 @@ static void begin_all(struct run *run, const struct curve *curve)
 {
     run->start_ns = load_now_ns() + START_IN_MS * 1000000u;
     run->interval_ns = run->start_ns;
+    run->wanted = curve ? curve_level(curve, 0) : 0;
     for (unsigned i = 0; i < run->started; i++) {
         struct begin b = { .lw = &run->members[i].lw, .curve = curve, .start_ns = run->start_ns };
         call_worker(b.lw->worker, member_begin, &b);
@@ -332,7 +329,7 @@ bool run_measure(struct run *run, const struct curve *curve, double warmup_s, do
         run->after_s = seconds;
         whole = watch_until(run, curve, window_ns);
         run->after_s = 0;
-        gather(run, true);
+        gather(run);
         r->warming = false;
         window_ns = run->interval_ns;
         open_window(run);
@@ -343,7 +340,7 @@ bool run_measure(struct run *run, const struct curve *curve, double warmup_s, do
     uint64_t end_ns = load_now_ns();
     close_window(run, seconds_since(window_ns, end_ns));
     drain(run);
-    uint64_t last_ns = gather(run, true);
+    uint64_t last_ns = gather(run);
     bool all_in = run->plan->load->requests_max && last_ns > window_ns;
     r->seconds = seconds_since(window_ns, all_in || last_ns > end_ns ? last_ns : end_ns);
     r->seconds_run += r->seconds;
@@ -378,9 +375,8 @@ const struct load_report *run_report(const struct run *run)
 static void signals_run(void *arg)
 {
     struct run *run = arg;
-    struct signalfd_siginfo info;
-    while (io_wait_fd(run->signals, POLLIN, DEADLINE_NONE) == OK) {
-        while (read(run->signals, &info, sizeof info) == sizeof info) {
+    while (io_wait_fd(run->signals.fd, POLLIN, DEADLINE_NONE) == OK) {
+        for (unsigned n = load_signals_take(&run->signals); n; n--) {
             run->aborting = run->report.interrupted;
             run->report.interrupted = true;
         }
@@ -402,8 +398,9 @@ static err start_member(struct run *run, unsigned i, const int *cpus, unsigned c
     snprintf(name, sizeof name, "load-%u", i);
     m->lw = (struct load_worker){ .load = l,
                                   .index = i,
-                                  .left = l->requests_max ? load_share(l->requests_max, i, l->threads)
-                                                          : UINT64_MAX,
+                                  .left = l->requests_max
+                                              ? load_share(l->requests_max, l->share_first + i, l->shares)
+                                              : UINT64_MAX,
                                   .random = l->seed * 1000003 + l->share_first + i };
     err e = load_stats_open(l->kinds_count, &m->lw.stats);
     if (!e)
@@ -442,22 +439,40 @@ static void end_members(struct run *run)
     }
 }
 
+static err start_parts(struct run *run)
+{
+    for (struct run_part *p = run->plan->parts; p; p = p->next) {
+        err e = p->start(p, &run->report, run->reterr);
+        if (e) {
+            run->failed_part = p;
+            return e;
+        }
+    }
+    run->failed_part = NULL;
+    return OK;
+}
+
 static void control_run(void *arg)
 {
     struct run *run = arg;
     run->fiber = fiber_self();
+    run->failed_part = run->plan->parts; /* none has started */
     run->report.started_wall_us = worker_wall_us();
     fiber_spawn(signals_run, run);
     run->result = start_members(run);
     if (!run->result)
+        run->result = start_parts(run);
+    if (!run->result)
         run->drive(run, run->arg);
     run->over = true;
+    for (struct run_part *p = run->plan->parts; p && p != run->failed_part; p = p->next)
+        p->stop(p);
     end_members(run);
     fiber_cancel_all();
     worker_stop(worker_self());
 }
 
-static err report_open(struct load_report *r, const struct load *l)
+err report_open(struct load_report *r, const struct load *l)
 {
     *r = (struct load_report){ .load = l };
     err e = load_stats_open(l->kinds_count, &r->all);
@@ -488,26 +503,20 @@ err run_with(const struct run_plan *plan, void (*drive)(struct run *run, void *a
              struct load_report *ret_report, struct diag *reterr)
 {
     struct run run = { .plan = plan, .drive = drive, .arg = arg, .reterr = reterr };
-    sigset_t set, before;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, &before);
-    run.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    err e = load_signals_open(&run.signals);
+    if (e)
+        return e;
     run.members = mem_get(plan->load->threads * sizeof *run.members);
-    run.result = run.signals < 0 ? err_from_errno(errno)
-                 : run.members   ? report_open(&run.report, plan->load)
-                                 : ERR_MEMORY;
+    run.result = run.members ? report_open(&run.report, plan->load) : ERR_MEMORY;
     struct worker_opts o = {
         .index = plan->load->threads, .loop = plan->load->loop, .cpu = -1, .name = "load"
     };
-    err e = run.result;
+    e = run.result;
     if (!e)
         e = worker_run(&o, control_run, &run, reterr);
     e = e ? e : run.result;
     members_free(&run);
-    close(run.signals);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    load_signals_close(&run.signals);
     if (e) {
         load_report_close(&run.report);
         diag_set(reterr, "%s", err_text(e));

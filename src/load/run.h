@@ -39,6 +39,13 @@ struct load_watcher {
     void (*look)(struct load_watcher *w, const struct load_report *r);
 };
 
+/* What goes on beside a run, on the control worker: begun before it, ended after it. */
+struct run_part {
+    struct run_part *next;
+    err (*start)(struct run_part *part, const struct load_report *r, struct diag *reterr);
+    void (*stop)(struct run_part *part);
+};
+
 struct run_plan {
     const struct load *load;
     const struct curve *curve; /* of a rate, or of users; NULL: quick's closed loop */
@@ -46,7 +53,14 @@ struct run_plan {
     uint64_t interval_us;
     uint64_t start_wall_us; /* begin then; 0: at once */
     struct load_watcher *watchers;
+    struct run_part *parts;
 };
+
+/* The sum of kinds into the figures of a point: what run and agents make of `recent`. p->seconds is set. */
+void report_fill_point(struct load_report *r, struct load_point *p);
+/* Keeps the point and adds `recent` to `all`, unless it is still warming. */
+void report_take(struct load_report *r, const struct load_point *p);
+err report_open(struct load_report *r, const struct load *l) CHECK_RESULT;
 
 /* What is done with a run; on the control worker, from its fiber. */
 struct run;

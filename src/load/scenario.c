@@ -4,6 +4,7 @@
 
 #include "base/file_read.h"
 #include "base/mem.h"
+#include "load/script.h"
 #include "load/stages.h"
 #include "proto/http1.h"
 
@@ -31,11 +32,15 @@ err scenario_read_file(struct scenario *s, struct bytes name, struct bytes *ret_
     bool absolute = name.len && name.ptr[0] == '/';
     struct bytes path =
         arena_print(&s->arena, "%.*s%.*s", absolute ? 0 : (int)s->folder.len, s->folder.ptr, BYTES_ARG(name));
-    if (!path.ptr || s->texts_count == sizeof s->texts / sizeof *s->texts)
+    if (!path.ptr)
         return ERR_MEMORY;
+    if (s->files_count == SCENARIO_FILES_MAX) {
+        diag_set(reterr, "there are more than %u files", SCENARIO_FILES_MAX);
+        return ERR_CONF;
+    }
     err e = file_read_whole(path.ptr, FILE_BYTES_MAX, ret_text, reterr);
     if (!e)
-        s->texts[s->texts_count++] = *ret_text;
+        s->files[s->files_count++] = (struct scenario_file){ name, *ret_text };
     return e;
 }
 
@@ -203,10 +208,8 @@ static err compile_body(struct compiler *c, const struct step_conf *conf, struct
             return ERR_MEMORY;
         *part = (struct template_part){ text, -1 };
         step->body = (struct template){ .parts = part, .count = text.len > 0, .constant = true };
-        step->has_body = true;
         return OK;
     }
-    step->has_body = text.ptr != NULL;
     return make(c, text, &step->body);
 }
 
@@ -223,7 +226,6 @@ static err add_field(struct compiler *c, struct scenario_step *step, struct byte
         if (bytes_eq_nocase(step->fields[i].name, name))
             return OK;
     }
-    step->has_host = step->has_host || id == FIELD_HOST;
     f->name = name;
     step->fields_count++;
     return make(c, value, &f->value);
@@ -297,40 +299,68 @@ static bool is_constant(const struct scenario_step *step)
     return constant;
 }
 
-struct bytes scenario_print(const struct scenario *s, const struct scenario_step *step,
-                            struct template_values *values, struct bytes cookies, struct arena *a)
+bool scenario_parts(const struct scenario_step *step, struct template_values *values, struct arena *a,
+                    struct scenario_parts *ret_parts)
 {
-    struct bytes path = template_print(&step->path, TEMPLATE_PATH, values, a);
-    struct bytes body = template_print(&step->body, TEMPLATE_PLAIN, values, a);
-    struct bytes *fields = arena_get(a, (step->fields_count + 1) * sizeof *fields);
-    bool length =
-        step->has_body || step->method == HTTP_POST || step->method == HTTP_PUT || step->method == HTTP_PATCH;
-    if (!path.ptr || !body.ptr || !fields)
-        return BYTES_NONE;
-    size_t size = step->method_text.len + path.len + s->target.host.len + cookies.len + body.len + 128;
+    struct scenario_part_field *fields = arena_get(a, (step->fields_count + 1) * sizeof *fields);
+    struct scenario_parts p = { .method = step->method_text,
+                                .path = template_print(&step->path, TEMPLATE_PATH, values, a),
+                                .body = template_print(&step->body, TEMPLATE_PLAIN, values, a),
+                                .fields = fields,
+                                .fields_count = step->fields_count };
+    if (!p.path.ptr || !p.body.ptr || !fields)
+        return false;
     for (size_t i = 0; i < step->fields_count; i++) {
-        fields[i] = template_print(&step->fields[i].value, TEMPLATE_FIELD, values, a);
-        if (!fields[i].ptr)
-            return BYTES_NONE;
-        size += step->fields[i].name.len + fields[i].len + 4;
+        fields[i].name = step->fields[i].name;
+        fields[i].value = template_print(&step->fields[i].value, TEMPLATE_FIELD, values, a);
+        if (!fields[i].value.ptr)
+            return false;
     }
+    *ret_parts = p;
+    return true;
+}
+
+static bool has_host(const struct scenario_parts *p)
+{
+    for (size_t i = 0; i < p->fields_count; i++) {
+        if (http_field_id_of(p->fields[i].name) == FIELD_HOST)
+            return true;
+    }
+    return false;
+}
+
+struct bytes scenario_compose(const struct scenario *s, const struct scenario_parts *p, struct bytes cookies,
+                              struct arena *a)
+{
+    bool length = p->body.len || bytes_eq(p->method, BYTES("POST")) || bytes_eq(p->method, BYTES("PUT")) ||
+                  bytes_eq(p->method, BYTES("PATCH"));
+    size_t size = p->method.len + p->path.len + s->target.host.len + cookies.len + p->body.len + 128;
+    for (size_t i = 0; i < p->fields_count; i++)
+        size += p->fields[i].name.len + p->fields[i].value.len + 4;
     char *out = arena_get(a, size), *end = out;
     if (!out)
         return BYTES_NONE;
-    end += snprintf(end, size, "%.*s %.*s HTTP/1.1\r\n", BYTES_ARG(step->method_text), BYTES_ARG(path));
-    if (!step->has_host)
+    end += snprintf(end, size, "%.*s %.*s HTTP/1.1\r\n", BYTES_ARG(p->method), BYTES_ARG(p->path));
+    if (!has_host(p))
         end = http1_put_field(end, BYTES("Host"), s->target.host);
-    for (size_t i = 0; i < step->fields_count; i++)
-        end = http1_put_field(end, step->fields[i].name, fields[i]);
+    for (size_t i = 0; i < p->fields_count; i++)
+        end = http1_put_field(end, p->fields[i].name, p->fields[i].value);
     if (cookies.len)
         end = http1_put_field(end, BYTES("Cookie"), cookies);
     if (length)
-        end += snprintf(end, 48, "Content-Length: %zu\r\n", body.len);
+        end += snprintf(end, 48, "Content-Length: %zu\r\n", p->body.len);
     memcpy(end, "\r\n", 2);
     end += 2;
-    if (body.len)
-        memcpy(end, body.ptr, body.len);
-    return (struct bytes){ out, (size_t)(end - out) + body.len };
+    if (p->body.len)
+        memcpy(end, p->body.ptr, p->body.len);
+    return (struct bytes){ out, (size_t)(end - out) + p->body.len };
+}
+
+struct bytes scenario_print(const struct scenario *s, const struct scenario_step *step,
+                            struct template_values *values, struct bytes cookies, struct arena *a)
+{
+    struct scenario_parts p;
+    return scenario_parts(step, values, a, &p) ? scenario_compose(s, &p, cookies, a) : BYTES_NONE;
 }
 
 static err compile_step(struct compiler *c, const struct step_conf *conf, struct scenario_step *step)
@@ -354,8 +384,8 @@ static err compile_step(struct compiler *c, const struct step_conf *conf, struct
         e = compile_expect(c, conf->expect, &step->expect);
     if (!e)
         e = compile_takes(c, conf, step);
-    step->wants_body = step->wants_body || expect_body(&step->expect);
-    if (!e && is_constant(step)) {
+    step->wants_body = step->wants_body || expect_body(&step->expect) || script_has_response(c->s->script);
+    if (!e && is_constant(step) && !script_has_request(c->s->script)) {
         step->fixed = scenario_print(c->s, step, NULL, BYTES_NONE, &c->s->arena);
         e = step->fixed.ptr ? OK : ERR_MEMORY;
     }
@@ -476,6 +506,26 @@ static err open_target(struct compiler *c, struct bytes url)
     return ERR_CONF;
 }
 
+static err open_variables(struct compiler *c)
+{
+    const struct bytes *names = c->s->conf->variables.items;
+    err e = OK;
+    unsigned slot;
+    for (size_t i = 0; i < c->s->conf->variables.count && !e; i++)
+        e = slot_of(c, names[i], &slot);
+    return e;
+}
+
+/* Once here, for its mistakes; workers open it again. */
+static err open_script(struct compiler *c)
+{
+    struct scenario *s = c->s;
+    if (!s->conf->script.ptr)
+        return OK;
+    err e = scenario_read_file(s, s->conf->script, &s->script_text, c->reterr);
+    return e ? e : script_open(s->script_text, s->conf->script.ptr, &s->script, c->reterr);
+}
+
 static err compile(struct compiler *c, struct bytes url)
 {
     err e = open_target(c, url);
@@ -483,6 +533,10 @@ static err compile(struct compiler *c, struct bytes url)
         e = open_data(c);
     if (!e)
         e = stages_compile(c->s, c->reterr);
+    if (!e)
+        e = open_script(c);
+    if (!e)
+        e = open_variables(c);
     return e ? e : compile_flows(c);
 }
 
@@ -525,8 +579,9 @@ void scenario_close(struct scenario *s)
     for (size_t i = 0; i < s->flows_count; i++)
         close_flow(&s->flows[i]);
     curve_close(&s->curve);
-    for (unsigned i = 0; i < s->texts_count; i++)
-        file_read_free(s->texts[i]);
+    script_close(s->script);
+    for (unsigned i = 0; i < s->files_count; i++)
+        file_read_free(s->files[i].text);
     arena_close(&s->arena);
     mem_free(s);
 }

@@ -13,6 +13,7 @@
 
 #define SCENARIO_BYTES_MAX ((size_t)1 << 30)
 #define SCENARIO_VARIABLES_MAX 4096u
+#define SCENARIO_FILES_MAX 250u
 
 /*    id         word         meaning */
 #define SCENARIO_VARIABLE_LIST(X)                                                          \
@@ -47,10 +48,8 @@ struct scenario_step {
     struct bytes method_text;
     enum http_method method;
     struct template path, body;
-    bool has_body;
     struct scenario_field *fields;
     size_t fields_count;
-    bool has_host;
     struct bytes fixed; /* the whole request, when nothing in it changes (but for cookies); else ptr NULL */
     unsigned kind;      /* of the results */
     struct expect expect;
@@ -73,6 +72,18 @@ struct scenario_data {
     enum data_order order;
 };
 
+/* A request before it is bytes. */
+struct scenario_part_field {
+    struct bytes name, value;
+};
+struct scenario_parts {
+    struct bytes method, path, body;
+    struct scenario_part_field *fields;
+    size_t fields_count;
+};
+
+struct script;
+
 struct scenario {
     const struct scenario_conf *conf;
     struct arena arena;
@@ -94,8 +105,12 @@ struct scenario {
     struct scenario_flow before;
     struct bytes *kinds; /* names of what is counted apart */
     unsigned kinds_count;
-    struct bytes texts[130]; /* files that were read, to be given back */
-    unsigned texts_count;
+    struct bytes script_text;
+    struct script *script; /* this thread's: to know what hooks there are; NULL: no script */
+    struct scenario_file {
+        struct bytes name, text;
+    } files[SCENARIO_FILES_MAX]; /* that were read, as they are named in it; given back at the end */
+    unsigned files_count;
 };
 
 /* text is borrowed, and so is target_url (ptr NULL: the file's own). errors: as conf_parse. ERR_CONF, with
@@ -105,8 +120,13 @@ err scenario_open(struct bytes text, const char *file, struct bytes target_url, 
 void scenario_close(struct scenario *s);
 /* The number of the flow that this random number means. */
 size_t scenario_choose(const struct scenario *s, uint64_t random);
-/* The bytes of a request, in the arena. values may be NULL for a step without variables. ptr NULL: the arena
- * has no more. */
+/* The parts of a step's request, then its bytes; in the arena. False, ptr NULL: it has no more. */
+bool scenario_parts(const struct scenario_step *step, struct template_values *values, struct arena *a,
+                    struct scenario_parts *ret_parts);
+struct bytes scenario_compose(const struct scenario *s, const struct scenario_parts *p, struct bytes cookies,
+                              struct arena *a);
+/* Both. The bytes of a request, in the arena. values may be NULL for a step without variables. ptr NULL: the
+ * arena has no more. */
 struct bytes scenario_print(const struct scenario *s, const struct scenario_step *step,
                             struct template_values *values, struct bytes cookies, struct arena *a);
 /* A file that the scenario names, relative to it; given back with the scenario. Main thread, while it is

@@ -76,6 +76,7 @@ struct scenario_conf {
     struct conf_list before; /* struct step_conf */
     struct conf_list flows;  /* struct flow_conf */
     struct bytes script;
+    struct conf_list variables; /* struct bytes */
 };
 
 extern const struct conf_struct scenario_conf_struct;

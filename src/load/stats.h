@@ -20,7 +20,7 @@
     X(BODY, "body", "a body that is not as expected")                 \
     X(TIME, "time", "slower than its step allows")                    \
     X(EXTRACT, "extract", "the answer lacks what a later step needs") \
-    X(SCRIPT, "script", "the script failed")                          \
+    X(SCRIPT, "script", "a hook of the script failed or said no")     \
     X(UNSENT, "unsent", "due, but no connection or user was free before the end")
 
 enum load_error {

@@ -37,10 +37,11 @@ struct users {
     const struct scenario *scenario;
     struct user **users;
     unsigned count, most;
-    unsigned alive;   /* fibers of a closed loop */
-    uint64_t visits;  /* begun on this worker */
-    uint64_t counted; /* ${counter} */
-    struct link idle; /* of an open loop */
+    unsigned alive;        /* fibers of a closed loop */
+    uint64_t visits;       /* begun on this worker */
+    struct script *script; /* NULL: none */
+    uint64_t counted;      /* ${counter} */
+    struct link idle;      /* of an open loop */
     struct link thinking;
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "core/fiber.h"
+#include "load/script.h"
 #include "load/user.h"
 
 #define STEP_MS 10   /* users come and go in such steps */
@@ -172,11 +173,17 @@ static err users_open(struct load_worker *lw)
         return ERR_MEMORY;
     all->lw = lw;
     all->scenario = lw->load->plan;
-    all->most = (unsigned)load_share(lw->load->connections, lw->index, lw->load->threads);
+    all->most = (unsigned)load_share(lw->load->connections, load_share_number(lw), lw->load->shares);
     list_init(&all->idle);
     list_init(&all->thinking);
     all->users = mem_get((all->most + 1) * sizeof(struct user *));
-    return all->users ? regex_ready() : ERR_MEMORY;
+    if (!all->users)
+        return ERR_MEMORY;
+    err e = regex_ready();
+    const struct scenario *s = all->scenario;
+    if (!e && s->script)
+        e = script_open(s->script_text, s->conf->script.ptr, &all->script, NULL);
+    return e;
 }
 
 static void close_user(struct user *u)
@@ -194,8 +201,10 @@ static void users_close(struct load_worker *lw)
     struct users *all = lw->carrier;
     for (unsigned i = 0; all && all->users && i < all->count; i++)
         close_user(all->users[i]);
-    if (all)
+    if (all) {
+        script_close(all->script);
         mem_free(all->users);
+    }
     mem_free(all);
     lw->carrier = NULL;
 }

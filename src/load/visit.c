@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "core/fiber.h"
+#include "load/script.h"
 #include "load/user.h"
 
 #define FIRST_BYTES 3072
@@ -201,6 +202,14 @@ static void record(struct visit *v, struct load_kind *k, uint64_t sent_ns, uint6
     lw->last_ns = now_ns;
 }
 
+static struct script_call call_of(struct visit *v, const struct scenario_step *step)
+{
+    const struct scenario *s = v->u->all->scenario;
+    return (struct script_call){
+        .scenario = s, .kind = s->kinds[step->kind], .slots = v->u->slots, .arena = &v->arena
+    };
+}
+
 static enum load_error look_at(struct visit *v, const struct scenario_step *step, struct seen *seen,
                                uint64_t ns)
 {
@@ -211,7 +220,12 @@ static enum load_error look_at(struct visit *v, const struct scenario_step *step
         a.body = BYTES("");
     take_cookies(v->u, seen);
     enum load_error why = expect_look(&step->expect, &a);
-    return why != LOAD_NO_ERROR ? why : take_variables(v, step, &a);
+    if (why == LOAD_NO_ERROR)
+        why = take_variables(v, step, &a);
+    if (why != LOAD_NO_ERROR || !script_has_response(v->u->all->script))
+        return why;
+    const struct script_call call = call_of(v, step);
+    return script_response(v->u->all->script, &call, &a) ? LOAD_NO_ERROR : LOAD_ERROR_SCRIPT;
 }
 
 static bool send_and_see(struct visit *v, const struct scenario_step *step, struct bytes request)
@@ -246,15 +260,28 @@ static bool send_and_see(struct visit *v, const struct scenario_step *step, stru
     return why == LOAD_NO_ERROR;
 }
 
+/* The request as the script's hook has made it; ptr NULL: it failed. */
+static struct bytes scripted(struct visit *v, const struct scenario_step *step, struct bytes cookies)
+{
+    struct scenario_parts parts;
+    const struct script_call call = call_of(v, step);
+    if (!scenario_parts(step, &v->values, &v->arena, &parts) ||
+        !script_request(v->u->all->script, &call, &parts))
+        return BYTES_NONE;
+    return scenario_compose(v->u->all->scenario, &parts, cookies, &v->arena);
+}
+
 static bool run_step(struct visit *v, const struct scenario_step *step)
 {
     struct user *u = v->u;
     struct load_worker *lw = u->all->lw;
     struct bytes cookies = { u->cookies.field.at, u->cookies.field.len }, request = step->fixed;
-    if (!request.ptr || cookies.len)
+    if (script_has_request(u->all->script))
+        request = scripted(v, step, cookies);
+    else if (!request.ptr || cookies.len)
         request = scenario_print(u->all->scenario, step, &v->values, cookies, &v->arena);
-    if (!request.ptr) {
-        lw->stats->kinds[step->kind].errors[LOAD_ERROR_EXTRACT]++; /* more than VISIT_BYTES_MAX */
+    if (!request.ptr) { /* or it is more than VISIT_BYTES_MAX */
+        lw->stats->kinds[step->kind].errors[LOAD_ERROR_SCRIPT]++;
         return false;
     }
     u->refused = open_io(u) != OK;

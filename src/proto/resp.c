@@ -15,20 +15,6 @@ static err want(struct resp_command *c, size_t bytes)
     return ERR_AGAIN;
 }
 
-/* ---- numbers ---- */
-
-bool resp_to_i64(struct bytes text, int64_t *ret_value)
-{
-    const bool negative = text.len > 0 && text.ptr[0] == '-';
-    struct bytes digits = bytes_skip(text, negative);
-    uint64_t n;
-    if (digits.len == 0 || digits.len > 19 || (digits.ptr[0] == '0' && text.len > 1) ||
-        !bytes_to_u64(digits, &n) || n > (uint64_t)INT64_MAX + negative)
-        return false;
-    *ret_value = negative ? (int64_t)(0 - n) : (int64_t)n;
-    return true;
-}
-
 /* The number of a head ("*3\r\n") that begins at c->bytes, which moves behind it. */
 static err head(struct resp_command *c, struct bytes data, const char *wrong, int64_t *ret_n)
 {
@@ -39,7 +25,7 @@ static err head(struct resp_command *c, struct bytes data, const char *wrong, in
         return left < HEAD_BYTES_MAX ? want(c, data.len + 1) : mistake(c, wrong);
     if ((size_t)(cr - from) + 1 >= left)
         return want(c, data.len + 1);
-    if (cr[1] != '\n' || !resp_to_i64((struct bytes){ from, (size_t)(cr - from) }, ret_n))
+    if (cr[1] != '\n' || !bytes_to_i64((struct bytes){ from, (size_t)(cr - from) }, ret_n))
         return mistake(c, wrong);
     c->bytes = (uint32_t)(cr - data.ptr) + 2;
     return OK;
@@ -270,9 +256,7 @@ char *resp_map(char *out, enum resp_protocol p, uint64_t n)
 char *resp_int(char *out, int64_t value)
 {
     *out++ = ':';
-    if (value < 0)
-        *out++ = '-';
-    out += u64_to_text(value < 0 ? 0 - (uint64_t)value : (uint64_t)value, out);
+    out += i64_to_text(value, out);
     return end_line(out);
 }
 

@@ -52,9 +52,6 @@ static inline struct bytes resp_arg(const struct resp_command *c, uint32_t i)
 err resp_parse(struct resp_command *c, struct bytes data, const struct resp_limits *limits,
                struct arena *a) CHECK_RESULT;
 
-/* Has an integer of Redis' own kind: a sign, digits, nothing else, no leading zero. */
-bool resp_to_i64(struct bytes text, int64_t *ret_value);
-
 /* ---- replies */
 
 /* What each of these writes at most, but resp_line. Each returns the end of what it wrote at out. */

@@ -161,20 +161,6 @@ static void any_cut_reads_the_same(void **state)
     }
 }
 
-static void integers_are_those_of_redis(void **state)
-{
-    (void)state;
-    int64_t n;
-    assert_true(resp_to_i64(BYTES("0"), &n) && n == 0);
-    assert_true(resp_to_i64(BYTES("-1"), &n) && n == -1);
-    assert_true(resp_to_i64(BYTES("9223372036854775807"), &n) && n == INT64_MAX);
-    assert_true(resp_to_i64(BYTES("-9223372036854775808"), &n) && n == INT64_MIN);
-    static const char *const none[] = { "",   "-",  "+1", "01", "-0", " 1", "1 ", "9223372036854775808",
-                                        "1x", "--1" };
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
-        assert_false(resp_to_i64(bytes_from(none[i]), &n));
-}
-
 static void wrote(char *begin, char *end, const char *wanted)
 {
     struct bytes got = { begin, (size_t)(end - begin) };
@@ -206,7 +192,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(bounds_hold, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_command_is_bounded_as_a_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(any_cut_reads_the_same, set_up, tear_down),
-        cmocka_unit_test(integers_are_those_of_redis),
         cmocka_unit_test(replies_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,301 @@
+/* Copies of a ledger that is in use, and ledgers that are encrypted. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "core/helper.h"
+#include "ledger/clients_test.h"
+
+static char folder[64], copy[96], back[96];
+static struct told_list told;
+static char wrong[256];
+static struct bytes key;
+static enum ledger_durability durability;
+
+static struct ledger_opts options(const char *path)
+{
+    struct ledger_opts o = LEDGER_OPTS_DEFAULT;
+    o.path = path;
+    o.rules = counter_registry;
+    o.segment_bytes = 1u << 20;
+    o.checkpoint_interval_ms = 10;
+    o.key = key;
+    o.durability = durability;
+    return o;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    log_set_level(LOG_ERROR + 1);
+    key = BYTES_NONE;
+    durability = LEDGER_COMMIT;
+    told.count = 0;
+    wrong[0] = 0;
+    snprintf(folder, sizeof folder, "/tmp/weir-backup-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(copy, sizeof copy, "%s.copy", folder);
+    snprintf(back, sizeof back, "%s.back", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[256];
+    snprintf(command, sizeof command, "rm -rf %s*", folder);
+    return system(command);
+}
+
+static void on_worker(const char *path, void (*fn)(void *arg))
+{
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options(path);
+    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
+    err e = ledger_open(&o, &clients.ledger, &d);
+    if (e)
+        print_error("%s\n", d.text);
+    assert_int_equal(e, OK);
+    assert_int_equal(worker_run(&w, fn, NULL, &d), OK);
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+}
+
+/* ---- a backup in the middle of it ---- */
+
+static bool enough;
+static unsigned living;
+static uint64_t before_backup;
+
+static void add_until_enough(void *arg)
+{
+    struct told t;
+    for (uint64_t i = 1; !enough; i++) {
+        const uint64_t token = (uint64_t)(uintptr_t)arg << 32 | i;
+        const struct counter_op o = {
+            .what = COUNTER_ADD, .name = (uint32_t)(token % CLIENT_COUNTERS), .n = 1, .token = token
+        };
+        if (client_ask(&o, &t) != OK)
+            snprintf(wrong, sizeof wrong, "an entry failed while it was copied");
+        told_add(&told, &t);
+    }
+    if (--living == 0)
+        worker_stop(worker_self());
+}
+
+static void copy_it(void *arg)
+{
+    struct diag d = DIAG_NONE;
+    if (ledger_backup(clients.ledger, arg, &d) != OK)
+        snprintf(wrong, sizeof wrong, "%.200s", d.text);
+}
+
+static void copy_while_used(void *arg)
+{
+    static struct helper_pool pool = HELPER_POOL("test-backup", 1, 1, 0);
+    (void)arg;
+    living = 30;
+    enough = false;
+    for (uintptr_t i = 1; i <= living; i++)
+        fiber_spawn(add_until_enough, (void *)i);
+    while ((told.count < 3000 || !ledger_status(clients.ledger).checkpoint_seq) && fiber_sleep_us(1000) == OK)
+        ;
+    before_backup = told.count;
+    if (helper_run(&pool, copy_it, copy) != OK)
+        snprintf(wrong, sizeof wrong, "no helper");
+    enough = true;
+}
+
+/* What was answered before the copy began. */
+static void check_copy(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < before_backup; i++) {
+        struct told again = { 0 };
+        const struct told *t = &told.at[i];
+        const struct counter_op o = { .what = COUNTER_ADD, .name = t->name, .n = 1, .token = t->token };
+        if (client_ask(&o, &again) != OK || again.value != t->value)
+            snprintf(wrong, sizeof wrong, "token %llx was told %lld, the copy says %lld",
+                     (unsigned long long)t->token, (long long)t->value, (long long)again.value);
+    }
+    worker_stop(worker_self());
+}
+
+static void copy_and_restore(void)
+{
+    struct diag d = DIAG_NONE;
+    struct ledger_report r;
+    on_worker(folder, copy_while_used);
+    err e = ledger_restore(counter_registry, copy, back, key, &r, &d);
+    if (e)
+        print_error("%s\n", d.text);
+    assert_int_equal(e, OK);
+    assert_true(r.records > 0 && r.left_on_disk > 0 && r.last_seq >= r.checkpoint_seq);
+    on_worker(back, check_copy);
+}
+
+static void a_copy_has_all_that_was_answered(void **state)
+{
+    (void)state;
+    copy_and_restore();
+    struct diag d = DIAG_NONE;
+    struct ledger_report r;
+    assert_int_equal(ledger_restore(counter_registry, copy, back, key, &r, &d), ERR_EXISTS);
+}
+
+static void a_copy_without_syncs(void **state)
+{
+    (void)state;
+    durability = LEDGER_MEMORY;
+    copy_and_restore();
+}
+
+static void verifying_finds_damage(void **state)
+{
+    (void)state;
+    char path[256];
+    struct diag d = DIAG_NONE;
+    struct ledger_report r;
+    struct stat st;
+    copy_and_restore();
+    snprintf(path, sizeof path, "%s/checkpoint/data.mdb", copy);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    char page[4096];
+    /* a letter in each page of data, so that a record is hit */
+    for (off_t at = 4096 * 2; at < st.st_size; at += 4096) {
+        assert_int_equal(pread(fd, page, sizeof page, at), sizeof page);
+        page[4000] ^= 1;
+        assert_int_equal(pwrite(fd, page, sizeof page, at), sizeof page);
+    }
+    close(fd);
+    assert_int_equal(ledger_verify(counter_registry, copy, key, &r, &d), ERR_SYNTAX);
+    assert_non_null(strstr(d.text, "damaged"));
+}
+
+/* ---- encryption ---- */
+
+#define KEY_1 "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define KEY_2 "2:ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff"
+
+static bool file_has(const char *path, struct bytes text)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(fstat(fd, &st), 0);
+    char *data = malloc((size_t)st.st_size + 1);
+    assert_int_equal(read(fd, data, (size_t)st.st_size), st.st_size);
+    bool found = memmem(data, (size_t)st.st_size, text.ptr, text.len) != NULL;
+    free(data);
+    close(fd);
+    return found;
+}
+
+static bool any_file_has(const char *in, struct bytes text)
+{
+    char path[512];
+    bool found = false;
+    DIR *dir = opendir(in);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        snprintf(path, sizeof path, "%s/%s", in, e->d_name);
+        if (e->d_type == DT_REG)
+            found |= file_has(path, text);
+    }
+    closedir(dir);
+    return found;
+}
+
+/* A value that is easy to find: the counter's, little-endian. */
+#define SECRET 0x0b2c3
+
+static void add_secret(void *arg)
+{
+    (void)arg;
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = SECRET, .token = 0x1122334455667788 };
+    if (client_ask(&o, &t) != OK)
+        snprintf(wrong, sizeof wrong, "the secret is not taken");
+    worker_stop(worker_self());
+}
+
+static void find_secret(void *arg)
+{
+    (void)arg;
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = 1, .token = 0x1122334455667788 };
+    if (client_ask(&o, &t) != OK || t.value != SECRET)
+        snprintf(wrong, sizeof wrong, "the secret is %lld", (long long)t.value);
+    worker_stop(worker_self());
+}
+
+static bool secret_is_seen(const char *path)
+{
+    static const int64_t secret = SECRET;
+    char inner[128];
+    snprintf(inner, sizeof inner, "%s/checkpoint", path);
+    const struct bytes text = { (const char *)&secret, sizeof secret };
+    return any_file_has(path, text) || any_file_has(inner, text);
+}
+
+static void is_refused(const char *expected)
+{
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options(folder);
+    err e = ledger_open(&o, &clients.ledger, &d);
+    assert_true(e == ERR_DENIED || e == ERR_SYNTAX || e == ERR_CONF);
+    assert_non_null(strstr(d.text, expected));
+}
+
+static void nothing_can_be_read_without_the_key(void **state)
+{
+    (void)state;
+    if (!WEIR_HAVE_OPENSSL)
+        skip();
+    on_worker(folder, add_secret);
+    assert_true(secret_is_seen(folder));
+    assert_int_equal(remove_folder(NULL), 0);
+    setenv("WEIR_TEST_KEY", KEY_1 "\n", 1);
+    key = BYTES("env:WEIR_TEST_KEY");
+    on_worker(folder, add_secret);
+    assert_false(secret_is_seen(folder));
+    on_worker(folder, find_secret);
+    setenv("WEIR_TEST_KEY", KEY_2 "\n" KEY_1 "\n", 1); /* a new key, the old one for what is there */
+    on_worker(folder, find_secret);
+    setenv("WEIR_TEST_KEY", KEY_2, 1);
+    is_refused("encrypted with key 1");
+    setenv("WEIR_TEST_KEY", "1" KEY_2, 1);
+    is_refused("encrypted with key 1");
+    key = BYTES_NONE;
+    is_refused("encrypted with key 1");
+    setenv("WEIR_TEST_KEY", "1:0102", 1);
+    key = BYTES("env:WEIR_TEST_KEY");
+    is_refused("64 hex digits");
+    key = BYTES("env:WEIR_TEST_NO_KEY");
+    is_refused("is not set");
+}
+
+static void a_copy_of_an_encrypted_one(void **state)
+{
+    (void)state;
+    if (!WEIR_HAVE_OPENSSL)
+        skip();
+    setenv("WEIR_TEST_KEY", KEY_1, 1);
+    key = BYTES("env:WEIR_TEST_KEY");
+    copy_and_restore();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_copy_has_all_that_was_answered, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_copy_without_syncs, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(verifying_finds_damage, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(nothing_can_be_read_without_the_key, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_copy_of_an_encrypted_one, make_folder, remove_folder),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(told.at);
+    return failed;
+}
