@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "bench/client_tls.h"
 #include "test/origin/pattern.h"
 
 #define READ_BYTES (256u * 1024)
@@ -27,6 +28,7 @@ struct client {
     struct clients *all;
     struct client *next;  /* of all in the closed loop */
     int fd;               /* -1: rests without a connection */
+    void *tls;            /* NULL: plain */
     unsigned outstanding; /* requests sent and not answered */
     unsigned first;       /* of them in sent_ns */
     bool connecting, half_closed, last, checked;
@@ -108,7 +110,8 @@ static bool client_send(struct client *c, unsigned count)
     struct clients *all = c->all;
     size_t size = count * all->request_bytes;
     uint64_t now_ns = clock_ns();
-    ssize_t n = send(c->fd, all->requests, size, MSG_NOSIGNAL);
+    ssize_t n = c->tls ? client_tls_send(c->tls, all->requests, size)
+                       : send(c->fd, all->requests, size, MSG_NOSIGNAL);
     if (n < 0)
         return false;
     if ((size_t)n < size) {
@@ -134,6 +137,7 @@ static void client_begin(struct clients *all, struct client *c)
         failed(all, "cannot connect");
         return;
     }
+    c->tls = all->options.tls ? client_tls_begin(c->fd) : NULL;
     c->connecting = !client_send(c, all->options.pipeline);
     c->sent_ns[0] = start_ns;
     struct epoll_event event = { EPOLLIN | EPOLLRDHUP | EPOLLET, { .ptr = &c->handle } };
@@ -151,9 +155,18 @@ static struct client *client_new(struct clients *all)
     return c;
 }
 
+static void client_close(struct client *c)
+{
+    if (c->tls)
+        client_tls_end(c->tls);
+    c->tls = NULL;
+    close(c->fd);
+    c->fd = -1;
+}
+
 static void client_again(struct client *c, const char *failure)
 {
-    close(c->fd);
+    client_close(c);
     if (failure)
         failed(c->all, failure);
     else if (!c->all->options.close)
@@ -164,10 +177,8 @@ static void client_again(struct client *c, const char *failure)
 /* Between two windows: what is in flight comes in, no more goes out. */
 static void client_rest(struct client *c, bool close_it)
 {
-    if (!close_it)
-        return;
-    close(c->fd);
-    c->fd = -1;
+    if (close_it)
+        client_close(c);
 }
 
 /* ---- answers ---- */
@@ -296,14 +307,15 @@ static const char *client_read(struct client *c, bool *ret_end)
     for (;;) {
         ssize_t n;
         size_t asked;
-        if (c->body_left > 0 && !c->checked) {
+        if (c->body_left > 0 && !c->checked && !c->tls) {
             asked = (size_t)c->body_left;
             n = client_skip_body(c);
         } else {
             asked = (c->body_left > 0 ? READ_BYTES : room_max) - c->rest_bytes;
             if (c->rest_bytes)
                 memcpy(all->in, c->rest, c->rest_bytes);
-            n = recv(c->fd, all->in + c->rest_bytes, asked, 0);
+            n = c->tls ? client_tls_receive(c->tls, all->in + c->rest_bytes, asked)
+                       : recv(c->fd, all->in + c->rest_bytes, asked, 0);
             if (n > 0 && !client_take_all(c, (struct bytes){ all->in, c->rest_bytes + (size_t)n }, &failure))
                 return failure;
         }
@@ -311,7 +323,7 @@ static const char *client_read(struct client *c, bool *ret_end)
             *ret_end = true;
             return NULL;
         }
-        if (n < 0 || ((size_t)n < asked && !c->half_closed))
+        if (n < 0 || ((size_t)n < asked && !c->half_closed && !c->tls))
             return NULL;
     }
 }
@@ -343,12 +355,14 @@ static void client_ready(struct serve_handle *h, uint32_t events)
 {
     struct client *c = container_of(h, struct client, handle);
     struct clients *all = c->all;
-    if (c->connecting && (events & EPOLLOUT)) {
-        if (!client_send(c, all->options.pipeline)) {
+    if (c->connecting && events & (c->tls ? EPOLLOUT | EPOLLIN : EPOLLOUT)) {
+        c->connecting = !client_send(c, all->options.pipeline);
+        if (c->connecting && c->tls && errno == EAGAIN)
+            return; /* in the middle of the handshake */
+        if (c->connecting) {
             client_again(c, "connection refused");
             return;
         }
-        c->connecting = false;
     }
     if (events & EPOLLRDHUP)
         c->half_closed = true;

@@ -12,6 +12,7 @@ struct client_options {
     unsigned connections;   /* of the closed loop */
     unsigned pipeline;      /* requests in flight on each */
     bool close;             /* a new connection for every request */
+    bool tls;               /* client_tls_open was called */
     uint64_t body_bytes;    /* that every answer must have */
     const char *congestion; /* NULL: the system's */
 };

@@ -2,7 +2,7 @@
  * between them is what is saturated.
  *
  *      load [--servers N] [--body N] [--connections N] [--pipeline N] [--close] [--seconds S] [--warmup S]
- *           [--congestion NAME]
+ *           [--congestion NAME] [--tls full|resume]
  *
  * Prints "ready PORT..." when its servers listen on 127.0.0.1, then takes commands, one a line, and answers
  * each with one line of JSON, and ends with its input:
@@ -21,6 +21,7 @@
 
 #include "base/list.h"
 #include "bench/client.h"
+#include "bench/client_tls.h"
 
 #define EVENTS_A_TURN_MAX 512
 #define PIDS_MAX 64
@@ -253,7 +254,11 @@ int main(int argc, char **argv)
             l.options.close = true;
             continue;
         }
-        if (strcmp(option, "--servers") == 0)
+        if (strcmp(option, "--tls") == 0 && value) {
+            l.options.tls = client_tls_open(strcmp(value, "resume") == 0);
+            if (!l.options.tls)
+                fail("no TLS", value);
+        } else if (strcmp(option, "--servers") == 0)
             servers = number_of(option, value);
         else if (strcmp(option, "--body") == 0)
             l.options.body_bytes = number_of(option, value);

@@ -4,7 +4,6 @@
 README.md says how it measures. Standard library only.
 """
 import argparse
-import collections
 import datetime
 import itertools
 import json
@@ -14,55 +13,24 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import http2_load
+from cases import ALL, CASE, CASES, IDLE_BYTES_TARGET, PEERS, POLICIES_TARGET, TLS_IDLE, is_idle
+from configure import FILES_WANTED, configure, files_max
+
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
 RESULTS = BENCH / "results"
-PEERS = ("nginx", "haproxy")
 START_SECONDS_MAX = 10
 IDLE_REPEAT_MAX = 3
 IDLE_FIRST = 100      # connections that warm a proxy up before its memory is read
-FILES_WANTED = 65536
 
-# name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
-# part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
-# to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = below
-Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies",
-                              defaults=(None, None, False, None, 3, 1, False, False, False))
-ALL = ("weir",) + PEERS
-CASES = [
-    Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
-    Case("pipelined", "100 B, 64 connections, weir `upstream: pipelined`", ["--connections", "64"], 0.42, ALL, True),
-    Case("fields", "100 B, 64 connections, all add Via, X-Forwarded-*, X-Request-Id", ["--connections", "64"], None, ALL,
-         fields=True),
-    Case("10k", "10 KiB, 64 connections", ["--connections", "64", "--body", "10240"], 0.75, ALL),
-    Case("1m", "1 MiB, 16 connections", ["--connections", "16", "--body", "1048576"], 0.55, ALL, False, "reno"),
-    Case("new", "100 B, a new connection per request, 64 at a time", ["--connections", "64", "--close"], 0.85, ALL),
-    Case("512", "100 B, 512 connections", ["--connections", "512"], 0.60, ALL),
-    Case("client-pipelining", "100 B, 64 connections, clients pipeline 32 deep",
-         ["--connections", "64", "--pipeline", "32"], None, ALL),
-    Case("policies", "100 B, 64 connections, limit, breaker, retries, fields, log and metrics on", ["--connections", "64"], None,
-         ALL + ("plain",), policies=True),
-    Case("idle", "memory of an idle connection", [], None, ALL),
-    Case("workers-1", "100 B, 64 connections, 1 worker", ["--connections", "64"], None, ("weir",)),
-    Case("workers-2", "100 B, 64 connections, 2 workers", ["--connections", "64"], None, ("weir",), workers=2),
-    Case("servers-3", "100 B, 64 connections, 3 servers", ["--connections", "64"], None, ALL),
-    Case("tcp", "TCP: 100 B, 64 connections", ["--connections", "64"], None, ALL, tcp=True),
-    Case("tcp-1m", "TCP: 1 MiB, 16 connections", ["--connections", "16", "--body", "1048576"], None, ALL, congestion="reno",
-         tcp=True),
-    Case("tcp-new", "TCP: 100 B, a new connection per request, 64 at a time", ["--connections", "64", "--close"], None, ALL,
-         tcp=True),
-    Case("tcp-idle", "TCP: memory of an idle connection", [], None, ALL, tcp=True),
-    Case("servers-1000", "100 B, 64 connections, 1,000 servers", ["--connections", "64"], None, ALL, servers=1000),
-]
-IDLE_BYTES_TARGET = 300
-POLICIES_TARGET = 0.15
-LARGE_BYTES = 65536
 SATURATED = 0.93         # of a core: below that the proxy is said not to have been the limit
 
 
@@ -70,133 +38,7 @@ class Failed(Exception):
     pass
 
 
-# ---- configurations ----
-
-def fill(template, values):
-    text = (BENCH / "peers" / template).read_text()
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", str(value))
-    return text
-
-
-def configure(proxy, case, port, ports, folder):
-    """Writes the proxy's configuration, returns its command line."""
-    large = body_of(case) > LARGE_BYTES
-    servers = [f"127.0.0.1:{p}" for p in ports]
-    values = {"DIR": folder, "PORT": port, "WORKERS": case.workers, "FILES": files_max(),
-              "MODULE": nginx_stream(), "TCP": "", "MAXCONN": files_max() - 500, "KEEPALIVE": max(1024, 2 * len(ports)), "EXTRA": "", "GLOBAL": "", "FRONTEND": "",
-              "LOG": "off", "ROUTE": "", "HTTP": ""}
-    if proxy == "nginx":
-        values["SERVERS"] = "\n".join(f"        server {s};" for s in servers)
-        if large:
-            values["EXTRA"] = NGINX_LARGE
-        elif case.fields:
-            values["EXTRA"] = NGINX_FIELDS
-        elif case.policies:
-            values["EXTRA"], values["HTTP"] = NGINX_POLICIES, NGINX_POLICIES_HTTP
-            values["LOG"] = f"{folder}/access.log json buffer=64k flush=1s"
-        file, command = "nginx.conf", ["nginx", "-p", folder, "-c"]
-    elif proxy == "haproxy":
-        values["SERVERS"] = "\n".join(f"    server s{i} {s}" for i, s in enumerate(servers))
-        if large:
-            values["EXTRA"], values["GLOBAL"] = HAPROXY_LARGE, HAPROXY_LARGE_GLOBAL
-        elif case.fields:
-            values["FRONTEND"] = HAPROXY_FIELDS
-        elif case.policies:
-            values["FRONTEND"], values["EXTRA"] = HAPROXY_POLICIES, HAPROXY_POLICIES_DEFAULTS
-        file, command = "haproxy.cfg", ["haproxy", "-db", "-f"]
-    elif proxy == "bare":
-        return [OPTIONS.bare, "uring", str(port), *servers]
-    elif proxy == "h2o":
-        values["SERVERS"] = servers[0]
-        file, command = "h2o.conf", ["h2o", "-c"]
-    else:
-        values["SERVERS"] = ", ".join(f'"{s}"' for s in servers)
-        values["LISTEN"] = f'"127.0.0.1:{port}"'
-        values["FIELDS"] = "" if case.fields else "via: off\nx_forwarded: off\nrequest_id: off"
-        extra = []
-        if case.policies and proxy == "weir":
-            values["LOG"], values["ROUTE"] = folder + "/access.log", WEIR_POLICIES
-            extra.append("    retry: 2")
-        if case.pipelined:
-            extra.append("    upstream: pipelined")
-        if case.congestion:
-            values["LISTEN"] = f'{{address: "127.0.0.1:{port}", congestion: {case.congestion}}}'
-            extra.append(f"    congestion: {case.congestion}")
-        values["EXTRA"] = "\n".join(extra)
-        file, command = "weir.yaml", [OPTIONS.weir, "run", "-c"]
-    if case.tcp:
-        file = "tcp-" + file
-        values["TCP"] = f", congestion: {case.congestion}" if case.congestion else ""
-    path = os.path.join(folder, file)
-    with open(path, "w") as f:
-        f.write(fill(file, values))
-    return command + [path]
-
-
-def nginx_stream():
-    """The line that loads nginx's stream module, where it is not built in."""
-    for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"):
-        module = pathlib.Path(folder) / "ngx_stream_module.so"
-        if module.exists():
-            return f"load_module {module};"
-    return ""
-
-
-# Large bodies: each peer as it was found to be fastest here (README.md).
-NGINX_LARGE = """            proxy_buffering off;
-            proxy_buffer_size 120k;
-            proxy_buffers 8 120k;
-            proxy_busy_buffers_size 120k;"""
-HAPROXY_LARGE = "    option splice-response"
-# What weir adds by default.
-NGINX_FIELDS = """            proxy_set_header Via "1.1 nginx";
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header X-Request-Id $request_id;"""
-HAPROXY_FIELDS = """    option forwardfor
-    unique-id-format %{+X}o%ci%cp%Ts%rt
-    unique-id-header X-Request-Id
-    http-request add-header Via "1.1 haproxy"
-    http-request set-header X-Forwarded-Proto http
-    http-request set-header X-Forwarded-Host %[req.hdr(host)]"""
-# A realistic route; the peers' nearest to a breaker are passive checks.
-WEIR_POLICIES = """    rate_limit: 10000000/s per ip
-    circuit_breaker: 5% over 10s
-    headers: {request: {set: {X-Route: bench}}, response: {set: {X-Gate: weir}}}"""
-NGINX_POLICIES_HTTP = """    limit_req_zone $binary_remote_addr zone=clients:10m rate=10000000r/s;
-    log_format json escape=json '{"time":"$time_iso8601","client":"$remote_addr","method":"$request_method","uri":"$request_uri",'
-        '"status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"server":"$upstream_addr","id":"$request_id",'
-        '"agent":"$http_user_agent"}';"""
-NGINX_POLICIES = """            limit_req zone=clients burst=100000 nodelay;
-            proxy_next_upstream error timeout http_502 http_503 http_504;
-            proxy_next_upstream_tries 3;
-            proxy_set_header X-Route bench;
-            add_header X-Gate nginx;"""
-HAPROXY_POLICIES = """    stick-table type ip size 100k expire 30s store http_req_rate(1s)
-    http-request track-sc0 src
-    http-request deny deny_status 429 if { sc_http_req_rate(0) gt 10000000 }
-    http-request set-header X-Route bench
-    http-response set-header X-Gate haproxy
-    log stdout format raw local0
-    option httplog"""
-HAPROXY_POLICIES_DEFAULTS = """    retries 2
-    option redispatch
-    retry-on conn-failure empty-response response-timeout 502 503 504
-    default-server observe layer7 error-limit 50 on-error mark-down check inter 1h"""
-HAPROXY_LARGE_GLOBAL = "    tune.pipesize 524288"
-
-
-def body_of(case):
-    return int(case.load[case.load.index("--body") + 1]) if "--body" in case.load else 100
-
-
 # ---- processes ----
-
-def files_max():
-    return min(FILES_WANTED, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-
 
 def raise_files_limit():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -287,8 +129,9 @@ class Proxy:
         self.folder = tempfile.mkdtemp(prefix="weir-bench-")
         os.chmod(self.folder, 0o755)
         self.port = next(PORTS)
-        command = configure(name, case, self.port, ports, self.folder)
+        command = configure(OPTIONS, name, case, self.port, ports, self.folder)
         cores = OPTIONS.proxy_cores[:case.workers]
+        self.tls, self.http2 = case.tls, case.http2
         self.process = start(",".join(map(str, cores)), command, stdin=subprocess.DEVNULL,
                              stdout=open(self.folder + "/out", "w"), stderr=subprocess.STDOUT)
         self.address = f"127.0.0.1:{self.port}"
@@ -301,9 +144,19 @@ class Proxy:
                 raise Failed(f"{name} does not start: {said}")
             time.sleep(0.05)
 
+    def connect(self):
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=2)
+        if not self.tls:
+            return s
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(s)
+
     def answers(self):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as s:
+            with self.connect() as s:
+                if self.http2:
+                    return True
                 s.sendall(b"GET / HTTP/1.1\r\nHost: bench.example\r\nConnection: close\r\n\r\n")
                 return s.recv(12) == b"HTTP/1.1 200"
         except OSError:
@@ -364,7 +217,10 @@ class Pair:
 
 def measure_load(pair):
     busy, begun = busy_seconds(), time.monotonic()
-    r = pair.load.command("go", pair.proxy.address, *pair.proxy.pids())
+    if pair.proxy.http2:
+        r = http2_load.run(str(OPTIONS.load_core), OPTIONS.seconds, pair.proxy.address, pair.proxy.tls, pair.proxy.pids())
+    else:
+        r = pair.load.command("go", pair.proxy.address, *pair.proxy.pids())
     busy, whole = busy_seconds() - busy, time.monotonic() - begun
     n = max(r["answers"], 1)
     r["cpu_us"] = r["proxy_cpu_seconds"] / n * 1e6
@@ -381,14 +237,15 @@ def measure_idle(proxy, case):
         load.command("hold", p.address, IDLE_FIRST)
         time.sleep(0.5)
         before = p.resident_bytes()
-        r = load.command("hold", p.address, IDLE_FIRST + OPTIONS.idle)
+        wanted = min(OPTIONS.idle, TLS_IDLE) if case.tls else OPTIONS.idle
+        r = load.command("hold", p.address, IDLE_FIRST + wanted)
         time.sleep(1.5)
         after = p.resident_bytes()
         load.stop()
     held = r["held"] - IDLE_FIRST
-    if held < OPTIONS.idle:
+    if held < wanted:
         r["failures"] += 1
-        r["failure"] = r["failure"] or f"only {held} of {OPTIONS.idle} were held"
+        r["failure"] = r["failure"] or f"only {held} of {wanted} were held"
     r["idle_bytes"] = (after - before) / max(held, 1)
     return r
 
@@ -437,10 +294,6 @@ def run_load(case, proxies, runs, errors):
             pair.stop()
 
 
-def is_idle(case):
-    return case.name.endswith("idle")
-
-
 def run_case(case):
     proxies = [p for p in case.proxies if p in OPTIONS.proxies or (p == "plain" and "weir" in OPTIONS.proxies)]
     if len(case.proxies) > 1:
@@ -448,7 +301,7 @@ def run_case(case):
     runs = {p: [] for p in proxies}
     errors = []
     (run_idle if is_idle(case) else run_load)(case, proxies, runs, errors)
-    return {"title": case.title, "target": IDLE_BYTES_TARGET if case.name == "idle" else case.target,
+    return {"title": case.title, "target": IDLE_BYTES_TARGET.get(case.name, case.target),
             "errors": errors, "summary": {p: summary(r) for p, r in runs.items() if r}, "runs": runs}
 
 
@@ -593,7 +446,6 @@ def main():
     sys.exit(1 if bad or not results else 0)
 
 
-CASE = {c.name: c for c in CASES}
 if __name__ == "__main__":
     OPTIONS = options()
     main()

@@ -22,6 +22,7 @@
 #include "gate/gate.h"
 #include "gate/health_ask.h"
 #include "gate/shared.h"
+#include "gate/tls_service.h"
 
 #define TAG "health_check"
 /* Of one service at a time; more wait for one to end. */
@@ -97,6 +98,7 @@ struct checked {
     struct checker *checker;
     struct server_shared *shared; /* held */
     struct addr addr;
+    struct tls_client *tls; /* NULL: in the clear */
     struct health health;
     bool busy;           /* a check is under way */
     struct fiber *fiber; /* of it, once it runs */
@@ -148,6 +150,7 @@ static void checker_free(struct checker *c)
         if (s->health.down && !is_checked(s->shared) && !shared_is_given())
             atomic_store_explicit(&s->shared->down, 0, memory_order_relaxed);
         metric_instance_free(s->metrics);
+        tls_client_close(s->tls);
         server_shared_drop(s->shared);
     }
     health_ask_close(&c->ask);
@@ -196,7 +199,7 @@ static void check_run(void *arg)
     struct health_answer a = { .failed = ERR_CANCELLED };
     s->fiber = fiber_self();
     if (!c->stopping)
-        a = health_ask(&c->ask, &s->addr, s->shared->text, c->proxy_protocol,
+        a = health_ask(&c->ask, &s->addr, s->shared->text, c->proxy_protocol, s->tls,
                        deadline_in_ms(c->conf.timeout_ms));
     s->fiber = NULL;
     s->busy = false;
@@ -301,6 +304,21 @@ static err copy_texts(struct checker *c)
     return OK;
 }
 
+/* How the service's servers are spoken to. */
+static err learn_protocols(struct checker *c, const struct service *of)
+{
+    c->proxy_protocol = (enum proxy_protocol_version)of->conf->proxy_protocol;
+    for (uint32_t i = 0; of->tls && i < of->servers_count; i++) {
+        for (uint32_t j = 0; j < c->count; j++) {
+            struct checked *s = &c->servers[j];
+            if (s->shared == of->servers[i].shared &&
+                !(s->tls = tls_client_open(of->tls, of->servers[i].conf)))
+                return ERR_MEMORY;
+        }
+    }
+    return OK;
+}
+
 static err health_check_start(const void *conf, struct bytes service, struct server_shared *const *servers,
                               const struct addr *addrs, uint32_t count, void **ret_state, struct diag *reterr)
 {
@@ -318,8 +336,8 @@ static err health_check_start(const void *conf, struct bytes service, struct ser
         e = checked_open(c, servers[i], &addrs[i]);
     struct gate *g = gate_current();
     const struct service *of = g ? gate_service(g, service) : NULL;
-    if (of)
-        c->proxy_protocol = (enum proxy_protocol_version)of->conf->proxy_protocol;
+    if (!e && of)
+        e = learn_protocols(c, of);
     c->next = checkers;
     checkers = c;
     if (e) {

@@ -3,13 +3,37 @@
 #include <stdio.h>
 
 #include "command/command.h"
+#include "gate/gate.h"
 #include "gate/process.h"
+#include "gate/tls_listener.h"
 
 static void print_mistake(void *arg, const struct diag *d)
 {
     char text[1024];
     ++*(unsigned *)arg;
     fprintf(stderr, "%s\n", diag_print(d, text, sizeof text));
+}
+
+struct ended {
+    const char *path;
+    const struct listen_conf *listen;
+};
+
+static void warn_ended(void *arg, const char *name)
+{
+    const struct ended *e = arg;
+    fprintf(stderr, "%s:%u:%u: warning: the certificate of %s has ended\n", e->path, e->listen->mark.line,
+            e->listen->mark.column, name);
+}
+
+/* What may be meant, but hardly is. */
+static void warn(const struct generation *g, const char *path)
+{
+    for (size_t i = 0; i < g->conf->listen.count; i++) {
+        struct ended e = { .path = path, .listen = (const struct listen_conf *)g->conf->listen.items + i };
+        if (g->listen_tls[i])
+            tls_listener_ended(g->listen_tls[i], warn_ended, &e);
+    }
 }
 
 static int check_text(struct bytes text, const char *path)
@@ -20,6 +44,7 @@ static int check_text(struct bytes text, const char *path)
     struct generation *g;
     err e = generation_load(text, path, &errors, &g, &d);
     if (!e) {
+        warn(g, path);
         generation_drop(g);
         printf("%s: ok\n", path);
         return 0;

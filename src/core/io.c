@@ -31,19 +31,31 @@ static struct io *io_make(struct ios *ios)
     return io;
 }
 
-struct io *io_open(int fd)
+static struct io *io_begin(int fd, uint32_t flags)
 {
     struct worker *w = worker_this;
     struct io *io = io_make(&w->ios);
     *io = (struct io){ .fd = fd,
+                       .flags = flags,
                        .read_deadline_us = DEADLINE_NONE,
                        .write_deadline_us = DEADLINE_NONE,
                        .timer.fire = deadline_passed };
     list_push_back(&w->ios.all, &io->all);
     w->ios.count++;
-    if (!w->ops->attach(io))
+    return io;
+}
+
+struct io *io_open(int fd)
+{
+    struct io *io = io_begin(fd, 0);
+    if (!worker_this->ops->attach(io))
         io->in_failed = io->out_failed = ERR_MEMORY; /* told by the first call */
     return io;
+}
+
+struct io *io_make_far(void)
+{
+    return io_begin(-1, IO_FAR);
 }
 
 int io_fd(const struct io *io)
@@ -124,7 +136,7 @@ static err wait_as_writer(struct io *io, uint64_t deadline_us)
 
 err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us)
 {
-    if (worker_this->ops->want_ready(io, writable))
+    if (io_ops(io)->want_ready(io, writable))
         return OK;
     return writable ? wait_as_writer(io, deadline_us) : wait_as_reader(io, deadline_us);
 }
@@ -132,13 +144,13 @@ err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us)
 void io_ask_stop(struct io *io)
 {
     io->flags |= IO_RAW;
-    (void)worker_this->ops->recv_stop(io);
+    (void)io_ops(io)->recv_stop(io);
 }
 
 err io_stop_input(struct io *io, uint64_t deadline_us)
 {
     io->flags |= IO_RAW;
-    while (!worker_this->ops->recv_stop(io)) {
+    while (!io_ops(io)->recv_stop(io)) {
         err e = wait_as_reader(io, deadline_us);
         if (e)
             return e;
@@ -184,6 +196,25 @@ static void pop_input(struct io *io)
     buffer_unref(&worker_this->buffers, l);
 }
 
+void io_received(struct io *io, struct lease *l, uint32_t len)
+{
+    if (!(io->flags & IO_CODED)) {
+        io_append(io, l, len);
+        return;
+    }
+    if (io->phase == IO_OPEN && !io->in_failed && !(io->flags & IO_ENDED))
+        io->codec->ops->received(io->codec, (struct bytes){ l->data, len });
+    buffer_unref(&worker_this->buffers, l);
+}
+
+void io_received_end(struct io *io)
+{
+    if (io->flags & IO_CODED && io->phase == IO_OPEN && !(io->flags & IO_ENDED) &&
+        !io->codec->ops->ended(io->codec))
+        io->flags |= IO_CUT;
+    io->flags |= IO_ENDED;
+}
+
 void io_drop_input(struct io *io)
 {
     while (io->in_head)
@@ -207,7 +238,7 @@ void io_consume(struct io *io, size_t n)
     }
     if (io->flags & IO_PAUSED && io_wants_input(io)) {
         io->flags &= ~(uint32_t)IO_PAUSED;
-        worker_this->ops->recv(io);
+        io_ops(io)->recv(io);
     }
 }
 
@@ -217,19 +248,34 @@ static struct bytes first_run(const struct io *io)
     return l ? (struct bytes){ l->data + l->start, l->end - l->start } : BYTES_NONE;
 }
 
+/* Once, unless they are there now. */
+static err wait_bytes(struct io *io, uint32_t have, uint64_t deadline_us)
+{
+    if (!io->in_failed && !(io->flags & IO_ENDED))
+        io_ops(io)->recv(io);
+    if (io->in_bytes > have)
+        return OK;
+    if (io->flags & IO_OPENED) {
+        io->flags &= ~(uint32_t)IO_OPENED;
+        return OK;
+    }
+    if (io->in_failed)
+        return (err)io->in_failed;
+    if (io->flags & IO_ENDED)
+        return io_end_of(io);
+    return wait_as_reader(io, deadline_us);
+}
+
+err io_wait_input(struct io *io, uint64_t deadline_us)
+{
+    return wait_bytes(io, io->in_bytes, deadline_us);
+}
+
 /* Makes more than `have` bytes arrive. */
 static err fill(struct io *io, size_t have, uint64_t deadline_us)
 {
     while (io->in_bytes <= have) {
-        if (!io->in_failed && !(io->flags & IO_ENDED))
-            worker_this->ops->recv(io);
-        if (io->in_bytes > have)
-            break;
-        if (io->in_failed)
-            return (err)io->in_failed;
-        if (io->flags & IO_ENDED)
-            return ERR_CLOSED;
-        err e = wait_as_reader(io, deadline_us);
+        err e = wait_bytes(io, (uint32_t)have, deadline_us);
         if (e)
             return e;
     }
@@ -282,7 +328,7 @@ err io_pull_more(struct io *io, size_t have, uint64_t deadline_us, struct bytes 
 struct bytes io_peek(struct io *io)
 {
     if (!io->in_bytes && !io->in_failed && !(io->flags & (IO_ENDED | IO_RAW)))
-        worker_this->ops->recv(io);
+        io_ops(io)->recv(io);
     return first_run(io);
 }
 
@@ -330,28 +376,42 @@ void ios_flush(struct ios *ios)
         struct io *next = io->next_dirty;
         io->flags &= ~(uint32_t)IO_DIRTY;
         if (io->phase != IO_GONE && !(io->flags & (IO_SEND_ARMED | IO_SEND_BLOCKED)))
-            worker_this->ops->send(io);
+            io_send(io);
         io = next;
     }
 }
 
-static void queue_segment(struct io *io, struct lease *l, char *ptr, size_t len)
+void io_send(struct io *io)
+{
+    if (io->flags & IO_CODED && io->codec->plain.head)
+        io->codec->ops->encode(io->codec);
+    io_ops(io)->send(io);
+}
+
+/* Where what is written is queued. */
+static struct segment_queue *write_queue(struct io *io)
+{
+    return io->flags & IO_CODED ? &io->codec->plain : &io->out;
+}
+
+void io_queue_segment(struct io *io, struct segment_queue *q, struct lease *l, char *ptr, size_t len)
 {
     struct segment *s = segment_get(&worker_this->buffers);
     s->lease = l;
     s->ptr = ptr;
     s->len = len;
-    if (io->out_tail)
-        io->out_tail->next = s;
+    if (q->tail)
+        q->tail->next = s;
     else
-        io->out_head = s;
-    io->out_tail = s;
+        q->head = s;
+    q->tail = s;
+    io->out_bytes += (uint32_t)len;
 }
 
 /* Bytes that fit behind the last segment, which nobody else looks at. */
-static size_t tail_room(const struct io *io)
+static size_t tail_room(const struct segment_queue *q)
 {
-    const struct segment *s = io->out_tail;
+    const struct segment *s = q->tail;
     if (!s || s->lease->refs != 1 || s->ptr + s->len != s->lease->data + s->lease->end)
         return 0;
     return s->lease->capacity - s->lease->end;
@@ -360,9 +420,10 @@ static size_t tail_room(const struct io *io)
 char *io_out(struct io *io, size_t n)
 {
     struct ios *ios = &worker_this->ios;
+    const struct segment_queue *q = write_queue(io);
     must(n <= IO_BUFFER_BYTES && !ios->out);
-    if (tail_room(io) >= n && n > 0)
-        return io->out_tail->ptr + io->out_tail->len;
+    if (tail_room(q) >= n && n > 0)
+        return q->tail->ptr + q->tail->len;
     ios->out = buffer_get(&worker_this->buffers);
     return ios->out->data;
 }
@@ -370,6 +431,7 @@ char *io_out(struct io *io, size_t n)
 void io_out_end(struct io *io, size_t n)
 {
     struct ios *ios = &worker_this->ios;
+    struct segment_queue *q = write_queue(io);
     struct lease *fresh = ios->out;
     ios->out = NULL;
     if (n == 0 || io->out_failed) {
@@ -380,13 +442,13 @@ void io_out_end(struct io *io, size_t n)
     if (fresh) {
         must(n <= fresh->capacity);
         fresh->end = (uint32_t)n;
-        queue_segment(io, fresh, fresh->data, n);
+        io_queue_segment(io, q, fresh, fresh->data, n);
     } else {
-        must(n <= tail_room(io));
-        io->out_tail->lease->end += (uint32_t)n;
-        io->out_tail->len += n;
+        must(n <= tail_room(q));
+        q->tail->lease->end += (uint32_t)n;
+        q->tail->len += n;
+        io->out_bytes += (uint32_t)n;
     }
-    io->out_bytes += (uint32_t)n;
     io_mark_dirty(io);
 }
 
@@ -395,7 +457,7 @@ err io_drain(struct io *io, size_t queued_max, uint64_t deadline_us)
     while (io->out_bytes > queued_max && !io->out_failed) {
         io->drain_max = (uint32_t)queued_max;
         if (!(io->flags & (IO_SEND_ARMED | IO_SEND_BLOCKED)))
-            worker_this->ops->send(io);
+            io_send(io);
         if (io->out_bytes <= queued_max || io->out_failed)
             break;
         err e = wait_as_writer(io, deadline_us);
@@ -419,7 +481,7 @@ err io_write(struct io *io, struct bytes data, uint64_t deadline_us)
         err e = make_room(io, deadline_us);
         if (e)
             return e;
-        size_t room = tail_room(io), n = room ? room : IO_BUFFER_BYTES;
+        size_t room = tail_room(write_queue(io)), n = room ? room : IO_BUFFER_BYTES;
         if (n > data.len)
             n = data.len;
         memcpy(io_out(io, n), data.ptr, n);
@@ -441,8 +503,7 @@ err io_lend(struct io *io, struct io *from, size_t n, uint64_t deadline_us)
         if (here > n)
             here = n;
         l->refs++;
-        queue_segment(io, l, l->data + l->start, here);
-        io->out_bytes += (uint32_t)here;
+        io_queue_segment(io, write_queue(io), l, l->data + l->start, here);
         io_consume(from, here);
         io_mark_dirty(io);
         n -= here;
@@ -455,33 +516,39 @@ size_t io_queued(const struct io *io)
     return io->out_bytes;
 }
 
-void io_drop_output(struct io *io)
+void io_drop_queue(struct segment_queue *q)
 {
     struct buffers *b = &worker_this->buffers;
-    for (struct segment *s; (s = io->out_head);) {
-        io->out_head = s->next;
+    for (struct segment *s; (s = q->head);) {
+        q->head = s->next;
         buffer_unref(b, s->lease);
         segment_put(b, s);
     }
-    io->out_tail = NULL;
+    q->tail = NULL;
+}
+
+void io_drop_output(struct io *io)
+{
+    io_drop_queue(&io->out);
+    if (io->flags & IO_CODED)
+        io_drop_queue(&io->codec->plain);
     io->out_bytes = 0;
 }
 
-static void sent_bytes(struct io *io, size_t n)
+void io_unqueue(struct segment_queue *q, size_t n)
 {
     struct buffers *b = &worker_this->buffers;
-    io->out_bytes -= (uint32_t)n;
     while (n > 0) {
-        struct segment *s = io->out_head;
+        struct segment *s = q->head;
         if (n < s->len) {
             s->ptr += n;
             s->len -= n;
             return;
         }
         n -= s->len;
-        io->out_head = s->next;
+        q->head = s->next;
         if (!s->next)
-            io->out_tail = NULL;
+            q->tail = NULL;
         buffer_unref(b, s->lease);
         segment_put(b, s);
     }
@@ -493,7 +560,8 @@ void io_sent(struct io *io, size_t n, err failed)
         io->out_failed = (uint8_t)failed;
         io_drop_output(io);
     } else {
-        sent_bytes(io, n);
+        io->out_bytes -= (uint32_t)n;
+        io_unqueue(&io->out, n);
     }
     if (io->writer && io->out_bytes <= io->drain_max)
         fiber_resume(io->writer, OK);

@@ -8,6 +8,8 @@
 
 /* What a peer may still send after its answer is out and before the connection is really closed. */
 #define DISCARD_US (2 * 1000 * 1000)
+/* A codec's last word may take that long to leave. */
+#define END_LINGER_US (100 * 1000)
 
 /* ---- ending ---- */
 
@@ -16,12 +18,17 @@ void io_send_fin(struct io *io)
     if (io->flags & IO_FIN_SENT)
         return;
     io->flags |= IO_FIN_SENT;
-    shutdown(io->fd, SHUT_WR); /* fails where the peer is gone already: nothing is left to tell it */
+    if (io->flags & IO_FAR)
+        io->far->ops->end(io->far);
+    else
+        shutdown(io->fd, SHUT_WR); /* fails where the peer is gone already: nothing is left to tell it */
 }
 
 void io_end(struct io *io)
 {
     io->flags |= IO_FIN_WANTED;
+    if (io->flags & IO_CODED)
+        io_codec_say_end(io);
     if (!io->out_bytes)
         io_send_fin(io);
 }
@@ -32,24 +39,29 @@ void io_finish(struct io *io)
     if (io->phase == IO_FLUSHING || io->phase == IO_DISCARDING)
         ios->closing--;
     io->phase = IO_GONE;
+    if (io->flags & IO_FAR && io->out_bytes)
+        io->flags |= IO_CUT;
     io_drop_input(io);
+    if (io->flags & IO_CODED)
+        io_codec_free(io);
     if (!(io->flags & IO_SEND_ARMED))
         io_drop_output(io); /* else the kernel still reads it; io_free does it then */
     timer_stop(&io->timer);
-    worker_this->ops->detach(io);
+    io_ops(io)->detach(io);
 }
 
 /* After everything was sent, or could not be. */
 void io_close_step(struct io *io)
 {
-    if (!(io->flags & IO_DISCARD) || io->out_failed || io->in_failed || io->flags & IO_ENDED) {
+    if (!(io->flags & IO_DISCARD) || io->flags & IO_FAR || io->out_failed || io->in_failed ||
+        io->flags & IO_ENDED) {
         io_finish(io);
         return;
     }
     io->phase = IO_DISCARDING;
     io_send_fin(io);
     io_set_write_deadline(io, worker_this->now_us + DISCARD_US);
-    worker_this->ops->recv(io);
+    io_ops(io)->recv(io);
     if (io->phase == IO_DISCARDING && (io->in_failed || io->flags & IO_ENDED))
         io_finish(io);
 }
@@ -67,6 +79,11 @@ void io_close(struct io *io, uint64_t linger_us, bool discard)
     leave_owner(io);
     if (discard)
         io->flags |= IO_DISCARD;
+    if (io->flags & IO_CODED) {
+        io_codec_say_end(io);
+        io_codec_drop_plain(io->codec); /* what could not be encoded never will */
+        linger_us = linger_us > END_LINGER_US ? linger_us : END_LINGER_US;
+    }
     worker_this->ios.closing++;
     io->phase = IO_FLUSHING;
     if (!io->out_bytes) {
@@ -80,7 +97,9 @@ void io_close(struct io *io, uint64_t linger_us, bool discard)
 void io_abort(struct io *io, bool reset)
 {
     leave_owner(io);
-    if (reset) {
+    if (io->flags & IO_FAR) {
+        io->flags |= IO_CUT;
+    } else if (reset) {
         struct linger now = { .l_onoff = 1, .l_linger = 0 };
         setsockopt(io->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
@@ -145,21 +164,21 @@ void ios_close(struct ios *ios)
 
 void io_wake_parked(struct io *io, err why)
 {
-    io->flags &= ~(uint32_t)IO_PARKED;
+    io->flags &= ~(uint32_t)(IO_PARKED | IO_OPENED);
     io->read_deadline_us = DEADLINE_NONE;
     io->wake(io->owner, why);
 }
 
 static bool has_news(const struct io *io)
 {
-    return io->in_bytes || io->in_failed || io->flags & IO_ENDED;
+    return io->in_bytes || io->in_failed || io->flags & (IO_ENDED | IO_OPENED);
 }
 
 static err news(const struct io *io)
 {
-    if (io->in_bytes)
+    if (io->in_bytes || io->flags & IO_OPENED)
         return OK;
-    return io->in_failed ? (err)io->in_failed : ERR_CLOSED;
+    return io->in_failed ? (err)io->in_failed : io_end_of(io);
 }
 
 static void tell_watcher(struct io *io)
@@ -178,9 +197,10 @@ void io_input_changed(struct io *io)
             io_finish(io);
         return;
     }
-    if (io->flags & IO_PARKED)
+    bool tell = !(io->flags & IO_CODED) || has_news(io); /* a codec may have kept it all to itself */
+    if (io->flags & IO_PARKED && tell)
         io_wake_parked(io, news(io));
-    else if (io->reader)
+    else if (io->reader && tell)
         fiber_resume(io->reader, OK);
     if (io->flags & IO_WATCHED)
         tell_watcher(io);
@@ -193,7 +213,7 @@ void io_watch(struct io *io, void (*ended)(void *owner, err why), void *owner)
     io->wake = ended;
     io->owner = owner;
     if (io_wants_input(io))
-        worker_this->ops->recv(io);
+        io_ops(io)->recv(io);
     tell_watcher(io);
 }
 
@@ -202,22 +222,36 @@ void io_unwatch(struct io *io)
     io->flags &= ~(uint32_t)IO_WATCHED;
 }
 
-void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uint64_t deadline_us)
+static void wake_soon(struct io *io)
 {
     struct ios *ios = &worker_this->ios;
+    if (io->flags & IO_WAKE_SOON)
+        return;
+    io->flags |= IO_WAKE_SOON;
+    io->next_soon = NULL;
+    *ios->soon_end = io;
+    ios->soon_end = &io->next_soon;
+}
+
+void io_tell_soon(struct io *io)
+{
+    if (io->flags & IO_PARKED)
+        wake_soon(io);
+    else if (io->reader)
+        fiber_resume(io->reader, OK);
+}
+
+void io_park(struct io *io, void (*wake)(void *owner, err why), void *owner, uint64_t deadline_us)
+{
     must(io->phase == IO_OPEN && !io->reader && !(io->flags & IO_PARKED));
     io->flags |= IO_PARKED;
     io->wake = wake;
     io->owner = owner;
     io_set_read_deadline(io, deadline_us);
     if (!has_news(io))
-        worker_this->ops->recv(io);
-    if (!has_news(io) || io->flags & IO_WAKE_SOON)
-        return;
-    io->flags |= IO_WAKE_SOON;
-    io->next_soon = NULL;
-    *ios->soon_end = io;
-    ios->soon_end = &io->next_soon;
+        io_ops(io)->recv(io);
+    if (has_news(io))
+        wake_soon(io);
 }
 
 void io_unpark(struct io *io)

@@ -2,6 +2,8 @@
 #pragma once
 #include "core/buffer.h"
 #include "core/io.h"
+#include "core/io_codec.h"
+#include "core/io_far.h"
 #include "core/loop.h"
 #include "core/timer.h"
 
@@ -34,6 +36,10 @@ enum io_flag {
     IO_RECV_CANCELLED = 1 << 15,
     IO_PAUSED = 1 << 16,  /* too much is unconsumed: io_consume asks for input again */
     IO_WATCHED = 1 << 17, /* io_watch: wake is told of the end */
+    IO_CODED = 1 << 18,   /* there is a codec */
+    IO_OPENED = 1 << 19,  /* it is open, and nobody was told yet */
+    IO_CUT = 1 << 20,     /* with IO_ENDED: the codec's peer had more to say */
+    IO_FAR = 1 << 21,     /* it has no socket: io_far moves its bytes */
     IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
 
@@ -48,7 +54,7 @@ struct io {
     uint32_t out_bytes;            /* queued, not sent */
     uint32_t drain_max;            /* the writer waits for out_bytes to be at most this */
     struct lease *in_head, *in_tail;
-    struct segment *out_head, *out_tail;
+    struct segment_queue out;
     struct fiber *reader, *writer;
     uint64_t read_deadline_us, write_deadline_us; /* DEADLINE_NONE: nobody waits */
     void (*wake)(void *owner, err why);
@@ -57,6 +63,10 @@ struct io {
     struct io *next_soon;
     struct timer timer; /* stands at the earlier deadline or before */
     struct link all;
+    union {
+        struct io_codec *codec; /* with IO_CODED */
+        struct io_far *far;     /* with IO_FAR */
+    };
 } __attribute__((aligned(64)));
 
 _Static_assert(sizeof(struct io) <= 192, "an idle connection is three cache lines");
@@ -96,8 +106,9 @@ struct ios {
                          worker that stops waits for them */
     struct io *dirty, **dirty_end;
     struct io *soon, **soon_end;
-    struct io *dead;   /* freed at the end of the turn: events of this turn may still name them */
-    struct lease *out; /* between io_out and io_out_end: not queued yet */
+    struct io *dead;        /* freed at the end of the turn: events of this turn may still name them */
+    struct lease *out;      /* between io_out and io_out_end: not queued yet */
+    struct lease *decoding; /* between io_codec_room and io_codec_decoded */
     struct io *free;
     struct slab *slabs;
     struct pipe_pair *pipes;
@@ -114,9 +125,18 @@ void ios_flush(struct ios *ios);
 void ios_bury(struct ios *ios);
 void pipes_close(struct ios *ios);
 
+/* An io of IO_FAR, with everything but who moves its bytes. */
+struct io *io_make_far(void);
+extern const struct loop_ops loop_far;
+
 /* ---- told by the loops ---- */
 
-/* Bytes were appended, or IO_ENDED or in_failed was set. */
+/* len bytes came, which stand at the beginning of l: to the end of the receive queue, or through the codec.
+ */
+void io_received(struct io *io, struct lease *l, uint32_t len);
+/* The socket's end. */
+void io_received_end(struct io *io);
+/* Bytes came, or the end, or in_failed was set. */
 void io_input_changed(struct io *io);
 /* n bytes went out, or failed. */
 void io_sent(struct io *io, size_t n, err failed);
@@ -139,7 +159,24 @@ static inline bool io_wants_input(const struct io *io)
     return io->in_bytes < IO_RECV_BYTES_MAX / 2 && !(io->flags & (IO_ENDED | IO_RAW)) && !io->in_failed &&
            io->phase != IO_GONE;
 }
+/* An end is told as this. */
+static inline err io_end_of(const struct io *io)
+{
+    return io->flags & IO_CUT ? ERR_RESET : ERR_CLOSED;
+}
 void io_drop_output(struct io *io);
+/* Sends what is queued; where there is a codec, encodes it before. */
+void io_send(struct io *io);
+void io_queue_segment(struct io *io, struct segment_queue *q, struct lease *l, char *ptr, size_t len);
+/* Takes n bytes off the front. */
+void io_unqueue(struct segment_queue *q, size_t n);
+void io_drop_queue(struct segment_queue *q);
+/* Says the codec's last word, if it has one. */
+void io_codec_say_end(struct io *io);
+/* Who waits for input learns that something has happened; nobody is called from here. */
+void io_tell_soon(struct io *io);
+void io_codec_drop_plain(struct io_codec *c);
+void io_codec_free(struct io *io);
 void io_wake_parked(struct io *io, err why);
 void io_send_fin(struct io *io);
 void io_set_read_deadline(struct io *io, uint64_t deadline_us);
@@ -154,6 +191,8 @@ err io_stop_input(struct io *io, uint64_t deadline_us) CHECK_RESULT;
  * again, nothing is under way). ERR_TIMEOUT: `to` has taken nothing for idle_us. */
 err io_splice_flow(struct io *from, struct io *to, uint64_t quiet_us, uint64_t idle_us,
                    uint64_t *ret_moved) CHECK_RESULT;
+/* Waits for more than there is. */
+err io_wait_input(struct io *io, uint64_t deadline_us) CHECK_RESULT;
 /* Waits until the socket itself is ready. */
 err io_wait_ready(struct io *io, bool writable, uint64_t deadline_us) CHECK_RESULT;
 /* Closes now. */

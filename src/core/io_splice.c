@@ -188,8 +188,33 @@ static err let_others(struct transfer *t)
     return worker_this->now_us < t->deadline_us ? OK : ERR_TIMEOUT;
 }
 
+/* Where a codec stands between the sockets and the queues there is nothing to splice. */
+static err transfer_lent(struct transfer *t)
+{
+    while (t->left > 0) {
+        struct bytes run;
+        t->failed_side = 0;
+        err e = io_pull(t->from, deadline_after(t, t->quiet_us), &run);
+        if (e)
+            return e;
+        size_t n = run.len < t->left ? run.len : (size_t)t->left;
+        t->failed_side = 1;
+        e = io_lend(t->to, t->from, n, stall_deadline(t));
+        if (e)
+            return e;
+        t->left -= t->left == UINT64_MAX ? 0 : n;
+        t->moved += n;
+        e = let_others(t);
+        if (e)
+            return e;
+    }
+    return OK;
+}
+
 static err transfer_run(struct transfer *t)
 {
+    if ((t->from->flags | t->to->flags) & (IO_CODED | IO_FAR))
+        return transfer_lent(t);
     /* Asked to stop at once, or io_uring would go on receiving for as long as we go on sending. */
     if (t->from->in_bytes < t->left) {
         t->from->bulk = IO_BULK_RECEIVES;

@@ -82,7 +82,7 @@ static void receive(struct io *io)
 {
     struct buffers *b = &worker_this->buffers;
     struct lease *tail = io->in_tail;
-    bool behind = tail && tail->capacity - tail->end >= ROOM_BYTES_MIN;
+    bool behind = tail && tail->capacity - tail->end >= ROOM_BYTES_MIN && !(io->flags & IO_CODED);
     struct lease *l = behind ? tail : buffer_get(b);
     size_t room = l->capacity - l->end;
     worker_this->syscalls++;
@@ -93,7 +93,7 @@ static void receive(struct io *io)
             tail->end += (uint32_t)n;
             io->in_bytes += (uint32_t)n;
         } else {
-            io_append(io, l, (uint32_t)n);
+            io_received(io, l, (uint32_t)n);
         }
         /* A short read means that the kernel has no more, except when the end is behind it: no edge follows.
          */
@@ -104,7 +104,7 @@ static void receive(struct io *io)
     if (!behind)
         buffer_unref(b, l);
     if (n == 0)
-        io->flags |= IO_ENDED;
+        io_received_end(io);
     else if (number == EAGAIN)
         io->flags &= ~(uint32_t)IO_READABLE;
     else if (number != EINTR)
@@ -119,8 +119,12 @@ static void loop_recv(struct io *io)
         discard(io);
         return;
     }
-    if (io->flags & IO_READABLE && !io->in_failed && !(io->flags & (IO_ENDED | IO_RAW)))
+    const uint32_t before = io->in_bytes;
+    while (io->flags & IO_READABLE && !io->in_failed && !(io->flags & (IO_ENDED | IO_RAW))) {
         receive(io);
+        if (!(io->flags & IO_CODED) || io->in_bytes != before)
+            break; /* else a codec has kept it, and no edge follows for the rest */
+    }
 }
 
 /* What comes after the last answer. A peer that floods is not waited for. */
@@ -161,7 +165,7 @@ static ssize_t send_queue(struct io *io, size_t *ret_wanted)
     struct iovec parts[SEGMENTS_PER_SEND];
     struct msghdr m = { .msg_iov = parts };
     *ret_wanted = 0;
-    for (struct segment *s = io->out_head; s && m.msg_iovlen < SEGMENTS_PER_SEND; s = s->next) {
+    for (struct segment *s = io->out.head; s && m.msg_iovlen < SEGMENTS_PER_SEND; s = s->next) {
         parts[m.msg_iovlen++] = (struct iovec){ s->ptr, s->len };
         *ret_wanted += s->len;
     }
@@ -173,7 +177,7 @@ static ssize_t send_queue(struct io *io, size_t *ret_wanted)
 
 static void loop_send(struct io *io)
 {
-    while (io->out_bytes && !(io->flags & IO_SEND_BLOCKED) && io->phase != IO_GONE) {
+    while (io->out.head && !(io->flags & IO_SEND_BLOCKED) && io->phase != IO_GONE) {
         size_t wanted;
         ssize_t n = send_queue(io, &wanted);
         int number = errno;
@@ -287,7 +291,7 @@ static void io_event(struct io *io, uint32_t events)
     } else if (io->flags & IO_PARKED || io->reader) {
         uint32_t before = io->in_bytes;
         loop_recv(io);
-        if (io->in_bytes != before || io->in_failed || io->flags & IO_ENDED)
+        if (io->in_bytes != before || io->in_failed || io->flags & (IO_ENDED | IO_OPENED))
             io_input_changed(io);
     } else if (io->flags & IO_WATCHED && io->flags & IO_HUNG_UP) {
         io_input_changed(io);

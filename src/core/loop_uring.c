@@ -195,13 +195,13 @@ static void received(struct uring_loop *loop, struct io *io, const struct io_uri
     }
     if (cqe->res > 0) {
         if (l)
-            io_append(io, l, (uint32_t)cqe->res);
+            io_received(io, l, (uint32_t)cqe->res);
         if (one_shot)
             io->bulk--;
         if (io->in_bytes >= IO_RECV_BYTES_MAX && !io->reader)
             cancel_recv(loop, io);
     } else if (cqe->res == 0) {
-        io->flags |= IO_ENDED;
+        io_received_end(io);
     } else if (cqe->res == -ENOBUFS) {
         /* Now, not with the next turn: what is armed again below may be submitted before that. */
         worker_this->no_buffers++;
@@ -239,7 +239,7 @@ static struct message *message_get(struct uring_loop *loop)
 static void loop_send(struct io *io)
 {
     struct uring_loop *loop = loop_this();
-    struct segment *first = io->out_head;
+    struct segment *first = io->out.head;
     if (!first || io->flags & IO_SEND_ARMED)
         return;
     io->flags |= IO_SEND_ARMED;

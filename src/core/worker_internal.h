@@ -51,3 +51,9 @@ extern _Thread_local struct worker *worker_this;
 
 /* The loop is back from waiting: takes the time. */
 void worker_slept(struct worker *w);
+
+/* Who moves io's bytes. */
+static inline const struct loop_ops *io_ops(const struct io *io)
+{
+    return io->flags & IO_FAR ? &loop_far : worker_this->ops;
+}

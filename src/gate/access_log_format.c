@@ -40,18 +40,24 @@
     X(ERROR, "error")
 
 enum variable {
-#define X(id, name) VARIABLE_##id,
-    VARIABLE_LIST(X)
+#define X(id, name, meaning) VARIABLE_TLS_##id,
+    TLS_FACT_LIST(X)
 #undef X
-        VARIABLE_COUNT,
+#define X(id, name) VARIABLE_##id,
+        VARIABLE_LIST(X)
+#undef X
+            VARIABLE_COUNT,
     VARIABLE_LITERAL,
     VARIABLE_REQUEST_FIELD,
     VARIABLE_RESPONSE_FIELD
 };
 
 static const char *const variable_names[] = {
+#define X(id, name, meaning) name,
+    TLS_FACT_LIST(X)
+#undef X
 #define X(id, name) name,
-    VARIABLE_LIST(X)
+        VARIABLE_LIST(X)
 #undef X
 };
 
@@ -309,6 +315,8 @@ static struct bytes ip_text(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX])
 static struct bytes text_of(const struct exchange *x, const struct piece *p, char room[ADDR_TEXT_BYTES_MAX])
 {
     const struct http_request *q = &x->request;
+    if (p->variable < (enum variable)TLS_FACT_COUNT)
+        return exchange_tls_fact(x, (enum tls_fact)p->variable);
     switch ((int)p->variable) {
     case VARIABLE_ID:
         return x->request_id;

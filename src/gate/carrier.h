@@ -7,6 +7,7 @@
  * Filters, balancers and bodies do not come here. On the exchange's fiber. */
 #pragma once
 #include "gate/exchange.h"
+#include "net/tls_fact.h"
 
 struct carrier {
     /* How a log names it: "HTTP/2". NULL: by request.version_minor (HTTP/1.0, HTTP/1.1). */
@@ -15,6 +16,8 @@ struct carrier {
     err (*interim)(struct exchange *x, const struct http_response *r);
     /* The socket of the client's connection, which other exchanges may share. -1: there is none (QUIC). */
     int (*fd)(const struct exchange *x);
+    /* What is known of its TLS connection; NULL: there never is one. */
+    struct bytes (*tls)(const struct exchange *x, enum tls_fact fact);
     /* Has the client left, or taken back its request? Never waits. */
     bool (*gone)(const struct exchange *x);
 };
@@ -23,6 +26,12 @@ struct carrier {
 static inline int exchange_client_fd(const struct exchange *x)
 {
     return x->carrier ? x->carrier->fd(x) : -1;
+}
+
+/* Empty: it came in the clear, or that is not known. */
+static inline struct bytes exchange_tls_fact(const struct exchange *x, enum tls_fact fact)
+{
+    return x->carrier && x->carrier->tls ? x->carrier->tls(x, fact) : BYTES_NONE;
 }
 
 static inline bool exchange_client_gone(const struct exchange *x)

@@ -32,6 +32,7 @@ static err open_services(struct gate *g, struct diag *reterr)
         return ERR_MEMORY;
     for (size_t i = 0; i < list->count; i++) {
         g->services_count = (unsigned)i + 1;
+        g->services[i].tls = g->generation->service_tls[i];
         err e = service_open(&g->services[i], g, (const struct service_conf *)list->items + i,
                              g->generation->service_addrs[i], reterr);
         if (e)

@@ -21,6 +21,9 @@
 #include "gate/trusted_proxies.h"
 #include "proto/http1.h"
 
+struct tls_listener;
+struct tls_service;
+
 /* Process-wide, immutable but for the counts. */
 struct generation {
     uint64_t number; /* 1 is the first of this process */
@@ -30,6 +33,8 @@ struct generation {
     struct router *router;
     struct map services_by_name;             /* -> index in conf->services, + 1 */
     struct trusted_proxies *trusted_proxies; /* NULL: nobody */
+    struct tls_listener **listen_tls;        /* of each listener; NULL: in the clear */
+    struct tls_service **service_tls;        /* of each service; NULL: in the clear */
     struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
     struct access_log *access_log; /* NULL: off; opened when the generation is used */

@@ -13,6 +13,7 @@
 #include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
+#include "gate/tls_conf.h"
 #include "gate/trusted_proxies.h"
 #include "gate/websocket.h"
 #include "ledger/ledger_conf.h"
@@ -106,6 +107,8 @@ static err service_check(void *conf, struct diag *reterr)
         return e;
     if (s->protocol == SERVICE_HTTP2) {
         const char *wrong = NULL;
+        if (s->tls)
+            s->tls->http2 = true;
         if (!WEIR_HAVE_NGHTTP2)
             wrong = "protocol: this weir was built without libnghttp2 and speaks no HTTP/2";
         else if (s->upstream != UPSTREAM_KEEPALIVE)
@@ -285,6 +288,7 @@ static const struct conf_struct service_struct = {
                   "connections to the servers begin with a PROXY header of that version, `v1` or `v2`, which "
                   "says who the client is; each is then for one request only" },
             TCP_CONF_FIELDS(AT(service_conf, tcp)),
+            TLS_SERVICE_FIELD(AT(service_conf, tls)),
             { .name = "circuit_breaker",
               .type = CONF_LIST,
               .offset = AT(service_conf, breakers),
@@ -376,7 +380,11 @@ static err root_check(void *conf, struct diag *reterr)
         diag_set(reterr, "listen: at least one address is needed");
         return ERR_CONF;
     }
-    const struct listen_conf *listen = g->listen.items;
+    struct listen_conf *listen = g->listen.items;
+    for (size_t i = 0; i < g->listen.count; i++) {
+        if (listen[i].tls)
+            listen[i].tls->http1_only = !g->client->http2;
+    }
     for (size_t i = 0; i < g->listen.count && g->routes.count == 0; i++) {
         if (listen_kind(&listen[i]) == LISTEN_HTTP) {
             diag_set(reterr, "routes: at least one is needed, as there is a listener that takes HTTP");

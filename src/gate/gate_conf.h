@@ -31,6 +31,7 @@ struct listen_conf {
     struct tcp_conf tcp;
     struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
     struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
+    struct tls_listen_conf *tls;                /* NULL: in the clear */
     int64_t connections_max;                    /* of tcp, of one worker */
     int64_t sessions_max;                       /* of udp, of one worker */
     int64_t responses;                          /* of udp: datagrams that answer one; 0: not known */
@@ -102,8 +103,9 @@ struct service_conf {
     struct bytes host;        /* the Host field sent; empty: the client's own */
     int proxy_protocol;       /* enum proxy_protocol_version: what its servers get */
     struct tcp_conf tcp;
-    struct conf_list breakers; /* struct service_breaker_conf */
-    struct conf_list modules;  /* service modules: health_check ... */
+    struct tls_service_conf *tls; /* NULL: in the clear */
+    struct conf_list breakers;    /* struct service_breaker_conf */
+    struct conf_list modules;     /* service modules: health_check ... */
 };
 
 struct priority_conf;

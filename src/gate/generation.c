@@ -7,6 +7,8 @@
 #include "gate/gate.h"
 #include "gate/registry.h"
 #include "gate/route_match.h"
+#include "gate/tls_listener.h"
+#include "gate/tls_service.h"
 
 #define GENERATION_BYTES_MAX (256u << 20)
 
@@ -128,6 +130,46 @@ static err prepare_routes(struct generation *g, struct gate_conf *conf, const ch
     return e;
 }
 
+static err open_listeners_tls(struct generation *g, const char *file, struct diag *reterr)
+{
+    const struct conf_list *list = &g->conf->listen;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct listen_conf *l = (const struct listen_conf *)list->items + i;
+        err e = l->tls ? tls_listener_open(l, &g->listen_tls[i], reterr) : OK;
+        if (e) {
+            diag_at(reterr, l->mark, file);
+            return e;
+        }
+    }
+    return OK;
+}
+
+static err open_tls(struct generation *g, const char *file, struct diag *reterr)
+{
+    const struct conf_list *list = &g->conf->services;
+    g->listen_tls = arena_get_zero(&g->arena, (g->conf->listen.count + 1) * sizeof(struct tls_listener *));
+    g->service_tls = arena_get_zero(&g->arena, (list->count + 1) * sizeof(struct tls_service *));
+    if (!g->listen_tls || !g->service_tls)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct service_conf *s = (const struct service_conf *)list->items + i;
+        err e = s->tls ? tls_service_open(s, &g->service_tls[i], reterr) : OK;
+        if (e) {
+            diag_at(reterr, s->mark, file);
+            return e;
+        }
+    }
+    return open_listeners_tls(g, file, reterr);
+}
+
+static void close_tls(struct generation *g)
+{
+    for (size_t i = 0; g->listen_tls && i < g->conf->listen.count; i++)
+        tls_listener_close(g->listen_tls[i]);
+    for (size_t i = 0; g->service_tls && i < g->conf->services.count; i++)
+        tls_service_drop(g->service_tls[i]);
+}
+
 static err fill(struct generation *g, struct bytes text, const char *file, struct conf_errors *errors,
                 struct diag *reterr)
 {
@@ -156,6 +198,8 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
         reterr->file = file;
     if (!e)
         e = trusted_proxies_open(g->conf->trusted_proxies, &g->trusted_proxies, reterr);
+    if (!e)
+        e = open_tls(g, file, reterr);
     return e ? e : resolve_all(g, file, reterr);
 }
 
@@ -198,6 +242,7 @@ void generation_drop(struct generation *g)
         router_free(g->router);
     map_close(&g->services_by_name);
     trusted_proxies_close(g->trusted_proxies);
+    close_tls(g);
     access_log_drop(g->access_log);
     arena_close(&g->arena);
     mem_free(g);

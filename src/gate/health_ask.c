@@ -10,6 +10,7 @@
 #include "gate/health_grpc.h"
 #include "gate/http1_body.h"
 #include "gate/proxied.h"
+#include "gate/tls_service.h"
 #include "net/tcp.h"
 
 #define PATH_BYTES_MAX 1024
@@ -339,7 +340,8 @@ static void ask_grpc(const struct health_ask_conf *c, struct io *io, const char 
 }
 
 struct health_answer health_ask(const struct health_ask *a, const struct addr *to, const char *name,
-                                enum proxy_protocol_version version, uint64_t deadline_us)
+                                enum proxy_protocol_version version, struct tls_client *tls,
+                                uint64_t deadline_us)
 {
     struct health_answer answer = { 0 };
     struct io *io;
@@ -348,7 +350,11 @@ struct health_answer health_ask(const struct health_ask *a, const struct addr *t
         return answer;
     if (version)
         proxied_write(io, version, NULL, NULL, -1);
-    if (a->conf->method == HEALTH_TCP)
+    if (tls)
+        answer.failed = tls_client_shake(tls, io, false, deadline_us);
+    if (answer.failed)
+        ; /* that is all there is to say */
+    else if (a->conf->method == HEALTH_TCP)
         ask_tcp(a->conf, io, deadline_us, &answer);
     else if (a->conf->method == HEALTH_GRPC)
         ask_grpc(a->conf, io, name, deadline_us, &answer);

@@ -43,9 +43,11 @@ struct health_answer {
     unsigned status; /* 0: none */
     const char *why; /* static; NULL: failed or status say it */
 };
-/* name: the server's, for Host. version: the connection begins with that header. */
+struct tls_client;
+/* name: the server's, for Host. version: the connection begins with that header. tls: NULL: in the clear. */
 struct health_answer health_ask(const struct health_ask *a, const struct addr *to, const char *name,
-                                enum proxy_protocol_version version, uint64_t deadline_us);
+                                enum proxy_protocol_version version, struct tls_client *tls,
+                                uint64_t deadline_us);
 
 /* ---- decisions, pure ---- */
 bool health_status_is_well(const struct health_ask_conf *c, unsigned status);

@@ -275,7 +275,11 @@ err http1_client_exchange(struct upstream_conn *c, struct exchange *x, struct at
     int version = x->service->conf->proxy_protocol;
     if (version)
         proxied_write(c->io, (enum proxy_protocol_version)version, x->client, NULL, exchange_client_fd(x));
-    err e = send_and_read(c, &a);
+    err e = OK;
+    if (version) /* the handshake goes behind it */
+        e = upstream_shake(c->upstream, c->io, deadline_in_ms(x->service->conf->connect_timeout_ms));
+    if (!e)
+        e = send_and_read(c, &a);
     *ret_attempt = a;
     if (!e && x->response.status == 101 && !x->request.upgrade) /* nobody asked for it (RFC 9110 15.2.2) */
         e = ERR_PROTOCOL;

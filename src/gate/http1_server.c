@@ -12,6 +12,7 @@
 #include "gate/proxied.h"
 #include "gate/upgraded.h"
 #include "net/tcp.h"
+#include "net/tls.h"
 
 /* What an exchange needs first stands on its fiber's stack; or beside it, when it shall outlive that. */
 #define FIRST_BYTES (6 * 1024)
@@ -120,7 +121,7 @@ static void abort_conn(struct client_conn *client)
 
 static const struct client_protocol protocol = { .close_idle = close_idle, .abort = abort_conn };
 
-static void accept_conn(struct clients *s, struct io *io, bool proxied)
+static void accept_conn(struct clients *s, struct io *io, bool proxied, const struct peer *peer)
 {
     if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct http1_conn));
@@ -130,21 +131,33 @@ static void accept_conn(struct clients *s, struct io *io, bool proxied)
     }
     struct http1_conn *c = pool_take(&conns);
     *c = (struct http1_conn){ .io = io, .proxied = proxied };
+    if (peer)
+        c->peer = *peer;
     clients_add(s, &c->client, &protocol);
     conn_park(c);
 }
 
 void http1_server_accept(struct clients *s, struct io *io)
 {
-    accept_conn(s, io, false);
+    accept_conn(s, io, false, NULL);
+}
+
+void http1_server_accept_from(struct clients *s, struct io *io, const struct peer *peer)
+{
+    accept_conn(s, io, false, peer);
 }
 
 void http1_server_accept_proxied(struct clients *s, struct io *io)
 {
-    accept_conn(s, io, true);
+    accept_conn(s, io, true, NULL);
 }
 
 /* ---- the request ---- */
+
+static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
+{
+    return tls_fact(tls_of(((const struct request *)x->carried)->conn->io), fact);
+}
 
 static int client_fd(const struct exchange *x)
 {
@@ -243,7 +256,9 @@ static err send_interim(struct exchange *x, const struct http_response *response
     return OK;
 }
 
-static const struct carrier carrier = { .interim = send_interim, .fd = client_fd, .gone = client_gone };
+static const struct carrier carrier = {
+    .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
+};
 
 static bool may_have_body(const struct exchange *x)
 {
@@ -400,7 +415,7 @@ static void request_open(struct request *r, struct http1_conn *c, char *first, s
         c->peer = peer_of(io_fd(c->io));
     r->client = peer_addr(&c->peer);
     x->client = &r->client;
-    x->scheme = c->client.clients->scheme;
+    x->scheme = tls_of(c->io) ? "https" : c->client.clients->scheme;
     x->carrier = &carrier;
     x->carried = r;
     x->request.fields.at = arena_get(&x->arena, fields_max * sizeof *x->request.fields.at);

@@ -9,9 +9,12 @@
 #include "core/io.h"
 
 struct clients;
+struct peer;
 
 /* Takes over an accepted connection. */
 void http1_server_accept(struct clients *s, struct io *io);
+/* The same of a client that is known; family 0: not yet. */
+void http1_server_accept_from(struct clients *s, struct io *io, const struct peer *peer);
 /* The same, of a trusted proxy: the connection begins with a PROXY header, which has client.head_timeout to
  * come. */
 void http1_server_accept_proxied(struct clients *s, struct io *io);

@@ -1,6 +1,8 @@
 #if WEIR_HAVE_NGHTTP2
 #include "gate/http2_server.h"
 
+#include "base/base64.h"
+#include "base/hash.h"
 #include "base/pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
@@ -8,20 +10,26 @@
 #include "gate/http2_conf.h"
 #include "gate/http2_metrics.h"
 #include "gate/http2_session.h"
+#include "gate/upgraded.h"
 #include "net/tcp.h"
+#include "net/tls.h"
 
-/* What an exchange needs first stands on its fiber's stack. */
+/* What an exchange needs first stands on its fiber's stack; or beside it, when it shall outlive that. */
 #define FIRST_BYTES (6 * 1024)
+#define KEPT_FIRST_BYTES 1920
+/* What a WebSocket has still to say when it is over may take that long to leave. */
+#define LINGER_US (5 * 1000000)
 
 struct http2_conn {
     struct client_conn client;
     struct http2_session session;
     struct peer peer;
     uint64_t requests;
+    bool secure;
     bool idle; /* counted among clients.parked_count */
 };
 
-/* One stream, on its fiber's stack. */
+/* One stream. */
 struct request {
     struct exchange x;
     struct http2_conn *conn;
@@ -31,16 +39,28 @@ struct request {
     bool waits;     /* for its answer: when the client leaves it is given up */
     bool started;   /* some of the answer is queued */
     bool continued; /* 100 was sent, or is not wanted */
-    char first[FIRST_BYTES] __attribute__((aligned(8)));
+    bool relayed;   /* it goes on without a fiber */
 };
 
+/* One that asks for another protocol (RFC 8441). */
+struct kept_request {
+    struct request r;
+    struct upgraded upgraded;
+    struct io *client;
+    char first[KEPT_FIRST_BYTES] __attribute__((aligned(8)));
+};
+
+static void relay(struct kept_request *k);
+
 static _Thread_local struct pool conns;
+static _Thread_local struct pool kept; /* struct kept_request */
 static _Thread_local struct turn_hook conns_end;
 
 static void end_pool(struct turn_hook *h)
 {
     (void)h;
     pool_close(&conns);
+    pool_close(&kept);
     conns.object_bytes = 0;
 }
 
@@ -150,6 +170,14 @@ static bool may_have_body(const struct exchange *x)
     return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
 }
 
+/* RFC 8441 5: what HTTP/1.1 says with 101 is 200 here, and the key that we made is nobody's business. */
+static void say_switched(struct exchange *x)
+{
+    x->response.status = 200;
+    x->response.has_content_length = false;
+    http_fields_remove(&x->response.fields, BYTES("sec-websocket-accept"));
+}
+
 /* The body to be sent; NULL: none. */
 static struct body *choose_body(struct exchange *x)
 {
@@ -168,7 +196,8 @@ static struct body *choose_body(struct exchange *x)
     return NULL;
 }
 
-static err put_head(struct request *r, const struct body *body)
+/* more: something follows it. */
+static err put_head(struct request *r, bool more)
 {
     struct exchange *x = &r->x;
     struct http2_session *c = &r->conn->session;
@@ -185,9 +214,9 @@ static err put_head(struct request *r, const struct body *body)
         http2_fields_put(&f, BYTES("content-length"),
                          (struct bytes){ length, u64_to_text(x->response.content_length, length) });
     nghttp2_data_provider provider = http2_stream_provider(r->stream);
-    if (!body)
+    if (!more)
         r->stream->flags |= HTTP2_LAST | HTTP2_SAID;
-    if (nghttp2_submit_response(c->ng, r->stream->id, f.at, f.count, body ? &provider : NULL))
+    if (nghttp2_submit_response(c->ng, r->stream->id, f.at, f.count, more ? &provider : NULL))
         return ERR_PROTOCOL;
     r->started = true;
     http2_session_flush(c); /* what the fields point to is on this stack */
@@ -198,16 +227,22 @@ static err answer(struct request *r)
 {
     struct exchange *x = &r->x;
     struct http2_stream *s = r->stream;
-    struct body *body = choose_body(x);
+    struct body *body = x->tunnel ? NULL : choose_body(x);
     bool from;
     err e = s->failed;
+    if (x->tunnel)
+        say_switched(x);
     if (!e && body) {
         http2_stream_begin(s, body, body->length);
         if (body_ready(body))
             e = http2_stream_lend(s, x->deadline_us);
     }
     if (!e)
-        e = s->failed ? s->failed : put_head(r, body);
+        e = s->failed ? s->failed : put_head(r, body || x->tunnel);
+    if (!e && x->tunnel) {
+        relay(container_of(r, struct kept_request, r));
+        return OK;
+    }
     if (!e && body)
         e = http2_stream_send(s, client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &from);
     x->response_bytes = s->out_bytes;
@@ -248,19 +283,19 @@ static void serve(struct request *r)
         send_answer(r);
 }
 
-static void request_open(struct request *r, struct http2_stream *s)
+static void request_open(struct request *r, struct http2_stream *s, char *first, size_t first_bytes)
 {
     struct exchange *x = &r->x;
     struct http2_conn *conn = conn_of(s->session);
-    exchange_open(x, gate_current(), r->first, sizeof r->first);
+    exchange_open(x, gate_current(), first, first_bytes);
     r->conn = conn;
     r->stream = s;
     r->fiber = fiber_self();
-    r->waits = r->started = false;
+    r->waits = r->started = r->relayed = false;
     r->continued = true;
     r->client = peer_addr(&conn->peer);
     x->client = &r->client;
-    x->scheme = conn->client.clients->scheme;
+    x->scheme = conn->secure ? "https" : conn->client.clients->scheme;
     x->carrier = &carrier;
     x->carried = r;
     s->owner = r;
@@ -274,28 +309,104 @@ static uint32_t code_of(const struct request *r)
     return r->x.failed && r->started && r->x.answered_by.len == 0 ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_NO_ERROR;
 }
 
+static void request_close(struct request *r)
+{
+    if (r->conn->client.clients->done)
+        r->conn->client.clients->done(&r->x);
+    exchange_release(&r->x);
+}
+
+/* HTTP/1.1 proves with a key that a server means it (RFC 6455 4.2.2); HTTP/2 needs none, so the client sent
+ * none. */
+static err add_key(struct exchange *x)
+{
+    uint64_t random[2] = { random_u64(), random_u64() };
+    char *text = arena_get(&x->arena, 25);
+    if (!text)
+        return ERR_LIMIT;
+    struct bytes key = { text, base64_encode((struct bytes){ (const char *)random, sizeof random }, text) };
+    http_fields_remove(&x->request.fields, BYTES("sec-websocket-key"));
+    return http_fields_add(&x->request.fields, &x->arena, BYTES("sec-websocket-key"), key);
+}
+
+/* False: it is malformed, and gone. */
+static bool run_request(struct request *r)
+{
+    struct http2_stream *s = r->stream;
+    unsigned status = 400;
+    err e = http2_head_request(&s->head, s->flags & HTTP2_BARE, &r->x.request, &status);
+    if (!e && r->x.request.upgrade) {
+        e = add_key(&r->x);
+        status = 431;
+    }
+    if (e == ERR_SYNTAX) {
+        http2_count(HTTP2_MALFORMED);
+        exchange_release(&r->x);
+        http2_stream_leave(s, NGHTTP2_PROTOCOL_ERROR);
+        return false;
+    }
+    if (e)
+        refuse(r, status);
+    else
+        serve(r);
+    return true;
+}
+
+static void run_kept(struct http2_stream *s)
+{
+    struct kept_request *k = pool_take(&kept);
+    request_open(&k->r, s, k->first, sizeof k->first);
+    const bool there = run_request(&k->r);
+    if (there && k->r.relayed)
+        return;
+    if (there) {
+        const uint32_t code = code_of(&k->r);
+        request_close(&k->r);
+        http2_stream_leave(s, code);
+    }
+    pool_give(&kept, k);
+}
+
 static void stream_run(void *arg)
 {
     struct http2_stream *s = arg;
-    struct request r;
-    unsigned status = 400;
-    request_open(&r, s);
-    err e = http2_head_request(&s->head, s->flags & HTTP2_BARE, &r.x.request, &status);
-    if (e == ERR_SYNTAX) {
-        http2_count(HTTP2_MALFORMED);
-        exchange_release(&r.x);
-        http2_stream_leave(s, NGHTTP2_PROTOCOL_ERROR);
+    struct {
+        struct request r;
+        char first[FIRST_BYTES] __attribute__((aligned(8)));
+    } on_stack;
+    if (s->head.protocol.ptr) {
+        run_kept(s);
         return;
     }
-    if (e)
-        refuse(&r, status);
-    else
-        serve(&r);
-    const uint32_t code = code_of(&r);
-    if (r.conn->client.clients->done)
-        r.conn->client.clients->done(&r.x);
-    exchange_release(&r.x);
+    request_open(&on_stack.r, s, on_stack.first, sizeof on_stack.first);
+    if (!run_request(&on_stack.r))
+        return;
+    const uint32_t code = code_of(&on_stack.r);
+    request_close(&on_stack.r);
     http2_stream_leave(s, code);
+}
+
+/* ---- another protocol ---- */
+
+static void relay_over(struct upgraded *u)
+{
+    struct kept_request *k = container_of(u, struct kept_request, upgraded);
+    struct io *client = k->client;
+    const bool broken = k->r.x.failed;
+    request_close(&k->r);
+    pool_give(&kept, k);
+    if (broken)
+        io_abort(client, true);
+    else
+        io_close(client, LINGER_US, false);
+}
+
+/* The stream is the other protocol's, and ends with it. */
+static void relay(struct kept_request *k)
+{
+    k->r.relayed = true;
+    k->client = http2_stream_io(k->r.stream);
+    upgraded_start(&k->upgraded, &k->r.x, k->client, relay_over);
 }
 
 /* ---- the connection ---- */
@@ -362,9 +473,7 @@ static uint64_t deadline(struct http2_session *c)
 /* Nothing was asked for too long, or a head does not come to its end. */
 static void on_overdue(struct http2_session *c)
 {
-    http2_session_goaway(c, false);
-    http2_session_flush(c);
-    http2_session_end(c, ERR_CLOSED);
+    http2_session_close(c);
 }
 
 static void conn_free(struct http2_session *c)
@@ -418,11 +527,10 @@ static void close_idle(struct client_conn *client, bool used_only)
     struct http2_session *c = session_of(client);
     if (c->over || (used_only && !container_of(client, struct http2_conn, client)->requests))
         return;
-    http2_session_goaway(c, false);
     if (c->streams_count)
-        return;
-    http2_session_flush(c);
-    http2_session_end(c, ERR_CLOSED);
+        http2_session_goaway(c, false);
+    else
+        http2_session_close(c);
 }
 
 static void abort_conn(struct client_conn *client)
@@ -455,11 +563,14 @@ void http2_server_accept(struct clients *s, struct io *io, const struct peer *pe
 {
     if (!conns.object_bytes) {
         pool_init(&conns, sizeof(struct http2_conn));
+        pool_init(&kept, sizeof(struct kept_request));
         conns_end.run = end_pool;
         worker_on_end(&conns_end);
     }
     struct http2_conn *conn = pool_take(&conns);
-    *conn = (struct http2_conn){ .peer = peer ? *peer : peer_of(io_fd(io)), .idle = true };
+    *conn = (struct http2_conn){ .peer = peer ? *peer : peer_of(io_fd(io)),
+                                 .secure = tls_of(io) != NULL,
+                                 .idle = true };
     conn->session.side = &side;
     conn->session.limits = limits_of(gate_current()->generation->conf->client);
     clients_add(s, &conn->client, &protocol);

@@ -19,8 +19,9 @@ struct http2_session;
 struct http2_stream;
 struct http2_piece;
 
-/* With so much queued nothing more is framed: what is ready then goes by priority once there is room. */
-#define HTTP2_QUEUED_BYTES_MAX (48 * 1024)
+/* With so much queued nothing more is framed: what is ready then goes by priority once there is room. One
+ * frame more still fits into IO_SEND_BYTES_MAX, so that nobody waits while framing. */
+#define HTTP2_QUEUED_BYTES_MAX (40 * 1024)
 
 /* A server's or a client's half of what happens on a connection. On the loop's stack or any fiber; none may
  * wait. */
@@ -77,6 +78,7 @@ struct http2_session {
     int32_t newest_id; /* of the peer's streams */
     int32_t last_id;   /* of the peer's streams, of those we have begun to answer */
     uint16_t calm;     /* enum http2_abuse_kind + 1: it is over for that */
+    err why;           /* of over */
     bool over;         /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
     bool parked, busy, flushing, feeding, closing;
     bool soon;            /* flush_soon is queued */
@@ -129,6 +131,7 @@ struct http2_stream {
     uint64_t out_left; /* of it, not yet pulled; BODY_LENGTH_UNKNOWN */
     size_t out_taken;  /* of what was lent, and still to be given */
     bool out_raw;      /* out_body stands in a socket: it is given as it is framed */
+    uint32_t tiny;     /* frames in a row that a window cut to next to nothing */
     uint64_t out_bytes;
     const struct http_fields *out_trailers;
     struct arena arena; /* of the heads */
@@ -151,6 +154,8 @@ void http2_session_rest(struct http2_session *c);
 void http2_session_goaway(struct http2_session *c, bool soon);
 /* The peer has done that; when it is too much the connection ends with the next flush. */
 void http2_session_note(struct http2_session *c, enum http2_abuse_kind kind);
+/* At once, with GOAWAY. */
+void http2_session_close(struct http2_session *c);
 /* A stream is gone, perhaps the last that kept c alive. */
 void http2_session_release(struct http2_session *c);
 /* Over: streams fail with why. What is queued still goes out, unless it broke. */
@@ -181,10 +186,16 @@ void http2_stream_begin(struct http2_stream *s, struct body *b, uint64_t length)
 err http2_stream_lend(struct http2_stream *s, uint64_t deadline_us) CHECK_RESULT;
 /* There is something to send again (s->out, or its end): nghttp2 learns of it. */
 void http2_stream_resume(struct http2_stream *s);
+/* The stream as an io, both ways, which is the caller's from now on: its close leaves the stream. Its head
+ * has been sent, and no fiber waits for it (gate/http2_far.c). */
+struct io *http2_stream_io(struct http2_stream *s);
 /* Sends all of it (and what was lent already). idle_us: longest time in which nothing is taken. *ret_from:
  * when it fails, whether the body failed and not the stream. */
 err http2_stream_send(struct http2_stream *s, uint64_t idle_us, uint64_t deadline_us,
                       bool *ret_from) CHECK_RESULT;
+
+/* A session of nghttp2 that says what happens to c and its streams (http2_callbacks.c). */
+nghttp2_session *http2_callbacks_session(struct http2_session *c);
 
 /* ---- what nghttp2 says of a stream (http2_session.c to http2_stream.c) ---- */
 

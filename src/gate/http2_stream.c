@@ -164,10 +164,10 @@ static void lose(struct http2_stream *s, err why)
 {
     if (!s->failed)
         s->failed = why;
-    arrived(s);
+    s->session->side->lost(s);
     if (s->writing)
         fiber_wake(s->writing);
-    s->session->side->lost(s);
+    arrived(s);
 }
 
 void http2_stream_closed(struct http2_stream *s, uint32_t code)

@@ -180,8 +180,8 @@ static err connect_to(struct connection *c, struct exchange *x, struct server *s
     c->attempts = ++x->attempts;
     metric_inc(server->cells, UPSTREAM_REQUESTS);
     server_begin(server, x);
-    err e = tcp_connect(&server->addr, &server->upstream->tcp, deadline_in_ms(conf->connect_timeout_ms),
-                        &c->upstream);
+    err e = upstream_connect(server->upstream, conf->proxy_protocol, deadline_in_ms(conf->connect_timeout_ms),
+                             &c->upstream);
     if (!e) {
         x->response.status = 200;
         server_tell(server, x, began_us, false);
@@ -227,6 +227,9 @@ static err open_upstream(struct connection *c, const struct proxy_protocol *said
     if (!e && version != PROXY_PROTOCOL_OFF)
         proxied_write(c->upstream, (enum proxy_protocol_version)version, &client,
                       said->destination.len ? &said->destination : NULL, io_fd(c->client));
+    if (!e && version != PROXY_PROTOCOL_OFF)
+        e = upstream_shake(c->server->upstream, c->upstream,
+                           deadline_in_ms(x.service->conf->connect_timeout_ms));
     exchange_release(&x);
     return e;
 }

@@ -1,6 +1,7 @@
 #include "gate/listen_conf.h"
 
 #include "base/cidr.h"
+#include "gate/tls_conf.h"
 #include "net/tcp.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -26,6 +27,8 @@ static err listen_check(void *conf, struct diag *reterr)
         wrong = "udp: a unix socket takes no datagrams here";
     else if (kind == LISTEN_UDP && l->proxy_protocol)
         wrong = "proxy_protocol: it is for connections, not for datagrams";
+    else if (kind != LISTEN_HTTP && l->tls)
+        wrong = "tls: it is for listeners that take HTTP";
     if (wrong) {
         diag_set(reterr, "%s", wrong);
         return ERR_CONF;
@@ -106,6 +109,11 @@ const struct conf_struct listen_conf_struct = {
               .offset = AT(listen_conf, proxy_protocol),
               .sub = &proxy_protocol_struct,
               .doc = "the PROXY protocol of a proxy in front" },
+            { .name = "tls",
+              .type = CONF_STRUCT,
+              .offset = AT(listen_conf, tls),
+              .sub = &tls_listen_struct,
+              .doc = "speaks TLS: HTTPS" },
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(listen_conf, connections_max),

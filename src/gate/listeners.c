@@ -13,6 +13,7 @@
 #include "gate/l4.h"
 #include "gate/listening.h"
 #include "gate/process.h"
+#include "gate/tls_listener.h"
 #include "net/tcp.h"
 #include "net/udp.h"
 
@@ -28,7 +29,7 @@ struct listener {
     struct link link;
     struct addr addr;
     enum listen_kind kind;
-    bool proxied;
+    bool proxied, tls;
     char name[512]; /* address and options: what makes it the same over a reload */
     bool wanted, used;
     bool given;     /* the next process accepts on it too */
@@ -55,10 +56,11 @@ static void make_name(const struct listen_conf *l, char *out, size_t size)
     const struct tcp_conf *t = &l->tcp;
     addr_print(&l->address, text);
     static const char *const kinds[] = { "http", "tcp", "udp" };
-    snprintf(out, size, "%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[listen_kind(l)],
-             l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog, t->nodelay, t->keepalive,
-             t->fast_open, (unsigned long long)t->keepalive_idle_ms, (unsigned long long)t->send_buffer_bytes,
-             (unsigned long long)t->recv_buffer_bytes, t->congestion.len ? t->congestion.ptr : "");
+    snprintf(out, size, "%s%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[listen_kind(l)],
+             l->tls ? " tls" : "", l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog,
+             t->nodelay, t->keepalive, t->fast_open, (unsigned long long)t->keepalive_idle_ms,
+             (unsigned long long)t->send_buffer_bytes, (unsigned long long)t->recv_buffer_bytes,
+             t->congestion.len ? t->congestion.ptr : "");
 }
 
 static struct listener *find_name(const char *name)
@@ -162,6 +164,7 @@ static err open_one(const struct listen_conf *conf, const char *name, unsigned w
     l->addr = conf->address;
     l->kind = listen_kind(conf);
     l->proxied = conf->proxy_protocol != NULL;
+    l->tls = conf->tls != NULL;
     l->wanted = true;
     struct adopted *a = find_adopted(name);
     unsigned count = a && a->count > workers ? a->count : workers;
@@ -243,8 +246,20 @@ static void on_accept(void *owner, struct io *io)
     http1_server_accept(process_clients(), io);
 }
 
-/* A client that comes while its listener is being taken away is taken as it would be without. */
-static void on_accept_proxied(void *owner, struct io *io)
+static void take(struct listening *here, struct io *io, bool proxied)
+{
+    struct clients *clients = process_clients();
+    if (here && here->tls)
+        tls_listener_accept(here, clients, io, proxied);
+    else if (proxied)
+        http1_server_accept_proxied(clients, io);
+    else
+        http1_server_accept(clients, io);
+}
+
+/* A client that comes while its listener is being taken away is taken as it would be without; but TLS needs
+ * its settings. */
+static void on_accept_special(void *owner, struct io *io)
 {
     static struct log_limit limit = LOG_LIMIT(1);
     struct listener *l = owner;
@@ -252,6 +267,10 @@ static void on_accept_proxied(void *owner, struct io *io)
     struct peer p = peer_of(io_fd(io));
     struct addr peer = peer_addr(&p);
     char text[ADDR_TEXT_BYTES_MAX];
+    if (!here && l->tls) {
+        io_abort(io, true);
+        return;
+    }
     switch (here ? listening_judge(here, &peer) : LISTENING_PLAIN) {
     case LISTENING_REFUSED:
         addr_print(&peer, text);
@@ -260,10 +279,10 @@ static void on_accept_proxied(void *owner, struct io *io)
         io_abort(io, true);
         break;
     case LISTENING_PROXIED:
-        http1_server_accept_proxied(process_clients(), io);
+        take(here, io, true);
         break;
     case LISTENING_PLAIN:
-        http1_server_accept(process_clients(), io);
+        take(here, io, false);
         break;
     }
 }
@@ -279,7 +298,7 @@ static void start_accepting(void *arg)
     else if (l->kind == LISTEN_UDP)
         p->failed = l4_udp_start(fd, &l->addr, &a->udp);
     else
-        p->failed = io_listen(fd, l->proxied ? on_accept_proxied : on_accept, l, &a->io);
+        p->failed = io_listen(fd, l->proxied || l->tls ? on_accept_special : on_accept, l, &a->io);
     if (p->failed || l->kind != LISTEN_HTTP)
         return;
     a->next = accepting_here;

@@ -3,6 +3,7 @@
 #include "base/cidr.h"
 #include "base/mem.h"
 #include "gate/gate.h"
+#include "gate/tls_counts.h"
 
 #define TCP_IDLE_MS (10 * 60 * 1000)
 #define UDP_IDLE_MS (30 * 1000)
@@ -33,12 +34,43 @@ static err trust(struct listening *l, const struct conf_list *from, struct diag 
     return e;
 }
 
+#if WEIR_HAVE_OPENSSL
+static err tls_listening_open(struct listening *l)
+{
+    l->tls_counts = mem_get(sizeof *l->tls_counts);
+    if (!l->tls_counts)
+        return ERR_MEMORY;
+    tls_counts_open(l->tls_counts, bytes_from(l->text), false);
+    return OK;
+}
+
+static void tls_listening_close(struct listening *l)
+{
+    if (l->tls_counts)
+        tls_counts_close(l->tls_counts);
+    mem_free(l->tls_counts);
+}
+#else
+static err tls_listening_open(struct listening *l)
+{
+    (void)l;
+    return ERR_UNSUPPORTED;
+}
+
+static void tls_listening_close(struct listening *l)
+{
+    (void)l;
+}
+#endif
+
 static err open_one(struct listening *l, struct gate *g, const struct listen_conf *conf, struct diag *reterr)
 {
     l->conf = conf;
     l->kind = listen_kind(conf);
     addr_print(&conf->address, l->text);
     err e = conf->proxy_protocol ? trust(l, &conf->proxy_protocol->from, reterr) : OK;
+    if (!e && l->tls)
+        e = tls_listening_open(l);
     if (e || l->kind == LISTEN_HTTP)
         return e;
     bool tcp = l->kind == LISTEN_TCP;
@@ -62,6 +94,7 @@ err listening_open(struct gate *g, struct diag *reterr)
         return ERR_MEMORY;
     for (size_t i = 0; i < list->count; i++) {
         g->listening_count = (unsigned)i + 1;
+        g->listening[i].tls = g->generation->listen_tls[i];
         err e = open_one(&g->listening[i], g, (const struct listen_conf *)list->items + i, reterr);
         if (e)
             return e;
@@ -73,6 +106,7 @@ void listening_close(struct gate *g)
 {
     for (unsigned i = 0; i < g->listening_count; i++) {
         cidr_set_free(g->listening[i].proxies);
+        tls_listening_close(&g->listening[i]);
         metric_instance_free(g->listening[i].metrics);
     }
     mem_free(g->listening);

@@ -8,6 +8,8 @@
 struct cidr_set;
 struct gate;
 struct service;
+struct tls_counts;
+struct tls_listener;
 
 /*    index               name                    type              help */
 #define TCP_METRIC_LIST(X)                                                                            \
@@ -42,8 +44,10 @@ enum udp_metric { UDP_METRIC_LIST(X) UDP_METRICS };
 struct listening {
     const struct listen_conf *conf;
     enum listen_kind kind;
-    struct service *service;  /* of LISTEN_TCP and LISTEN_UDP */
-    struct cidr_set *proxies; /* who is believed; NULL: no PROXY protocol here */
+    struct tls_listener *tls;      /* NULL: in the clear */
+    struct tls_counts *tls_counts; /* with tls */
+    struct service *service;       /* of LISTEN_TCP and LISTEN_UDP */
+    struct cidr_set *proxies;      /* who is believed; NULL: no PROXY protocol here */
     uint64_t idle_us;
     struct metric_instance *metrics; /* of LISTEN_TCP and LISTEN_UDP */
     struct metric_cells *cells;

@@ -18,6 +18,7 @@
 #include "gate/listeners.h"
 #include "gate/process_internal.h"
 #include "gate/registry.h"
+#include "gate/tls_watch.h"
 #include "gate/upgrade.h"
 #include "ledger/ledger_conf.h"
 #include "net/tcp.h"
@@ -264,6 +265,7 @@ err reload_apply(struct generation *g, const struct generation_origin *origin, s
     process_self.origin.time_s = (int64_t)time(NULL);
     control_listeners_use(g->conf, &control);
     listeners_use(process_self.workers, process_self.count);
+    tls_watch();
     reload_stop_modules();
     start_modules();
     if (before)

@@ -32,7 +32,7 @@ static err open_server(struct service *s, uint32_t i, const struct server_conf *
     const uint32_t weight = atomic_load_explicit(&server->shared->weight, memory_order_relaxed);
     if (weight)
         server->weight = weight;
-    server->upstream = upstream_get(s->name, addr, &s->conf->tcp);
+    server->upstream = upstream_get_tls(s->name, addr, &s->conf->tcp, s->tls, conf);
     if (!server->upstream)
         return ERR_MEMORY;
     return server_metrics_open(s->name, server->shared->text, &server->metrics, &server->cells);

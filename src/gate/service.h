@@ -28,6 +28,7 @@ struct server_conf;
 struct service_conf;
 struct service_group;
 struct slow_start_conf;
+struct tls_service;
 struct service_metrics;
 struct metric_instance;
 struct metric_cells;
@@ -92,6 +93,7 @@ struct service_group {
 struct service {
     struct bytes name;
     const struct service_conf *conf;
+    struct tls_service *tls; /* how its servers are spoken to; NULL: in the clear */
     struct gate *gate;
     struct server *servers;
     uint32_t servers_count;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/pool.h"
+#include "gate/tls_service.h"
 #include "gate/upstream_http2.h"
 #include "gate/upstream_shared.h"
 
@@ -44,14 +45,16 @@ static struct upstream *find(struct bytes name)
     return NULL;
 }
 
+/* congestion stays at the end. */
 static size_t make_name(char *out, size_t size, struct bytes service, const struct addr *addr,
-                        const struct tcp_conf *tcp)
+                        const struct tcp_conf *tcp, const struct tls_service *tls)
 {
     char text[ADDR_TEXT_BYTES_MAX];
     addr_print(addr, text);
-    int n = snprintf(out, size, "%.*s %s %d%d%d %llu %llu %llu %s", BYTES_ARG(service), text, tcp->nodelay,
-                     tcp->keepalive, tcp->fast_open, (unsigned long long)tcp->keepalive_idle_ms,
+    int n = snprintf(out, size, "%.*s %s %d%d%d %llu %llu %llu %llx %s", BYTES_ARG(service), text,
+                     tcp->nodelay, tcp->keepalive, tcp->fast_open, (unsigned long long)tcp->keepalive_idle_ms,
                      (unsigned long long)tcp->send_buffer_bytes, (unsigned long long)tcp->recv_buffer_bytes,
+                     (unsigned long long)(tls ? tls_service_number(tls) : 0),
                      tcp->congestion.len ? tcp->congestion.ptr : "");
     return (size_t)n < size ? (size_t)n : size - 1;
 }
@@ -72,25 +75,45 @@ static void set_tcp(struct upstream *u, const struct tcp_conf *tcp)
 
 struct upstream *upstream_get(struct bytes service, const struct addr *addr, const struct tcp_conf *tcp)
 {
-    char name[sizeof((struct upstream *)0)->text];
-    prepare();
-    size_t len = make_name(name, sizeof name, service, addr, tcp);
-    struct upstream *u = find((struct bytes){ name, len });
-    if (!u) {
-        u = mem_get(sizeof *u);
-        if (!u)
-            return NULL;
-        memcpy(u->text, name, len + 1);
-        u->name = (struct bytes){ u->text, len };
-        u->addr = *addr;
-        set_tcp(u, tcp);
-        list_init(&u->idle);
-        list_init(&u->shared);
-        wait_queue_init(&u->waiting);
-        list_init(&u->http2);
-        wait_queue_init(&u->http2_waiting);
-        list_push_back(&here.all, &u->link);
+    return upstream_get_tls(service, addr, tcp, NULL, NULL);
+}
+
+static struct upstream *make(struct bytes name, const struct addr *addr, const struct tcp_conf *tcp,
+                             struct tls_service *tls, const struct server_conf *server)
+{
+    struct upstream *u = mem_get(sizeof *u);
+    if (!u)
+        return NULL;
+    if (tls && !(u->tls = tls_client_open(tls, server))) {
+        mem_free(u);
+        return NULL;
     }
+    memcpy(u->text, name.ptr, name.len);
+    u->name = (struct bytes){ u->text, name.len };
+    u->addr = *addr;
+    set_tcp(u, tcp);
+    list_init(&u->idle);
+    list_init(&u->shared);
+    wait_queue_init(&u->waiting);
+    list_init(&u->http2);
+    wait_queue_init(&u->http2_waiting);
+    list_push_back(&here.all, &u->link);
+    return u;
+}
+
+struct upstream *upstream_get_tls(struct bytes service, const struct addr *addr, const struct tcp_conf *tcp,
+                                  struct tls_service *tls, const struct server_conf *server)
+{
+    char text[sizeof((struct upstream *)0)->text];
+    prepare();
+    struct bytes name = { text, make_name(text, sizeof text, service, addr, tcp, tls) };
+    struct upstream *u = find(name);
+    if (u && tls)
+        tls_client_use(u->tls, tls);
+    else if (!u)
+        u = make(name, addr, tcp, tls, server);
+    if (!u)
+        return NULL;
     u->holds++;
     u->generations++;
     return u;
@@ -101,6 +124,7 @@ void upstream_drop_hold(struct upstream *u)
     if (--u->holds)
         return;
     list_remove(&u->link);
+    tls_client_close(u->tls);
     mem_free(u);
 }
 
@@ -174,6 +198,28 @@ static struct upstream_conn *take_idle(struct upstream *u)
     return c;
 }
 
+err upstream_shake(struct upstream *u, struct io *io, uint64_t deadline_us)
+{
+    return u->tls ? tls_client_shake(u->tls, io, true, deadline_us) : OK;
+}
+
+err upstream_connect(struct upstream *u, bool proxied, uint64_t deadline_us, struct io **ret_io)
+{
+    struct io *io;
+    err e = tcp_connect(&u->addr, &u->tcp, deadline_us, &io);
+    if (e || proxied || !u->tls) {
+        if (!e)
+            *ret_io = io;
+        return e;
+    }
+    e = upstream_shake(u, io, deadline_us);
+    if (e)
+        io_close(io, 0, false);
+    else
+        *ret_io = io;
+    return e;
+}
+
 static err open_conn(struct upstream *u, const struct service_conf *conf, uint64_t deadline_us,
                      struct upstream_conn **ret_conn)
 {
@@ -181,7 +227,8 @@ static err open_conn(struct upstream *u, const struct service_conf *conf, uint64
     struct io *io;
     u->holds++;
     u->connections++;
-    err e = tcp_connect(&u->addr, &u->tcp, connect_us < deadline_us ? connect_us : deadline_us, &io);
+    err e =
+        upstream_connect(u, conf->proxy_protocol, connect_us < deadline_us ? connect_us : deadline_us, &io);
     if (e) {
         u->connections--;
         upstream_wake_one(u);

@@ -13,6 +13,8 @@
 
 struct exchange;
 struct server;
+struct tls_client;
+struct tls_service;
 
 struct upstream {
     struct link link; /* of the worker's list */
@@ -31,7 +33,8 @@ struct upstream {
     struct link http2; /* struct http2_upstream */
     uint32_t http2_count;
     struct wait_queue http2_waiting; /* for a place on one of them */
-    char text[512];                  /* what name points into; congestion behind it */
+    struct tls_client *tls; /* NULL: in the clear */
+    char text[512];         /* what name points into; congestion behind it */
 };
 
 /* A connection that one exchange has for itself. */
@@ -55,7 +58,17 @@ struct upstream_conn {
 };
 
 struct upstream *upstream_get(struct bytes service, const struct addr *addr, const struct tcp_conf *tcp);
+/* The same to a server that speaks TLS; tls NULL: it does not. */
+struct upstream *upstream_get_tls(struct bytes service, const struct addr *addr, const struct tcp_conf *tcp,
+                                  struct tls_service *tls, const struct server_conf *server);
 void upstream_put(struct upstream *u);
+
+/* Connects to it, and shakes hands where it speaks TLS; with a PROXY header (proxied) that is left to
+ * upstream_shake, which goes behind it. The connection is to be counted by upstream_enter, or by
+ * upstream_take's own. From a fiber. */
+err upstream_connect(struct upstream *u, bool proxied, uint64_t deadline_us, struct io **ret_io) CHECK_RESULT;
+/* Where it speaks TLS. On failure io is still the caller's. */
+err upstream_shake(struct upstream *u, struct io *io, uint64_t deadline_us) CHECK_RESULT;
 
 /* A connection: the one used last, or a new one (fresh: always a new one), or after waiting for one.
  * ERR_LIMIT: too many wait; ERR_TIMEOUT, ERR_REFUSED, ...: could not connect. *ret_connecting: the failure

@@ -7,6 +7,7 @@
 #include "gate/http2_metrics.h"
 #include "gate/http2_session.h"
 #include "gate/service_open.h"
+#include "net/tls.h"
 
 /* A body that is not taken by its client stays within this; then its stream's server waits, and no other. */
 #define WINDOW_BYTES (128 * 1024)
@@ -93,13 +94,6 @@ static void on_lost(struct http2_stream *s)
     (void)s; /* whoever waits has been woken */
 }
 
-static void end_resting(struct http2_upstream *c)
-{
-    http2_session_goaway(&c->session, false);
-    http2_session_flush(&c->session);
-    http2_session_end(&c->session, ERR_CLOSED);
-}
-
 /* How many streams it takes now. */
 static uint64_t room(const struct http2_upstream *c)
 {
@@ -144,7 +138,7 @@ static void on_overdue(struct http2_session *session)
     const uint64_t now_us = worker_now_us();
     if (session->streams_count == 0) {
         c->ending = true;
-        end_resting(c);
+        http2_session_close(&c->session);
     } else if (session->pinged && session->heard_us < c->pinged_us) {
         http2_session_end(session, ERR_TIMEOUT);
     } else if (now_us >= session->heard_us + SILENCE_MS * 1000) {
@@ -227,7 +221,11 @@ static err connect_conn(struct upstream *u, const struct service_conf *conf, uin
     struct http2_upstream *c = new_conn(u, conf);
     const uint64_t connect_us = deadline_in_ms(conf->connect_timeout_ms);
     struct io *io;
-    err e = tcp_connect(&u->addr, &u->tcp, connect_us < deadline_us ? connect_us : deadline_us, &io);
+    err e = upstream_connect(u, false, connect_us < deadline_us ? connect_us : deadline_us, &io);
+    if (!e && u->tls && !bytes_eq(tls_alpn(tls_of(io)), BYTES("h2"))) { /* it was asked for nothing else */
+        io_close(io, 0, false);
+        e = ERR_PROTOCOL;
+    }
     c->connecting = false;
     if (e == ERR_CANCELLED) /* its client's doing: one of the others tries */
         tell_waiters(c, OK);
@@ -318,7 +316,7 @@ static err submit(struct asked *q, struct http2_session *c, bool body)
     if (e || !target.ptr)
         return ERR_LIMIT;
     http2_fields_put(&f, BYTES(":method"), r->method_text);
-    http2_fields_put(&f, BYTES(":scheme"), BYTES("http"));
+    http2_fields_put(&f, BYTES(":scheme"), q->server->upstream->tls ? BYTES("https") : BYTES("http"));
     http2_fields_put(&f, BYTES(":authority"), conf->host.len ? conf->host : r->authority);
     http2_fields_put(&f, BYTES(":path"), target);
     e = http2_fields_put_all(&f, &x->arena, &r->fields);
@@ -530,7 +528,7 @@ void upstream_http2_close_idle(struct upstream *u)
         at = at->next;
         c->ending = true;
         if (!c->connecting && !c->session.over && c->session.streams_count == 0)
-            end_resting(c);
+            http2_session_close(&c->session);
     }
 }
 #endif

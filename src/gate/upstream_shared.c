@@ -50,8 +50,9 @@ static const struct body_ops shared_body_ops;
 bool upstream_shared_suits(const struct exchange *x)
 {
     const struct http_request *r = &x->request;
-    return x->service->conf->upstream == UPSTREAM_PIPELINED && !x->service->conf->proxy_protocol && r->framing == HTTP_BODY_NONE && !r->upgrade &&
-           http_method_is_idempotent(r->method) && http1_request_size(r) <= HEAD_BYTES_MAX;
+    return x->service->conf->upstream == UPSTREAM_PIPELINED && !x->service->conf->proxy_protocol &&
+           r->framing == HTTP_BODY_NONE && !r->upgrade && http_method_is_idempotent(r->method) &&
+           http1_request_size(r) <= HEAD_BYTES_MAX;
 }
 
 static struct shared_turn *first_turn(struct shared_conn *c)
@@ -182,8 +183,7 @@ static err connect_conn(struct shared_conn *c, struct shared_turn *mine)
 {
     const struct exchange *x = mine->x;
     uint64_t us = deadline_in_ms(x->service->conf->connect_timeout_ms);
-    err e = tcp_connect(&c->upstream->addr, &c->upstream->tcp,
-                        us < x->try_deadline_us ? us : x->try_deadline_us, &c->io);
+    err e = upstream_connect(c->upstream, false, us < x->try_deadline_us ? us : x->try_deadline_us, &c->io);
     if (e) {
         c->io = NULL;
         fail_turn(c, mine);

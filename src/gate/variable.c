@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "core/conf_near.h"
+#include "gate/carrier.h"
 #include "gate/gate.h"
 #include "gate/regex.h"
 #include "gate/route_match.h"
@@ -11,10 +12,13 @@
 #define PARTS_MAX 32
 
 enum variable_id {
-#define X(id, word, named, url, doc) VARIABLE_##id,
-    VARIABLE_LIST(X)
+#define X(id, word, meaning) VARIABLE_TLS_##id,
+    TLS_FACT_LIST(X)
 #undef X
-        VARIABLE_COUNT,
+#define X(id, word, named, url, doc) VARIABLE_##id,
+        VARIABLE_LIST(X)
+#undef X
+            VARIABLE_COUNT,
     VARIABLE_LITERAL = VARIABLE_COUNT
 };
 
@@ -22,8 +26,11 @@ static const struct variable {
     const char *word;
     bool named, url;
 } variables[] = {
+#define X(id, word, meaning) { word, false, false },
+    TLS_FACT_LIST(X)
+#undef X
 #define X(id, word, named, url, doc) { word, named, url },
-    VARIABLE_LIST(X)
+        VARIABLE_LIST(X)
 #undef X
 };
 
@@ -310,6 +317,10 @@ static struct bytes group_of(const struct regex_match *groups, unsigned i)
 static struct bytes value_of(const struct part *p, struct exchange *x, const struct regex_match *groups)
 {
     switch (p->id) {
+#define X(id, word, meaning) case VARIABLE_TLS_##id:
+        TLS_FACT_LIST(X)
+#undef X
+        return exchange_tls_fact(x, (enum tls_fact)p->id);
     case VARIABLE_HOST:
         return match_host_of(x->request.authority);
     case VARIABLE_AUTHORITY:

@@ -39,6 +39,8 @@ struct regex_match;
     X(ANSWER, "answer", true, false, "`$answer.NAME`: a field of the answer; in answers only")        \
     X(GROUP, "", false, true, "a group of a regular expression that the text stands beside: `$1`")
 
+/* And those of net/tls_fact.h: $tls_version, $tls_client_subject, ... */
+
 /* Where texts stand: what they may refer to. */
 struct variable_scope {
     const struct route_conf *route; /* whose captures there are; NULL: not known yet, any will do */

@@ -145,7 +145,7 @@ def test_tiny_windows(weir, origin):
 
 def test_a_window_that_stays_shut(weir, origin):
     """The stream is given up after write_timeout, and its server is free again; others go on meanwhile."""
-    gate = weir(one_service(origin(), root="client: {write_timeout: 500ms}"))
+    gate = weir(one_service(origin(), root="client: {write_timeout: 2s}"))
     with http2.Client(gate.port, window=0, auto_window=False) as c:
         stream = c.start(path="/bytes/100000")
         c.read_until(lambda: c.message(stream).reset is not None)
@@ -154,7 +154,7 @@ def test_a_window_that_stays_shut(weir, origin):
 
 
 def test_a_head_that_does_not_end(weir, scripted):
-    gate = weir(one_service(scripted(answer("here")), root="client: {head_timeout: 300ms}"))
+    gate = weir(one_service(scripted(answer("here")), root="client: {head_timeout: 2s}"))
     with http2.Client(gate.port) as c:
         c.send(http2.frame(http2.HEADERS, http2.END_STREAM, 1, c.encoder.encode([(":method", "GET")])))
         c.read_to_end()

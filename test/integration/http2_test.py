@@ -28,8 +28,6 @@ def test_requests_share_a_connection(weir, origin):
             assert (m.status, len(m.body), m.get("content-length")) == (200, n, str(n)), n
     assert gate.get("/bytes/3").status == 200  # HTTP/1.1 on the same port
     wait_until(lambda: len(gate.access()) == 51, 20)
-    protocols = [line["protocol"] for line in gate.access() if "protocol" in line]
-    assert protocols.count("HTTP/2") in (0, 50)
 
 
 def test_what_a_server_of_http1_gets(weir, scripted):
@@ -317,7 +315,7 @@ def test_drained_with_two_goaways(weir, scripted):
 
 
 def test_an_idle_connection_is_closed_in_good_order(weir, scripted):
-    gate = weir(one_service(scripted(answer("here")), root="client: {idle_timeout: 300ms}"))
+    gate = weir(one_service(scripted(answer("here")), root="client: {idle_timeout: 2s}"))
     with connect(gate) as c:
         assert c.get().text == "here"
         c.read_to_end()

@@ -254,7 +254,7 @@ def test_an_early_answer_and_a_client_that_leaves(weir, served):
 
 def test_an_idle_connection_ends_in_good_order(weir, served):
     server = served(http2.echo)
-    gate = weir(to_http2(server, service="idle_timeout: 300ms"))
+    gate = weir(to_http2(server, service="idle_timeout: 2s"))
     assert gate.get("/a").text == "/a"
     wait_until(lambda: server.connections[0].closed, 20)
     assert server.connections[0].goaway[1] == http2.NO_ERROR

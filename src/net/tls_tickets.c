@@ -1,0 +1,171 @@
+#include "net/tls_tickets.h"
+
+#include <string.h>
+
+#include "base/must.h"
+
+_Static_assert(sizeof(struct tls_ticket_key) == TLS_TICKET_KEY_BYTES, "as in a file");
+
+/* ---- the ring: a sequence lock (the writer's turn is odd while it writes) ---- */
+
+static void write_begin(struct tls_tickets *t)
+{
+    atomic_fetch_add(&t->turn, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void write_end(struct tls_tickets *t)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    atomic_fetch_add(&t->turn, 1);
+}
+
+void tls_tickets_push(struct tls_tickets *t, const struct tls_ticket_key *fresh, uint64_t now_s)
+{
+    write_begin(t);
+    memmove(t->keys + 1, t->keys, (TLS_TICKET_KEYS_KEPT - 1) * sizeof *t->keys);
+    t->keys[0] = *fresh;
+    t->count = t->count < TLS_TICKET_KEYS_KEPT ? t->count + 1 : TLS_TICKET_KEYS_KEPT;
+    write_end(t);
+    atomic_store(&t->made_s, now_s);
+}
+
+err tls_tickets_read(struct tls_tickets *t, struct bytes text, uint64_t now_s, struct diag *reterr)
+{
+    const size_t count = text.len / TLS_TICKET_KEY_BYTES;
+    if (count == 0 || count > TLS_TICKET_KEYS_MAX || text.len % TLS_TICKET_KEY_BYTES) {
+        diag_set(reterr, "expected 1 to %d keys of %d bytes each, found %zu bytes", TLS_TICKET_KEYS_MAX,
+                 TLS_TICKET_KEY_BYTES, text.len);
+        return ERR_CONF;
+    }
+    write_begin(t);
+    memcpy(t->keys, text.ptr, text.len);
+    t->count = (uint32_t)count;
+    write_end(t);
+    atomic_store(&t->made_s, now_s);
+    return OK;
+}
+
+/* name NULL: the newest. */
+static bool look(const struct tls_tickets *t, const unsigned char *name, struct tls_ticket_key *ret_key,
+                 uint32_t *ret_index)
+{
+    for (uint32_t i = 0; i < t->count && i < TLS_TICKET_KEYS_MAX; i++) {
+        if (name && memcmp(t->keys[i].name, name, sizeof t->keys[i].name) != 0)
+            continue;
+        *ret_key = t->keys[i];
+        *ret_index = i;
+        return true;
+    }
+    return false;
+}
+
+/* What was copied while somebody wrote is thrown away. A process that died in the middle must not hold up the
+ * next one: then there is no key. */
+static bool look_safely(const struct tls_tickets *t, const unsigned char *name,
+                        struct tls_ticket_key *ret_key, uint32_t *ret_index)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        uint32_t before = atomic_load(&t->turn);
+        bool found = look(t, name, ret_key, ret_index);
+        atomic_thread_fence(memory_order_seq_cst);
+        if (!(before & 1) && atomic_load(&t->turn) == before)
+            return found;
+    }
+    return false;
+}
+
+bool tls_tickets_newest(const struct tls_tickets *t, struct tls_ticket_key *ret_key)
+{
+    uint32_t index;
+    return look_safely(t, NULL, ret_key, &index);
+}
+
+bool tls_tickets_find(const struct tls_tickets *t, const unsigned char name[16],
+                      struct tls_ticket_key *ret_key, bool *ret_newest)
+{
+    uint32_t index;
+    if (!look_safely(t, name, ret_key, &index))
+        return false;
+    *ret_newest = index == 0;
+    return true;
+}
+
+/* ---- OpenSSL ---- */
+
+#if WEIR_HAVE_OPENSSL
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+static int tickets_index;
+static EVP_CIPHER *cipher; /* looked up once: that is slow */
+
+static void prepare(void)
+{
+    tickets_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+    must(tickets_index >= 0 && cipher);
+}
+
+bool tls_tickets_rotate(struct tls_tickets *t, uint64_t now_s, uint64_t rotate_s)
+{
+    struct tls_ticket_key fresh;
+    uint64_t made_s = atomic_load(&t->made_s);
+    if (made_s && now_s >= made_s && now_s - made_s < rotate_s)
+        return true;
+    if (atomic_load(&t->turn) & 1) /* left by a process that died in the middle */
+        atomic_fetch_add(&t->turn, 1);
+    bool ok = RAND_priv_bytes((unsigned char *)&fresh, sizeof fresh) == 1;
+    if (ok)
+        tls_tickets_push(t, &fresh, now_s);
+    OPENSSL_cleanse(&fresh, sizeof fresh);
+    return ok;
+}
+
+static bool use_key(const struct tls_ticket_key *k, const unsigned char *iv, EVP_CIPHER_CTX *aes,
+                    EVP_MAC_CTX *mac, bool seal)
+{
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(uintptr_t)k->mac, sizeof k->mac),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char[]){ "SHA256" }, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_CipherInit_ex2(aes, cipher, k->aes, iv, seal, NULL) == 1 &&
+           EVP_MAC_CTX_set_params(mac, params) == 1;
+}
+
+/* 1: go on; 2: the same, and give a new ticket; 0: there is no such key; -1: the handshake fails. */
+static int choose_key(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_CIPHER_CTX *aes,
+                      EVP_MAC_CTX *mac, int seal)
+{
+    const struct tls_tickets *t = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), tickets_index);
+    struct tls_ticket_key k;
+    bool newest = true;
+    if (!t)
+        return 0;
+    if (seal ? !tls_tickets_newest(t, &k) : !tls_tickets_find(t, name, &k, &newest))
+        return 0;
+    if (seal && RAND_bytes(iv, EVP_CIPHER_get_iv_length(cipher)) != 1)
+        return -1;
+    if (seal)
+        memcpy(name, k.name, sizeof k.name);
+    bool ok = use_key(&k, iv, aes, mac, seal);
+    OPENSSL_cleanse(&k, sizeof k);
+    return !ok ? -1 : newest ? 1 : 2;
+}
+
+void tls_tickets_use(SSL_CTX *context, const struct tls_tickets *t)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    must(pthread_once(&once, prepare) == 0);
+    must(SSL_CTX_set_ex_data(context, tickets_index, (void *)(uintptr_t)t));
+    must(SSL_CTX_set_tlsext_ticket_key_evp_cb(context, choose_key));
+}
+
+#endif

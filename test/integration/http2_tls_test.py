@@ -1,0 +1,82 @@
+"""HTTP/2 over TLS, agreed on by ALPN, on both sides."""
+import shutil
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from lib import http2
+from lib.conf import one_service
+from lib.ports import free_port
+from lib.process import Process, wait_until
+from lib.servers import answer
+
+pytestmark = pytest.mark.usefixtures("each_loop")
+
+
+def conf(port, server, service="", root=""):
+    return one_service(server, service=service,
+                       root=f'listen: [{{address: "127.0.0.1:{port}", tls: {{self_signed: true}}}}]\n{root}')
+
+
+def connect(port, *protocols):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(list(protocols))
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 20))
+
+
+class TlsClient(http2.Client):
+    def __init__(self, port):
+        http2.Connection.__init__(self, connect(port, "h2", "http/1.1"))
+        assert self.socket.selected_alpn_protocol() == "h2"
+        self.next_stream = 1
+        self.send(http2.PREFACE + http2.settings_frame({}))
+
+
+def test_a_client(weir, origin):
+    port = free_port()
+    gate = weir(conf(port, origin(), root="access_log: {path: stdout, format: 'spoke ${protocol}'}"))
+    with TlsClient(port) as c:
+        streams = [c.start(path=f"/bytes/{n * 1000}") for n in range(30)]
+        assert [len(c.response(s).body) for s in streams] == [n * 1000 for n in range(30)]
+        assert '"X-Forwarded-Proto", "https"' in c.request("POST", "/echo", body=b"hi").text
+        assert len(c.get("/bytes/3000000").body) == 3000000
+    wait_until(lambda: gate.log().count("spoke HTTP/2\n") == 32, 20)
+
+
+def test_off(weir, scripted):
+    port = free_port()
+    weir(conf(port, scripted(answer("here")), root="client: {http2: off}"))
+    with connect(port, "h2", "http/1.1") as s:
+        assert s.selected_alpn_protocol() == "http/1.1"
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+def test_curl(weir, origin):
+    port = free_port()
+    weir(conf(port, origin()))
+    done = subprocess.run(["curl", "-sk", "--http2", "-w", " %{http_version}", f"https://127.0.0.1:{port}/bytes/3"],
+                          capture_output=True, text=True, timeout=30)
+    assert done.stdout.endswith(" 2")
+
+
+@pytest.mark.skipif(not shutil.which("nghttpd") or not shutil.which("openssl"), reason="there is no nghttpd or no openssl")
+def test_a_server(weir, tmp_path):
+    port = free_port()
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example",
+                    "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    (tmp_path / "big").write_bytes(b"x" * 300_000)
+    server = Process([shutil.which("nghttpd"), "-d", str(tmp_path), str(port), key, certificate], tmp_path / "nghttpd.log")
+    try:
+        gate = weir(one_service(f"127.0.0.1:{port}",
+                                service=f"protocol: http2, tls: {{ca: {certificate}, server_name: shop.example}}"))
+        wait_until(lambda: gate.get("/big").status == 200, 20)
+        assert len(gate.get("/big").body) == 300_000
+        other = weir(one_service(f"127.0.0.1:{port}", service="protocol: http2, tls: {server_name: shop.example}"))
+        assert other.get("/big").status == 502  # it is not believed
+    finally:
+        server.stop()

@@ -1,0 +1,135 @@
+"""WebSocket over HTTP/2 (extended CONNECT, RFC 8441), to servers of HTTP/1.1."""
+import struct
+
+import pytest
+
+from lib import http2
+from lib.conf import one_service
+from lib.process import wait_until
+from lib.websocket import CLOSE, PING, PONG, TEXT, close, echo, frame, read_frame
+
+pytestmark = pytest.mark.usefixtures("each_loop")
+
+
+class Stream:
+    """A stream as the peer that lib.websocket reads from."""
+
+    def __init__(self, c, fields=(), path="/chat"):
+        self.c = c
+        self.id = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path),
+                              (":authority", "test"), ("sec-websocket-version", "13"), *fields], end=False)
+        self.at = 0
+        self.message = c.message(self.id)
+        c.read_until(lambda: self.message.headed or self.message.over)
+
+    def read_exactly(self, size):
+        self.c.read_until(lambda: len(self.message.body) >= self.at + size or self.message.over)
+        data = self.message.body[self.at:self.at + size]
+        assert len(data) == size, f"the stream ended: {self.message.reset}"
+        self.at += size
+        return data
+
+    def say(self, opcode, payload=b""):
+        self.c.send_body(self.id, frame(opcode, payload, masked=True), end=False)
+
+    def echoed(self, text):
+        self.say(TEXT, text)
+        got = read_frame(self)
+        assert (got.opcode, got.payload) == (TEXT, text.encode())
+
+
+def test_several_and_requests_beside_them(weir, scripted, origin):
+    gate = weir(f"""
+        routes: [{{match: /chat, service: chat}}, {{match: /*, service: shop}}]
+        services:
+          chat: {{servers: ["{scripted(echo).address}"]}}
+          shop: {{servers: ["{origin().address}"]}}
+    """)
+    with http2.Client(gate.port) as c:
+        c.read_until(lambda: c.settled)
+        assert c.settings[http2.ENABLE_CONNECT] == 1
+        chats = [Stream(c) for _ in range(5)]
+        for chat in chats:
+            assert chat.message.status == 200
+            assert not {"upgrade", "connection", "sec-websocket-accept"} & {k for k, _ in chat.message.fields}
+        for n in range(3):
+            for chat in chats:
+                chat.echoed(f"message {n}")
+            assert len(c.get("/bytes/1000").body) == 1000
+        chats[0].echoed("x" * 60000)
+        chats[0].say(PING, "p")
+        assert read_frame(chats[0]).opcode == PONG
+        c.send_body(chats[0].id, close(1000, masked=True), end=True)
+        got = read_frame(chats[0])
+        assert (got.opcode, got.code) == (CLOSE, 1000)
+        c.read_until(lambda: chats[0].message.over)
+        assert chats[0].message.reset in (None, http2.NO_ERROR)
+        chats[1].echoed("still there")
+    wait_until(lambda: sum(line["target"] == "/chat" for line in gate.access()) == 5, 20)
+
+
+def test_a_lot_of_it_waits_for_windows(weir, scripted):
+    """The server says more than the client's window takes; nothing is lost and nobody waits for it."""
+    def serve(peer):
+        from lib.websocket import accept
+        accept(peer)
+        for _ in range(40):
+            peer.send(frame(TEXT, "y" * 10000))
+        read_frame(peer)
+
+    gate = weir(one_service(scripted(serve)))
+    with http2.Client(gate.port) as c:
+        chat = Stream(c)
+        for _ in range(40):
+            assert read_frame(chat).payload == b"y" * 10000
+        chat.say(TEXT, "enough")
+
+
+def test_a_stream_that_is_reset_ends_its_server(weir, scripted):
+    gone = []
+
+    def serve(peer):
+        try:
+            echo(peer)
+        finally:
+            gone.append(True)
+
+    gate = weir(one_service(scripted(serve)))
+    with http2.Client(gate.port) as c:
+        chat = Stream(c)
+        chat.echoed("hello")
+        c.send(http2.reset_frame(chat.id))
+        wait_until(lambda: gone, 20, "the server's connection ends")
+        assert Stream(c).message.status == 200
+    wait_until(lambda: len(gone) == 2, 20, "so does the other with its connection")
+
+
+def test_refused_as_over_http1(weir, scripted):
+    gate = weir(one_service(scripted(echo)))
+    with http2.Client(gate.port) as c:
+        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/"),
+                             (":authority", "test"), ("sec-websocket-version", "12")], end=False)
+        c.read_until(lambda: c.message(stream).headed)
+        assert c.message(stream).status == 426
+        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "other"), (":scheme", "http"), (":path", "/"),
+                             (":authority", "test")], end=False)
+        c.read_until(lambda: c.message(stream).headed)
+        assert c.message(stream).status == 501
+    off = weir(one_service(scripted(echo), root="client: {http2: {connect: false}}"))
+    with http2.Client(off.port) as c:
+        c.read_until(lambda: c.settled)
+        assert http2.ENABLE_CONNECT not in c.settings
+        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/"),
+                             (":authority", "test")], end=False)
+        assert c.response(stream).reset == http2.PROTOCOL_ERROR
+
+
+def test_the_stop_says_going_away(weir, scripted):
+    gate = weir(one_service(scripted(echo)))
+    with http2.Client(gate.port) as c:
+        chat = Stream(c)
+        chat.echoed("hello")
+        gate.signal(15)
+        got = read_frame(chat)
+        assert (got.opcode, struct.unpack(">H", got.payload[:2])[0]) == (CLOSE, 1001)
+    gate.wait(20)
