@@ -32,8 +32,6 @@ struct exchange {
     struct http_response response; /* status 0: there is none yet */
     struct body *request_body;     /* NULL: none */
     struct body *response_body;    /* NULL: none */
-    struct body *client_stream; /* of a client on a stream that asked for another protocol: what it says then;
-                                 * NULL once it has got it */
 
     const struct addr *client; /* the peer of the connection, or whom a trusted proxy speaks for */
     const char *scheme;        /* "http", "https" */

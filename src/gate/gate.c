@@ -338,13 +338,9 @@ static void serve(struct exchange *x)
 void gate_serve(struct exchange *x)
 {
     grpc_begin(x);
-    websocket_begin(x);
     serve(x);
     if (x->grpc)
         grpc_answer(x);
-    if (x->client_stream &&
-        x->response.status < 300) /* RFC 8441 5: it would take that for the other protocol */
-        exchange_answer(x, 502, BYTES_NONE, BYTES_NONE, BYTES("websocket"));
 }
 
 void gate_done(struct exchange *x)

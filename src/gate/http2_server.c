@@ -154,8 +154,8 @@ static void open_body(struct request *r)
     r->continued = !q->expect_continue;
     if (q->framing == HTTP_BODY_NONE)
         return;
-    s->bytes_max = q->upgrade ? UINT64_MAX : conf->body_bytes_max; /* another protocol's stream has no end */
-    s->pause_ms_max = q->upgrade ? CONF_MS_OFF : conf->body_timeout_ms;
+    s->bytes_max = conf->body_bytes_max;
+    s->pause_ms_max = conf->body_timeout_ms;
     s->before_wait = q->expect_continue ? send_continue : NULL;
     s->body.ops = &request_body_ops;
     s->body.length = q->framing == HTTP_BODY_LENGTH ? q->content_length : BODY_LENGTH_UNKNOWN;

@@ -186,7 +186,7 @@ static err on_connection(struct exchange *x, struct server *server, bool fresh, 
     }
     c->body.body.ops = &proxied_ops;
     x->response_body = &c->body.body;
-    return x->tunnel && x->client_stream ? websocket_answer(x) : OK;
+    return OK;
 }
 
 /* A kept connection that its server has just closed says nothing about the server: a fresh one decides. */

@@ -1,4 +1,4 @@
-#include "gate/websocket_relay.h"
+#include "gate/websocket.h"
 
 #include "base/hash.h"
 #include "gate/gate.h"
@@ -23,6 +23,11 @@ static unsigned from_of(const struct tunnel_way *w)
 static struct websocket *of_way(const struct tunnel_way *w)
 {
     return container_of(w->tunnel, struct websocket, tunnel);
+}
+
+static struct io *side_io(const struct websocket *ws, unsigned side)
+{
+    return ws->tunnel.ways[side].from;
 }
 
 static uint64_t later(uint64_t from_us, uint64_t us)
@@ -58,11 +63,10 @@ static struct bytes ping_payload(const struct websocket *ws, char ret_text[PING_
 static void send_ping(struct websocket *ws, unsigned side)
 {
     char text[PING_BYTES];
-    char out[WEBSOCKET_CONTROL_BYTES_MAX];
     unsigned char mask[4];
-    const size_t len =
-        websocket_put_control(out, WEBSOCKET_PING, ping_payload(ws, text), mask_for(side, mask));
-    ws->ends->write(ws, side, (struct bytes){ out, len });
+    struct io *io = side_io(ws, side);
+    char *out = io_out(io, WEBSOCKET_CONTROL_BYTES_MAX);
+    io_out_end(io, websocket_put_control(out, WEBSOCKET_PING, ping_payload(ws, text), mask_for(side, mask)));
     ws->pinged_us[side] = worker_now_us();
     metric_inc(ws->route->cells, WEBSOCKET_PINGS);
 }
@@ -100,10 +104,9 @@ static void pay_close(struct websocket *ws, unsigned side)
     unsigned char mask[4];
     if (!ws->owed[side] || !can_write(ws, side))
         return;
-    char out[WEBSOCKET_CONTROL_BYTES_MAX];
-    const size_t len =
-        websocket_put_close(out, ws->owed[side], reason_of(ws->owed[side]), mask_for(side, mask));
-    ws->ends->write(ws, side, (struct bytes){ out, len });
+    struct io *io = side_io(ws, side);
+    char *out = io_out(io, WEBSOCKET_CONTROL_BYTES_MAX);
+    io_out_end(io, websocket_put_close(out, ws->owed[side], reason_of(ws->owed[side]), mask_for(side, mask)));
     ws->told[side] = true;
     ws->owed[side] = 0;
 }
@@ -116,7 +119,7 @@ static void begin_closing(struct websocket *ws, unsigned code)
     if (ws->close_us != DEADLINE_NONE)
         return;
     ws->close_us = later(worker_now_us(), ws->route->conf->close_timeout_ms * 1000);
-    ws->ends->look_again(ws);
+    tunnel_look_again(&ws->tunnel);
 }
 
 /* Of our own accord: each side gets a Close as soon as no frame is on its way to it. */
@@ -284,7 +287,7 @@ static void ended(struct tunnel_way *w)
         ws->tunnel.ending = true;
 }
 
-const struct tunnel_ops websocket_ops = { look, deadline, due, ended };
+static const struct tunnel_ops ops = { look, deadline, due, ended };
 
 /* ---- beginning and end ---- */
 
@@ -301,15 +304,16 @@ static unsigned close_index(unsigned code)
     }
 }
 
-err websocket_close(struct websocket *w, err why)
+static void tunnel_done(struct tunnel *t, err why)
 {
-    const bool orderly = w->code && w->code != WEBSOCKET_CODE_ABNORMAL;
-    if (!w->code)
-        w->code = WEBSOCKET_CODE_ABNORMAL;
-    list_remove(&w->link);
-    metric_sub(w->route->cells, WEBSOCKET_OPEN, 1);
-    metric_inc(w->route->close_cells[close_index(w->code)], 0);
-    return orderly ? OK : why;
+    struct websocket *ws = container_of(t, struct websocket, tunnel);
+    const bool orderly = ws->code && ws->code != WEBSOCKET_CODE_ABNORMAL;
+    if (!ws->code)
+        ws->code = WEBSOCKET_CODE_ABNORMAL;
+    list_remove(&ws->link);
+    metric_sub(ws->route->cells, WEBSOCKET_OPEN, 1);
+    metric_inc(ws->route->close_cells[close_index(ws->code)], 0);
+    ws->done(ws, orderly ? OK : why);
 }
 
 static uint64_t idle_us(const struct websocket_conf *c, const struct exchange *x)
@@ -344,7 +348,8 @@ static void drain_one(struct websocket *ws)
     close_both(ws, WEBSOCKET_CODE_GOING_AWAY, WEBSOCKET_CODE_GOING_AWAY, WEBSOCKET_CODE_GOING_AWAY);
 }
 
-void websocket_open(struct websocket *w, const struct exchange *x, const struct websocket_ends *ends)
+void websocket_start(struct websocket *w, const struct exchange *x, struct io *client,
+                     void (*done)(struct websocket *w, err why))
 {
     const struct websocket_route *route = x->route->websocket;
     const uint64_t now_us = worker_now_us();
@@ -357,54 +362,17 @@ void websocket_open(struct websocket *w, const struct exchange *x, const struct 
                              .heard_us = { now_us, now_us },
                              .close_us = DEADLINE_NONE,
                              .ping_word = (uint32_t)random_u64(),
-                             .ends = ends };
+                             .done = done };
     w->streams[0].from_client = true;
-    w->tunnel.ways[0].tunnel = w->tunnel.ways[1].tunnel = &w->tunnel;
     prepare();
     list_push_back(&here.all, &w->link);
     metric_add(route->cells, WEBSOCKET_OPEN, 1);
     metric_inc(route->cells, WEBSOCKET_OPENED);
-}
-
-void websocket_opened(struct websocket *w)
-{
+    tunnel_start_watched(&w->tunnel, client, x->tunnel, x->service->conf->idle_timeout_ms * 1000, &ops,
+                         tunnel_done);
     if (here.draining)
         drain_one(w);
 }
-
-/* ---- of a client that has a connection for it ---- */
-
-static void write_to_io(struct websocket *w, unsigned side, struct bytes frame)
-{
-    struct io *io = w->tunnel.ways[side].from;
-    memcpy(io_out(io, frame.len), frame.ptr, frame.len);
-    io_out_end(io, frame.len);
-}
-
-static void look_again(struct websocket *w)
-{
-    tunnel_look_again(&w->tunnel);
-}
-
-static const struct websocket_ends connections = { write_to_io, look_again };
-
-static void tunnel_done(struct tunnel *t, err why)
-{
-    struct websocket *w = container_of(t, struct websocket, tunnel);
-    w->done(w, websocket_close(w, why));
-}
-
-void websocket_start(struct websocket *w, const struct exchange *x, struct io *client,
-                     void (*done)(struct websocket *w, err why))
-{
-    websocket_open(w, x, &connections);
-    w->done = done;
-    tunnel_start_watched(&w->tunnel, client, x->tunnel, x->service->conf->idle_timeout_ms * 1000,
-                         &websocket_ops, tunnel_done);
-    websocket_opened(w);
-}
-
-/* ---- the end of weir ---- */
 
 static void drain_all(void *arg)
 {

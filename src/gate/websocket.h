@@ -13,7 +13,7 @@
 #include "core/conf.h"
 #include "core/io.h"
 #include "core/metrics.h"
-#include "gate/carrier.h"
+#include "gate/exchange.h"
 #include "proto/websocket.h"
 
 struct gate;
@@ -86,16 +86,6 @@ void websocket_common_close(struct websocket_route *r);
 
 /* ---- the handshake: on the exchange's fiber */
 
-/* x's head is there. What a client on a stream says behind it is no body, and no filter's to read. */
-static inline void websocket_begin(struct exchange *x)
-{
-    if (!x->request.upgrade || !x->carrier || !x->carrier->protocol)
-        return;
-    x->client_stream = x->request_body;
-    x->request_body = NULL;
-    x->request.framing = HTTP_BODY_NONE;
-}
-
 /* Does x ask for one? */
 bool websocket_is_asked(const struct exchange *x);
 /* Before a server is asked. False: it was answered. */
@@ -121,7 +111,6 @@ struct websocket {
     uint16_t owed[2];      /* the code of a Close for that side, at the next boundary; 0: none */
     bool told[2];          /* a Close has gone there, or nothing can any more */
     void (*done)(struct websocket *w, err why);
-    const struct websocket_ends *ends;
 };
 
 /* After the 101 has been queued for the client. Both ios stay the caller's, to be closed after done, which is
@@ -129,11 +118,6 @@ struct websocket {
  * reason. */
 void websocket_start(struct websocket *w, const struct exchange *x, struct io *client,
                      void (*done)(struct websocket *w, err why));
-/* The same for a client on a stream of HTTP/2 or /3 (RFC 8441, RFC 9220): x has been proven, and has the body
- * of the server's 101. It gets a 200 and a body in its stead: pulling that is the relay, and closing it the
- * end. The client's frames are what x->client_stream brings. */
-err websocket_answer(struct exchange *x) CHECK_RESULT;
-
 /* Each of this worker's is closed with 1001 on both sides, a few in each turn of the loop, and so are those
  * that are begun from now on. */
 void websocket_drain(void);

@@ -1,6 +1,5 @@
 /* The opening handshake, seen from the middle: what a server would refuse is refused here, and what a client
  * would not take for an acceptance does not pass for one. */
-#include "base/hash.h"
 #include "gate/gate.h"
 #include "gate/websocket.h"
 
@@ -99,18 +98,6 @@ static bool take_place(struct exchange *x, const struct websocket_route *r)
     return refuse_place(x);
 }
 
-/* RFC 8441 5: there is none on a stream, and the server of HTTP/1.1 wants one. */
-static bool make_key(struct exchange *x)
-{
-    const uint64_t random[2] = { random_u64(), random_u64() };
-    char *key = arena_get(&x->arena, WEBSOCKET_KEY_BYTES);
-    if (!key)
-        return false;
-    websocket_make_key((const unsigned char *)random, key);
-    return http_fields_set(&x->request.fields, &x->arena, BYTES("Sec-WebSocket-Key"),
-                           (struct bytes){ key, WEBSOCKET_KEY_BYTES }) == OK;
-}
-
 bool websocket_admit(struct exchange *x)
 {
     const struct http_request *q = &x->request;
@@ -121,11 +108,9 @@ bool websocket_admit(struct exchange *x)
     if (!bytes_eq(only_field(&q->fields, BYTES("Sec-WebSocket-Version")), BYTES(VERSION)))
         return refuse_version(x);
     if (x->service->conf->protocol == SERVICE_HTTP2)
-        return refuse(x, 501,
-                      BYTES("501 Not Implemented: these servers speak HTTP/2, and WebSocket is passed on "
-                            "over HTTP/1.1\n"));
-    if (x->client_stream && !make_key(x))
-        return refuse(x, 503, BYTES_NONE);
+        return refuse(
+            x, 501,
+            BYTES("501 Not Implemented: these servers speak HTTP/2, WebSocket is passed on over HTTP/1.1\n"));
     if (!websocket_key_is_valid(only_field(&q->fields, BYTES("Sec-WebSocket-Key"))))
         return refuse(x, 400, BYTES("400 Bad Request: Sec-WebSocket-Key has to be 16 bytes in base64\n"));
     if (!origin_is_allowed(x, x->route->websocket->conf))

@@ -304,7 +304,7 @@ static err as_upgrade(struct http2_head *h, struct http_request *ret)
         return ERR_UNSUPPORTED;
     ret->method = HTTP_GET;
     ret->method_text = BYTES("GET");
-    ret->framing = HTTP_BODY_CHUNKED;
+    ret->framing = HTTP_BODY_NONE;
     ret->content_length = 0;
     ret->upgrade = true;
     err e = http_fields_add(h->fields, h->arena, BYTES("upgrade"), BYTES("websocket"));

@@ -390,3 +390,9 @@ def test_settings_that_cannot_work(weir, text, words):
     gate = weir(one_service("127.0.0.1:1", route=f"websocket: {text}"), ready=False)
     assert gate.wait(20) != 0 and words in gate.log()
     gate.status_expected = gate.wait()
+
+
+def test_servers_of_http2_get_none(weir):
+    gate = weir(one_service("127.0.0.1:1", service="protocol: http2"))
+    response = gate.get("/", ASK)
+    assert response.status == 501 and "HTTP/1.1" in response.text
