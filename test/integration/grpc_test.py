@@ -1,5 +1,6 @@
 """doc/grpc.md, with real clients and servers (python3-grpcio), and frame by frame where those would hide something."""
 import threading
+import time
 
 import pytest
 
@@ -138,10 +139,27 @@ def timeouts_seen(weir, *texts):
 
 
 def test_it_is_shortened_as_it_passes(weir):
-    minute, hour, none = timeouts_seen(weir, "1M", "9H", "soon")
-    assert minute.endswith("u") and 0 < int(minute[:-1]) < 60_000_000
+    hour, none = timeouts_seen(weir, "9H", "soon")
     assert hour.endswith("m") and int(hour[:-1]) <= 600_000  # the service's own timeout comes first
     assert none == "soon"
+
+
+def test_each_attempt_has_less(weir):
+    seen = []
+
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            seen.append(m.get("grpc-timeout"))
+            time.sleep(0.05)
+            c.answer(stream, fields=[("content-type", "application/grpc"), ("grpc-status", "14")])
+    s = http2.Server(serve)
+    gate = weir(conf(s.address, service="retry: {on: [unavailable], attempts: 1}"))
+    with http2.Client(gate.port) as c:
+        m = c.request("POST", "/t", HEAD + [("grpc-timeout", "1M")], b"")
+    s.stop()
+    first, second = (int(text[:-1]) for text in seen if text.endswith("u"))
+    assert m.get("grpc-status") == "14" and first <= 60_000_000 and second <= first - 50_000
 
 
 def test_a_deadline_is_the_gates_too(weir, each_loop):
@@ -223,13 +241,16 @@ def test_without_that_it_is_not(weir, server, client):
 def test_a_stream_whose_answer_has_begun_is_not_repeated(weir, server, client):
     s = server()
     gate = weir(conf(s, service="retry: {on: [internal], attempts: 3}"))
-    assert failure(client(gate).unary, b"late 13").code() == Code.INTERNAL and len(s.calls) == 1
+    answers = client(gate).server_stream(b"1 13", timeout=60)
+    assert next(answers) == b"0"
+    s.go.set()
+    assert failure(lambda timeout: list(answers)).code() == Code.INTERNAL and len(s.calls) == 1
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_statuses_count_as_failures(weir, server, client, late):
     bad, good = server(), server()
-    gate = weir(conf(bad, good, service="outlier: {errors: 3, rest: 10m, error_ratio: 100%}"))
+    gate = weir(conf(bad, good, service="outlier: {errors: 3, rest: 1m, rest_max: 10m, error_ratio: 100%}"))
     c = client(gate)
     bad.fail, bad.late = 5, late
     for _ in range(20):  # NOT_FOUND is an answer like others

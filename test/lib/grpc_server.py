@@ -10,7 +10,8 @@ SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
 
 class GrpcServer:
-    """/test.Test/Unary, ServerStream, ClientStream, Bidi echo in capitals. Unary of b"fail 14 words" fails so, of
+    """/test.Test/Unary, ClientStream, Bidi echo in capitals; ServerStream of b"3 13" counts to 3, waits for `go`, and
+    fails. Unary of b"fail 14 words" fails so, of
     b"sleep 0.5" takes so long, of b"late 13" fails behind a message. `calls` are (method, metadata, seconds left)."""
 
     def __init__(self, grpc):
@@ -73,8 +74,12 @@ class GrpcServer:
         return request.upper()
 
     def server_stream(self, request, context):
-        for i in range(int(request)):
+        count, *code = request.split(b" ")
+        for i in range(int(count)):
             yield b"%d" % i
+        if code:
+            self.go.wait(60)
+            context.abort(self.code(code[0]), "told to fail")
 
     def client_stream(self, requests, context):
         return b" ".join(requests).upper()
