@@ -32,7 +32,8 @@ fuzz: deps-fuzz
 
 bench: deps-bench build
 	@$(NINJA) -C $(BUILD) origin bench_load
-	@exec /usr/bin/python3 bench/run.py --load $(BUILD)/bench_load $(BENCH_ARGS)
+	@/usr/bin/python3 bench/run.py --load $(BUILD)/bench_load $(BENCH_ARGS)
+	@exec /usr/bin/python3 bench/orders.py --weir $(BUILD)/weir
 
 soak: deps-bench build
 	@$(NINJA) -C $(BUILD) origin bench_load
@@ -50,7 +51,7 @@ help:
 	@echo 'make test     builds and runs every test, optimised and under sanitizers'
 	@echo 'make lint     clang-format, clang-tidy, cppcheck and the lints of the house'
 	@echo 'make fuzz     runs the fuzz targets, SECONDS_EACH=60 seconds each'
-	@echo 'make bench    measures weir beside nginx and haproxy'
+	@echo 'make bench    measures weir beside nginx and haproxy, and orders beside nginx, Lua and redis'
 	@echo 'make soak     half an hour of load, with faults, reloads and an upgrade'
 	@echo 'make install  installs weir (DESTDIR and meson options are respected)'
 	@echo 'make clean    removes what was built'

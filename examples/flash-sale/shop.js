@@ -1,74 +1,19 @@
-// The page's only script: sends orders, and draws who answered them. No libraries, nothing from outside.
+// The page's only script: orders, waits in the line when it is told to, pays, and shows the stock burn down.
+// No libraries, nothing from outside.
 "use strict";
 
-const BURST = 50;
-const DOTS_MAX = 400;
-const COLOURS = ["#2f6fde", "#0b8a6f", "#7a4fd0", "#a3487e", "#3d7d94", "#6b7a1f"];
+const ITEM = "radio";
+const LOOK_MS = 1000;
+const SAMPLES_MAX = 120;
+const STEPS = ["held", "paid", "preparing", "delivered"];
 
 const at = (id) => document.getElementById(id);
-const results = [];
-const servers = new Map(); // name -> {colour, mark, left, times, failed}
-let sent = 0;
+const orders = new Map(); // id -> {state, due_ms, skew_ms}
+const samples = []; // {total, sold, held, reserved, at}
+const shopper = localStorage.getItem("shopper") || crypto.randomUUID();
+localStorage.setItem("shopper", shopper);
 
-// One request. Resolves whatever happens: a refusal is a result too.
-async function order() {
-  const url = `/api/buy?n=${++sent}`;
-  const began = performance.now();
-  const result = { status: 0, server: "", id: "", order: "", ms: 0, why: "" };
-  try {
-    const answer = await fetch(url, { method: "POST", cache: "no-store" });
-    result.status = answer.status;
-    result.server = answer.headers.get("x-server") || ""; // none: weir answered by itself
-    result.id = answer.headers.get("x-request-id") || "";
-    const text = await answer.text();
-    if ((answer.headers.get("content-type") || "").includes("json")) {
-      const said = JSON.parse(text);
-      result.order = said.order || "";
-      result.id = result.id || said.request_id || "";
-      result.left = said.left_here;
-      result.why = said.error || "";
-    } else {
-      result.why = text.trim().slice(0, 120);
-    }
-  } catch (error) {
-    result.why = String(error.message || error);
-  }
-  result.ms = waited(url, began);
-  return result;
-}
-
-// From the request's first byte to the answer's. A browser opens six connections and lines the rest up, and
-// that wait is not weir's, so the browser's own timing is asked first.
-function waited(url, began) {
-  const entry = performance.getEntriesByName(new URL(url, location).href).pop();
-  if (entry && entry.requestStart && entry.responseStart)
-    return entry.responseStart - entry.requestStart;
-  return performance.now() - began;
-}
-
-function keep(result) {
-  results.push(result);
-  if (!result.server)
-    return;
-  if (!servers.has(result.server)) {
-    const digits = result.server.match(/\d+$/);
-    servers.set(result.server, { mark: digits ? digits[0].slice(-2) : result.server.slice(-1), times: [], failed: 0 });
-  }
-  const server = servers.get(result.server);
-  server.times.push(result.ms);
-  server.failed += result.status >= 500;
-  if (result.left !== undefined)
-    server.left = Math.min(server.left ?? Infinity, result.left);
-  // Colours go by name, not by who answered first: they stay the same over reloads of the page.
-  [...servers.keys()].sort().forEach((name, i) => { servers.get(name).colour = COLOURS[i % COLOURS.length]; });
-}
-
-function part(times, share) {
-  const sorted = [...times].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
-}
-
-const inMs = (ms) => (ms === undefined ? "–" : ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function element(tag, name, text) {
   const e = document.createElement(tag);
@@ -79,127 +24,153 @@ function element(tag, name, text) {
   return e;
 }
 
-function dot(result) {
-  const server = servers.get(result.server);
-  const ok = server && result.status < 500;
-  const mark = server ? server.mark : result.status === 429 ? "–" : "×";
-  const e = element("span", `dot${server ? "" : " weir"}${result.status === 429 || ok ? "" : " down"}`, mark);
-  if (ok)
-    e.style.background = server.colour;
-  e.title = `${result.status || "no answer"} ${result.server || "weir"}, ${inMs(result.ms)}${result.id ? ", " + result.id : ""}`;
-  return e;
-}
-
-function drawFigures() {
-  const refused = results.filter((r) => r.status === 429).length;
-  const failed = results.filter((r) => r.status === 0 || r.status >= 500).length;
-  const times = results.filter((r) => r.server).map((r) => r.ms);
-  at("taken").textContent = results.filter((r) => r.order).length;
-  at("refused").textContent = refused;
-  at("failed").textContent = failed;
-  at("median").textContent = inMs(part(times, 0.5));
-  at("p95").textContent = inMs(part(times, 0.95));
-  document.querySelector(".figures .refused").classList.toggle("some", refused > 0);
-  document.querySelector(".figures .failed").classList.toggle("some", failed > 0);
-}
-
-function drawServers() {
-  const most = Math.max(1, ...[...servers.values()].map((s) => s.times.length));
-  const rows = [...servers.keys()].sort().map((name) => {
-    const s = servers.get(name);
-    const row = element("div", "server");
-    const track = element("div", "track");
-    const bar = element("div", "bar");
-    bar.style.cssText = `width:${(100 * s.times.length) / most}%;background:${s.colour}`;
-    track.append(bar);
-    const left = s.left === undefined ? "" : s.left === 0 ? ", sold out here" : `, ${s.left} left here`;
-    const failed = s.failed ? `, ${s.failed} failed` : "";
-    row.append(element("span", "name", name), track, element("span", "count", s.times.length),
-               element("span", "more", `median ${inMs(part(s.times, 0.5))}${left}${failed}`));
-    return row;
-  });
-  if (rows.length)
-    at("servers").replaceChildren(...rows);
-  else
-    at("servers").replaceChildren(element("p", "empty", "No server has answered an order yet."));
-}
-
-function drawDots() {
-  if (results.length)
-    at("dots").replaceChildren(...results.slice(-DOTS_MAX).map(dot));
-  else
-    at("dots").replaceChildren(element("p", "empty", "One mark a request."));
-  at("dots").scrollTop = at("dots").scrollHeight;
-  const kinds = [...servers.keys()].sort().map((name) => [dot({ status: 200, server: name, ms: 0 }), name]);
-  if (results.some((r) => r.status === 429))
-    kinds.push([dot({ status: 429, server: "", ms: 0 }), "refused by weir (429)"]);
-  if (results.some((r) => r.status === 0 || r.status >= 500))
-    kinds.push([dot({ status: 503, server: "", ms: 0 }), "failed (5xx)"]);
-  at("legend").replaceChildren(...kinds.map(([mark, text]) => {
-    const item = element("span");
-    mark.removeAttribute("title");
-    item.append(mark, text);
-    return item;
-  }));
-}
-
-function outcome(r) {
-  if (r.order)
-    return `Order ${r.order} taken`;
-  if (r.status === 409)
-    return "Sold out on this server (409)";
-  if (r.status === 429)
-    return "Refused: too many requests (429)";
-  if (r.status)
-    return `No order: ${r.status}${r.why ? ", " + r.why : ""}`;
-  return `No answer: ${r.why}`;
-}
-
-function drawReceipt(title, rows) {
-  const list = element("dl");
-  for (const [name, value, kind] of [["Result", title], ...rows]) {
-    if (value)
-      list.append(element("dt", "", name), element("dd", kind || "", value));
+// Resolves whatever happens: {status, retry_s, and what the JSON says}.
+async function ask(method, path, body, headers) {
+  try {
+    const answer = await fetch(path, {
+      method, cache: "no-store", body: body && JSON.stringify(body),
+      headers: { ...(body && { "Content-Type": "application/json" }), ...headers },
+    });
+    const kind = answer.headers.get("content-type") || "";
+    return { ...(kind.includes("json") ? await answer.json() : {}), status: answer.status,
+             retry_s: Number(answer.headers.get("retry-after")) || 1 };
+  } catch (error) {
+    return { status: 0, detail: String(error.message || error), retry_s: 1 };
   }
-  at("receipt").replaceChildren(list);
 }
 
-let drawing = false;
-function draw() {
-  if (drawing)
-    return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    drawFigures();
-    drawServers();
-    drawDots();
-  });
+// ---- buying
+
+function receipt(...nodes) {
+  at("receipt").replaceChildren(...nodes);
 }
 
-async function send(count) {
-  at("buy").disabled = at("burst").disabled = true;
-  const began = performance.now();
-  const batch = await Promise.all(Array.from({ length: count }, async () => {
-    const result = await order();
-    keep(result);
-    draw();
-    return result;
-  }));
-  performance.clearResourceTimings(); // the browser's list is short; nothing reads these again
-  at("buy").disabled = at("burst").disabled = false;
-  if (count === 1) {
-    const r = batch[0];
-    drawReceipt(outcome(r), [["Answered by", r.server || (r.status ? "weir itself" : "")],
-                             ["First byte after", inMs(r.ms)], ["x-request-id", r.id, "id"]]);
-    return;
+const REFUSALS = {
+  sold_out: (r) => (r.may_come_back ? "All that are left are held by others. Some may not be paid: try again in a moment." : "Sold out."),
+  user_limit: () => "That is as many as one customer may have.",
+};
+
+// The same key until there is an answer: however often it is sent, it is one order.
+async function buy() {
+  const key = crypto.randomUUID();
+  at("buy").disabled = true;
+  for (;;) {
+    const r = await ask("POST", "/api/buy", { shopper }, { "Idempotency-Key": `"${key}"` });
+    if (r.status === 202) {
+      orders.set(r.order, { state: r.state, due_ms: r.due_ms, skew_ms: r.now_ms - Date.now() });
+      receipt(element("p", "", "It is held for you: pay within 30 seconds."));
+      drawOrders();
+      break;
+    }
+    if (r.status === 429 && r.reason === "waiting") {
+      const box = element("p", "waiting");
+      box.append(element("b", "", `${r.position}.`), `in line: your turn in about ${Math.ceil(r.wait_ms / 1000)} s. Leave the page open.`);
+      receipt(box);
+    } else if (r.status === 0 || r.status === 429 || r.status === 503) {
+      receipt(element("p", "", "Nobody answers at the moment; trying again ..."));
+    } else {
+      receipt(element("p", "refusal", (REFUSALS[r.reason] || ((x) => x.detail || `No order: ${x.status}`))(r)));
+      break;
+    }
+    await sleep(r.retry_s * 1000);
   }
-  const taken = batch.filter((r) => r.order).length;
-  const last = batch.filter((r) => r.id).pop();
-  drawReceipt(`${taken} of ${count} orders taken`,
-              [["Refused (429)", String(batch.filter((r) => r.status === 429).length)],
-               ["All done after", inMs(performance.now() - began)],
-               ["last x-request-id", last && last.id, "id"]]);
+  at("buy").disabled = false;
+}
+
+// ---- orders
+
+async function pay(id) {
+  const r = await ask("POST", `/api/pay/${encodeURIComponent(id)}`);
+  if (r.state)
+    orders.get(id).state = r.state;
+  drawOrders();
+}
+
+async function leave(id) {
+  const r = await ask("POST", `/api/orders/${encodeURIComponent(id)}/release`);
+  if (r.state)
+    orders.get(id).state = r.state;
+  drawOrders();
+}
+
+function button(name, text, press) {
+  const b = element("button", name, text);
+  b.type = "button";
+  b.addEventListener("click", () => { b.disabled = true; press(); });
+  return b;
+}
+
+function drawOrder([id, o]) {
+  const row = element("div", "order");
+  const steps = element("span", "steps");
+  const here = STEPS.indexOf(o.state);
+  if (here < 0)
+    steps.append(element("span", "step bad", o.state));
+  else
+    STEPS.forEach((word, i) => steps.append(element("span", `step${i < here ? " past" : i === here ? " now" : ""}`, word)));
+  row.dataset.state = o.state;
+  row.append(element("span", "id", id), steps);
+  if (o.state === "held") {
+    const left = Math.max(0, Math.ceil((o.due_ms - o.skew_ms - Date.now()) / 1000));
+    row.append(button("pay", `Pay (${left} s)`, () => pay(id)), button("leave", "Give it up", () => leave(id)));
+  }
+  return row;
+}
+
+function drawOrders() {
+  if (orders.size)
+    at("orders").replaceChildren(...[...orders].reverse().map(drawOrder));
+}
+
+// ---- the sale
+
+function drawChart() {
+  const width = 1000, height = 160, last = samples[samples.length - 1];
+  const x = (i) => width - (samples.length - 1 - i) * (width / (SAMPLES_MAX - 1));
+  const area = (value, colour) => {
+    const top = samples.map((s, i) => `${x(i).toFixed(1)},${(height * (1 - value(s) / last.total)).toFixed(1)}`);
+    const p = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
+    p.setAttribute("points", `${x(0)},${height} ${top.join(" ")} ${width},${height}`);
+    p.setAttribute("fill", colour);
+    return p;
+  };
+  at("chart").replaceChildren(area((s) => s.total, "#cfe3d4"), area((s) => s.sold + s.held, "#f5c32c"), area((s) => s.sold, "#181b1f"));
+}
+
+function drawSale(s) {
+  samples.push({ total: s.total || 1, sold: s.sold, held: s.held, reserved: s.orders.reserved, at: s.now_ms });
+  samples.splice(0, samples.length - SAMPLES_MAX);
+  const share = (n) => `${(100 * n) / (s.total || 1)}%`;
+  at("bar-sold").style.width = share(s.sold);
+  at("bar-held").style.width = share(s.held);
+  at("free").textContent = s.free;
+  at("total").textContent = s.total;
+  at("sum-free").textContent = s.free;
+  at("sum-held").textContent = s.held;
+  at("sum-sold").textContent = s.sold;
+  at("sum-delivered").textContent = s.orders.delivered;
+  document.querySelector(".figures .held").classList.toggle("some", s.held > 0);
+  const first = samples[Math.max(0, samples.length - 6)], last = samples[samples.length - 1];
+  const seconds = (last.at - first.at) / 1000;
+  at("rate").textContent = seconds ? Math.round((last.reserved - first.reserved) / seconds) : "–";
+  at("conversion").textContent = s.orders.conversion === undefined ? ""
+    : `${Math.round(100 * s.orders.conversion)} % of ${s.orders.reserved} orders are paid, €${((s.orders.average_amount || 0) / 100).toFixed(2)} on average`;
+  drawChart();
+}
+
+async function look() {
+  const stock = await ask("GET", `/api/stock/${ITEM}`);
+  if (stock.status === 200)
+    drawSale(stock);
+  for (const [id, o] of orders) {
+    if (!STEPS.slice(0, 3).includes(o.state))
+      continue;
+    const r = await ask("GET", `/api/orders/${encodeURIComponent(id)}`);
+    if (r.status === 200)
+      o.state = r.state;
+  }
+  drawOrders();
+  setTimeout(look, LOOK_MS);
 }
 
 async function showServer() {
@@ -211,16 +182,10 @@ async function showServer() {
   }
 }
 
-at("buy").addEventListener("click", () => send(1));
-at("burst").addEventListener("click", () => send(BURST));
-at("clear").addEventListener("click", () => {
-  results.length = 0;
-  servers.clear();
-  draw();
-});
+at("buy").addEventListener("click", buy);
 showServer();
+look();
 
-// ?demo=buy and ?demo=burst press a button by themselves, for screenshots and tests.
-const demo = new URLSearchParams(location.search).get("demo");
-if (demo === "buy" || demo === "burst")
-  at(demo).click();
+// ?demo=buy presses the button by itself, and pays: for screenshots and tests.
+if (new URLSearchParams(location.search).get("demo") === "buy")
+  buy().then(() => [...orders.keys()].forEach(pay));

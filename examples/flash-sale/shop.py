@@ -2,8 +2,9 @@
 """A small shop server for the flash-sale example: the Python standard library and nothing else.
 
     GET  /, /shop.css, /shop.js    the product page
-    GET  /api/product              what is sold, and how much of it this server has left
-    POST /api/buy                  one order; 409 when this server has none left
+    GET  /api/product              what is sold, how much of it this server has left, what it has delivered
+    POST /api/pay/ORDER            takes the money for an order that weir holds, and tells weir's ledger
+    POST /api/buy                  one order out of this server's own shelf: what a shop without a ledger does
     GET  /healthz                  200, or 503 while the server was told to fail
 
 Three switches make a server sick on purpose. They answer only to a request that did not come through a proxy
@@ -13,9 +14,11 @@ Three switches make a server sick on purpose. They answer only to a request that
     POST /api/fail?on=1            /api/ and /healthz answer 503; on=0 ends it
     POST /api/restock?left=1000    fills the shelf
 
-Stock is this process's own: several servers do not share it.
+With --ledger it also delivers: it takes the next paid orders from the ledger, at its own pace (--pace), and says when they
+are delivered. What it has taken when it dies goes back into the line, to another server.
 """
 import argparse
+import http.client
 import http.server
 import json
 import pathlib
@@ -25,6 +28,8 @@ import sys
 import threading
 import time
 import urllib.parse
+
+from ledger_client import Ledger
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 PAGES = {
@@ -44,6 +49,7 @@ class Shop:
         self.left = stock
         self.slow_ms = 0
         self.failing = False
+        self.delivered = 0
 
     def take_one(self):
         """How many are left after this order, or None when there was none."""
@@ -52,6 +58,22 @@ class Shop:
                 return None
             self.left -= 1
             return self.left
+
+
+def deliver(shop, ledger, pace_s):
+    """For ever: the next paid order, some work, delivered."""
+    while True:
+        try:
+            orders = ledger.take(1, "10s")
+            for order in orders:
+                time.sleep(pace_s)
+                status, answer = ledger.move(order["order"], "deliver")
+                with shop.lock:
+                    shop.delivered += status == 200 and not answer["done_before"]
+        except (OSError, http.client.HTTPException):
+            orders = []
+        if not orders:
+            time.sleep(0.2)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -77,7 +99,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path == "/api/product":
             if self.is_well():
                 self.answer_json(200, {"name": "Tern R1", "price": "39.00", "was": "79.00", "currency": "EUR",
-                                       "left_here": self.shop.left})
+                                       "left_here": self.shop.left, "delivered_here": self.shop.delivered})
         else:
             self.answer_json(404, {"error": "no such page"})
 
@@ -90,6 +112,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if url.path == "/api/buy":
             self.buy()
+        elif url.path.startswith("/api/pay/"):
+            self.pay(urllib.parse.unquote(url.path[len("/api/pay/"):]))
         elif url.path in ("/api/slow", "/api/fail", "/api/restock"):
             self.switch(url.path, query)
         else:
@@ -113,6 +137,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer_json(409, {"error": "sold out on this server", "left_here": 0})
             return
         self.answer_json(200, {"order": secrets.token_hex(4), "left_here": left})
+
+    def pay(self, order):
+        """Here the card would be charged. The ledger's word decides: an order that has expired is not paid."""
+        if not self.is_well():
+            return
+        if not self.server.ledger:
+            self.answer_json(404, {"error": "this server knows no ledger"})
+            return
+        try:
+            status, answer = Ledger(self.server.ledger).move(order, "confirm")
+        except (OSError, http.client.HTTPException):
+            status, answer = 503, {"error": "the ledger does not answer"}
+        self.answer_json(status, answer)
 
     def switch(self, path, query):
         if "X-Forwarded-For" in self.headers or "Via" in self.headers:
@@ -181,12 +218,17 @@ def main():
     arguments.add_argument("--address", default="127.0.0.1")
     arguments.add_argument("--stock", type=int, default=1000, help="how many this server sells (default 1000)")
     arguments.add_argument("--verbose", action="store_true", help="a line on stderr for each request")
+    arguments.add_argument("--ledger", default="", help="where weir's ledger is asked: unix:/path or host:port")
+    arguments.add_argument("--pace", type=float, default=0.3, help="seconds that one delivery takes (default 0.3)")
     options = arguments.parse_args()
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     with Server((options.address, options.port), Handler) as server:
         server.shop = Shop(options.name, options.stock)
         server.verbose = options.verbose
+        server.ledger = options.ledger
+        if options.ledger:
+            threading.Thread(target=deliver, args=(server.shop, Ledger(options.ledger), options.pace), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:

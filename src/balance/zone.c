@@ -298,8 +298,8 @@ static void order_by_own(const struct zones *z, uint8_t *order)
     for (; filled < z->count && left; filled++) {
         uint64_t drawn = random_u64() % left;
         uint32_t i = filled;
-        while (drawn >= z->at[order[i]].well.well)
-            drawn -= z->at[order[i++]].well.well;
+        for (; i + 1 < z->count && drawn >= z->at[order[i]].well.well; i++)
+            drawn -= z->at[order[i]].well.well;
         const uint8_t chosen = order[i];
         order[i] = order[filled];
         order[filled] = chosen;

@@ -11,8 +11,11 @@ static void begin_member(struct text *t, const char *key)
     char last = t->len ? t->at[t->len - 1] : '{';
     if (last != '{' && last != '[' && last != '\n')
         text_add(t, BYTES(","));
-    if (key)
-        text_print(t, "\"%s\":", key);
+    if (!key)
+        return;
+    text_add(t, BYTES("\""));
+    text_add(t, bytes_from(key));
+    text_add(t, BYTES("\":"));
 }
 
 void json_begin(struct text *t, const char *key, char bracket)
@@ -26,11 +29,26 @@ void json_end(struct text *t, char bracket)
     text_add(t, (struct bytes){ &bracket, 1 });
 }
 
+/* How much of it can stand in a string as it is. */
+static size_t plain_len(struct bytes value)
+{
+    size_t len = 0;
+    while (len < value.len && (unsigned char)value.ptr[len] >= 0x20 && (unsigned char)value.ptr[len] < 0x7f &&
+           value.ptr[len] != '"' && value.ptr[len] != '\\')
+        len++;
+    return len;
+}
+
 void json_text(struct text *t, const char *key, struct bytes value)
 {
     begin_member(t, key);
     text_add(t, BYTES("\""));
-    while (value.len) {
+    for (;;) {
+        const size_t plain = plain_len(value);
+        text_add(t, (struct bytes){ value.ptr, plain });
+        value = bytes_skip(value, plain);
+        if (!value.len)
+            break;
         char c = value.ptr[0];
         uint32_t code;
         size_t len = utf8_take(value, &code);
@@ -52,7 +70,8 @@ void json_text(struct text *t, const char *key, struct bytes value)
 void json_u64(struct text *t, const char *key, uint64_t value)
 {
     begin_member(t, key);
-    text_print(t, "%" PRIu64, value);
+    char digits[20];
+    text_add(t, (struct bytes){ digits, u64_to_text(value, digits) });
 }
 
 void json_i64(struct text *t, const char *key, int64_t value)

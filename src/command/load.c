@@ -22,6 +22,7 @@
 #define FIND_UNSENT_MAX 0.01
 #define FIND_BUSY_MAX 0.9 /* of a thread: trying again would not help */
 #define FILES_SPARE 64
+#define INTERVALS_MAX 50000.0
 
 int load_fail(const char *what, const char *why)
 {
@@ -123,25 +124,45 @@ static void search_drive(struct run *run, void *arg)
 
 struct hdr_watcher {
     struct load_watcher watcher;
-    struct text text;
+    FILE *to;
     size_t seen;
 };
 
 static void hdr_look(struct load_watcher *w, const struct load_report *r)
 {
     struct hdr_watcher *h = (struct hdr_watcher *)w;
-    if (h->text.len == 0)
-        hdr_log_begin(&h->text, (double)r->started_wall_us / 1e6);
+    struct text t = { 0 };
     if (r->points_count == h->seen)
         return;
+    if (!h->seen)
+        hdr_log_begin(&t, (double)r->started_wall_us / 1e6);
     const struct load_point *p = &r->points[r->points_count - 1];
     h->seen = r->points_count;
     load_stats_total(r->recent, r->total);
     const struct load_kind *k = &r->total->kinds[0];
-    (void)!hdr_log_interval(&h->text, r->load->open_loop ? BYTES("service") : BYTES_NONE, p->at_s, p->seconds,
+    (void)!hdr_log_interval(&t, r->load->open_loop ? BYTES("service") : BYTES_NONE, p->at_s, p->seconds,
                             &k->service);
     if (r->load->open_loop)
-        (void)!hdr_log_interval(&h->text, BYTES("response"), p->at_s, p->seconds, &k->response);
+        (void)!hdr_log_interval(&t, BYTES("response"), p->at_s, p->seconds, &k->response);
+    fwrite(t.at, 1, t.len, h->to);
+    text_free(&t);
+}
+
+static int hdr_open(struct hdr_watcher *h, const char *path)
+{
+    *h = (struct hdr_watcher){ .watcher = { .look = hdr_look } };
+    if (!WEIR_HAVE_ZLIB)
+        return load_fail("--hdr: this weir was built without zlib", NULL);
+    h->to = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    return h->to ? LOAD_OK : load_fail(path, strerror(errno));
+}
+
+static int hdr_close(struct hdr_watcher *h, const char *path)
+{
+    bool failed = ferror(h->to);
+    if (h->to == stdout ? fflush(stdout) : fclose(h->to))
+        failed = true;
+    return failed ? load_fail(path, "not all of it could be written") : LOAD_OK;
 }
 
 /* ---- lines for whoever started this ---- */
@@ -179,8 +200,7 @@ static bool is_stdout(const char *path)
     return path && strcmp(path, "-") == 0;
 }
 
-static int write_all(const struct load_args *a, const struct load_report *r, const struct report_about *about,
-                     const struct text *hdr)
+static int write_all(const struct load_args *a, const struct load_report *r, const struct report_about *about)
 {
     struct text t = { 0 };
     int result = LOAD_OK;
@@ -205,8 +225,6 @@ static int write_all(const struct load_args *a, const struct load_report *r, con
         result = write_out(a->html, &t);
         text_free(&t);
     }
-    if (a->hdr && !result)
-        result = write_out(a->hdr, hdr);
     return result;
 }
 
@@ -246,7 +264,14 @@ static int raise_files(const struct load *l)
     return load_fail(text, NULL);
 }
 
-static int run_it(struct load_args *a, const struct load_job *job, struct hdr_watcher *hdr)
+/* So long that what is kept of intervals stays small, even over weeks. */
+static uint64_t interval_us(const struct load_args *a, const struct load_job *job)
+{
+    double least = (job->seconds + job->warmup_s) / INTERVALS_MAX * 1e6, said = (double)a->interval_ms * 1e3;
+    return (uint64_t)(said > least ? said : least);
+}
+
+static int run_it(struct load_args *a, const struct load_job *job)
 {
     struct diag d = DIAG_NONE;
     struct load_report r;
@@ -257,16 +282,19 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
                              .curve = job->has_curve ? &job->curve : NULL,
                              .seconds = job->seconds,
                              .warmup_s = job->warmup_s,
-                             .interval_us = a->interval_ms * 1000,
+                             .interval_us = interval_us(a, job),
                              .start_wall_us = a->start_us };
     if (shown) {
         live_open(&live, STDERR_FILENO);
         live.watcher.next = plan.watchers;
         plan.watchers = &live.watcher;
     }
+    struct hdr_watcher hdr;
+    if (a->hdr && hdr_open(&hdr, a->hdr))
+        return LOAD_FAILED;
     if (a->hdr) {
-        hdr->watcher = (struct load_watcher){ .next = plan.watchers, .look = hdr_look };
-        plan.watchers = &hdr->watcher;
+        hdr.watcher.next = plan.watchers;
+        plan.watchers = &hdr.watcher;
     }
     struct prometheus prometheus;
     if (a->metrics.len) {
@@ -280,6 +308,7 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
                             : run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
     if (shown)
         live_close(&live);
+    int written = a->hdr ? hdr_close(&hdr, a->hdr) : LOAD_OK;
     if (e)
         return load_fail(d.text, NULL);
     struct text last = { 0 };
@@ -288,7 +317,8 @@ static int run_it(struct load_args *a, const struct load_job *job, struct hdr_wa
         emit_text(&last);
     }
     struct report_about about = { .target = job->about, .limit = searching ? &search.found : NULL };
-    int result = write_all(a, &r, &about, &hdr->text);
+    int result = write_all(a, &r, &about);
+    result = result ? result : written;
     if (!result)
         result = judge(a, &r);
     if (!result && searching && search.found.holds <= 0)
@@ -314,15 +344,13 @@ static int check_kinds(const struct load_args *a)
 
 int load_job_run(struct load_args *a, struct load_job *job)
 {
-    struct hdr_watcher hdr = { 0 };
     if (!a->load.shares)
         a->load.shares = a->load.threads * (a->agents_count ? a->agents_count : 1);
     int result = check_kinds(a);
     if (!result)
         result = raise_files(&a->load);
     if (!result)
-        result = run_it(a, job, &hdr);
-    text_free(&hdr.text);
+        result = run_it(a, job);
     return result;
 }
 

@@ -47,11 +47,12 @@
     X("token-file", "FILE", 'K', "what the agents want to see; else WEIR_TOKEN of the environment")   \
     X("loop", "KIND", 'l', "auto, io_uring or epoll (auto)")                                          \
     X("seed", "N", 'S', "the same random numbers in every run with it")                               \
-    X("quiet", NULL, 'q', "no live view, no table")                                                   \
-    X("help", NULL, 'h', "this")
+    X("quiet", "", 'q', "no live view, no table")                                                     \
+    X("help", "", 'h', "this")
 
 static const struct option options[] = {
-#define X(name, argument, letter, help) { name, (argument) ? required_argument : no_argument, NULL, letter },
+#define X(name, argument, letter, help) \
+    { name, sizeof argument > 1 ? required_argument : no_argument, NULL, letter },
     OPTION_LIST(X)
 #undef X
     /* what an agent tells its child; no person needs it */
@@ -78,8 +79,8 @@ static int print_help(FILE *to)
         char left[48], letter[8] = "    ";
         if (strchr("ctdnrHmhq", lines[i].letter))
             snprintf(letter, sizeof letter, "-%c, ", lines[i].letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, lines[i].name, lines[i].argument ? " " : "",
-                 lines[i].argument ? lines[i].argument : "");
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, lines[i].name, *lines[i].argument ? " " : "",
+                 lines[i].argument);
         fprintf(to, "  %-30s %s\n", left, lines[i].help);
     }
     fprintf(to, "\nExit: 0 done, 1 it could not, 2 not understood, 3 a condition of --fail-if is true.\n");

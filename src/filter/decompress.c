@@ -166,7 +166,7 @@ static err decode_answer(struct decompress *d, struct exchange *x, const struct 
 static err decompress_handle(struct exchange *x, void *state, struct chain *next)
 {
     struct decompress *d = state;
-    struct accept_encoding accept;
+    struct accept_encoding accept = { .said = false };
     if (d->conf->answers)
         accept_encoding_read(&x->request.fields, &accept);
     err e = d->conf->requests ? decode_request(d, x) : OK;

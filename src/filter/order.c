@@ -297,7 +297,8 @@ static bool is_sold_out(const struct order_request *a, struct stock_answer *ret_
 static err reserve(struct order_request *a)
 {
     char room[sizeof(struct stock_answer)];
-    struct stock_ask q = { 0 };
+    struct stock_ask q; /* not zeroed: its operation is large */
+    q.others_count = 0;
     if (is_sold_out(a, &q.answer)) {
         metric_inc(a->o->cells, METRIC_SOLD_OUT);
         metric_inc(a->o->cells, METRIC_SOLD_OUT_SEEN);
@@ -396,7 +397,13 @@ static err move(struct order_request *a, struct bytes id, enum stock_move move)
 static err order_handle(struct exchange *x, void *state, struct chain *next)
 {
     (void)next;
-    struct order_request a = { .o = state, .x = x };
+    struct order_request a; /* not zeroed: its lines are many */
+    a.o = state;
+    a.x = x;
+    a.json = NULL;
+    a.user = BYTES_NONE;
+    a.reserve.count = 0;
+    a.own_id = false;
     if (a.o->does == ORDER_RESERVE)
         return handle_reserve(&a);
     bool answered;

@@ -16,6 +16,7 @@
 #include "gate/upgraded.h"
 #include "gate/upstream.h"
 #include "ledger/ledger_conf.h"
+#include "net/quic.h"
 
 /* An idle client may be about to send; its answer then closes. One that has its successor to go to has more
  * time: a request that is on its way while we close is lost to its sender. */
@@ -65,6 +66,9 @@ static void end_here(void *arg)
 {
     (void)arg;
     l4_udp_abort();
+#if WEIR_HAVE_NGTCP2
+    quic_abort();
+#endif
     fiber_cancel_all(); /* copies of requests that nobody waits for, and the like */
     gate_use(NULL);
     upstream_close_idle();

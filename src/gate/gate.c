@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "gate/access_log.h"
+#include "gate/alt_svc.h"
 #include "gate/gate_metrics.h"
 #include "gate/grpc.h"
 #include "gate/listening.h"
@@ -323,7 +324,7 @@ static bool find_route(struct exchange *x)
     return true;
 }
 
-static void serve(struct exchange *x)
+static void run_chain(struct exchange *x)
 {
     if (x->gate->generation->trusted_proxies && !find_client(x))
         return;
@@ -338,9 +339,11 @@ static void serve(struct exchange *x)
 void gate_serve(struct exchange *x)
 {
     grpc_begin(x);
-    serve(x);
+    run_chain(x);
     if (x->grpc)
         grpc_answer(x);
+    if (x->gate->says_alt_svc)
+        alt_svc_add(x);
 }
 
 void gate_done(struct exchange *x)

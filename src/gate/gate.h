@@ -75,6 +75,7 @@ struct gate {
     struct service *services;    /* in the order of the file */
     struct listening *listening; /* in the order of the file */
     unsigned listening_count;
+    bool says_alt_svc; /* some listener has HTTP/3, and answers over TCP say so */
     struct service_metrics *unrouted;
     struct websocket_route *websocket; /* of the routes that say nothing about it; NULL: there is none */
     struct chain_link

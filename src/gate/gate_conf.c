@@ -178,6 +178,15 @@ static const struct conf_struct service_struct = {
               .doc = "of `http2`: requests at a time on one connection, if its server takes as many; then "
                      "there is "
                      "another one, up to connections_max" },
+            { .name = "ping_interval",
+              .type = CONF_MS,
+              .offset = AT(service_conf, ping_interval_ms),
+              .preset = "10s",
+              .min = 100,
+              .max = 3600000,
+              .doc = "of `http2`: a connection that is silent for so long while answers are waited for is "
+                     "asked with a "
+                     "PING, and lost when nothing comes for as long again" },
             { .name = "upstream",
               .type = CONF_WORD,
               .offset = AT(service_conf, upstream),

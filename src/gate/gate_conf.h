@@ -32,13 +32,17 @@ struct listen_conf {
     struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
     struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
     struct tls_listen_conf *tls;                /* NULL: in the clear */
+    struct http3_conf *http3;                   /* NULL: not over UDP */
     int64_t connections_max;                    /* of tcp, of one worker */
     int64_t sessions_max;                       /* of udp, of one worker */
     int64_t responses;                          /* of udp: datagrams that answer one; 0: not known */
     uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
 
-enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP };
+struct http3_conf;
+
+/* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. */
+enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_HTTP3 };
 static inline enum listen_kind listen_kind(const struct listen_conf *l)
 {
     return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
@@ -54,9 +58,9 @@ struct client_conf {
     uint64_t line_bytes_max, head_bytes_max, body_bytes_max;
     int64_t fields_max;
     uint64_t head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    int64_t connections_max; /* of one worker */
-    int64_t requests_max;    /* of one connection; 0: no bound */
-    int cancel_when_gone;    /* enum gone_mode */
+    int64_t connections_max;  /* of one worker */
+    int64_t requests_max;     /* of one connection; 0: no bound */
+    int cancel_when_gone;     /* enum gone_mode */
     struct http2_conf *http2; /* NULL: off (gate/http2_conf.h) */
 };
 
@@ -89,6 +93,7 @@ struct service_conf {
     double panic;                       /* with fewer well than that all are used; 0: when none is */
     int protocol;                       /* enum service_protocol: what its servers speak */
     int64_t streams_max;                /* of SERVICE_HTTP2: requests at a time on one connection */
+    uint64_t ping_interval_ms;          /* of SERVICE_HTTP2 */
     int upstream;                       /* enum upstream_mode */
     int64_t pipeline_max;               /* requests in flight on one shared connection */
     int64_t requests_max;               /* in flight at one server, over all workers; 0: no bound */

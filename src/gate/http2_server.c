@@ -568,7 +568,7 @@ void http2_server_accept(struct clients *s, struct io *io, const struct peer *pe
         worker_on_end(&conns_end);
     }
     struct http2_conn *conn = pool_take(&conns);
-    *conn = (struct http2_conn){ .peer = peer ? *peer : peer_of(io_fd(io)),
+    *conn = (struct http2_conn){ .peer = peer && peer->family ? *peer : peer_of(io_fd(io)),
                                  .secure = tls_of(io) != NULL,
                                  .idle = true };
     conn->session.side = &side;

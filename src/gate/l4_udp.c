@@ -380,6 +380,16 @@ static uint64_t bytes_of(const struct udp_message *m, unsigned count)
     return n;
 }
 
+/* How many datagrams left; what the socket does not take is lost, as on any wire. */
+static uint64_t send_what_goes(int fd, const struct udp_message *m, unsigned count, const struct addr *to,
+                               const struct udp_local *from)
+{
+    uint64_t sent = 0;
+    const err e = udp_send(fd, m, count, to, from, &sent);
+    (void)e;
+    return sent;
+}
+
 /* Messages of one client. A server that is gone says so only after something was sent to it: then another one
  * gets what could not be sent. */
 static void pass_on(struct l4_udp *u, const struct udp_message *m, unsigned count)
@@ -404,7 +414,7 @@ static void pass_on(struct l4_udp *u, const struct udp_message *m, unsigned coun
         s = begin(u, m, hash, gone);
         gate_drop(g);
         if (s)
-            e = udp_send(s->fd, m, count, NULL, NULL, &sent);
+            sent = send_what_goes(s->fd, m, count, NULL, NULL);
     }
     if (!s || sent < all)
         count_dropped(u, all - sent);
@@ -481,8 +491,7 @@ static bool answer(struct session *s)
         return false;
     }
     const uint64_t all = datagrams_of(b->messages, b->count);
-    uint64_t sent;
-    e = udp_send(s->listener->fd, b->messages, b->count, &s->client, &s->local, &sent);
+    const uint64_t sent = send_what_goes(s->listener->fd, b->messages, b->count, &s->client, &s->local);
     if (sent < all)
         metric_add(s->listening->cells, UDP_DROPPED, all - sent);
     server_result(s->server, SERVER_ANSWERED);

@@ -1,6 +1,7 @@
 #include "gate/listen_conf.h"
 
 #include "base/cidr.h"
+#include "gate/http3_conf.h"
 #include "gate/tls_conf.h"
 #include "net/tcp.h"
 
@@ -27,6 +28,18 @@ static err listen_check(void *conf, struct diag *reterr)
         wrong = "udp: a unix socket takes no datagrams here";
     else if (kind == LISTEN_UDP && l->proxy_protocol)
         wrong = "proxy_protocol: it is for connections, not for datagrams";
+    else if (l->http3 && kind != LISTEN_HTTP)
+        wrong = "http3: it is for a listener of HTTP";
+    else if (l->http3 && l->address.sock.any.sa_family == AF_UNIX)
+        wrong = "http3: a unix socket takes no datagrams here";
+    else if (l->http3 && !l->tls)
+        wrong = "http3: it needs tls beside it";
+    else if (l->http3 && l->tls->client_ca.len)
+        wrong = "http3: clients are not asked for certificates over it, so not together with tls.client_ca";
+#if !WEIR_HAVE_NGTCP2
+    else if (l->http3)
+        wrong = "http3: this weir was built without ngtcp2, nghttp3 and GnuTLS";
+#endif
     else if (kind != LISTEN_HTTP && l->tls)
         wrong = "tls: it is for listeners that take HTTP";
     if (wrong) {
@@ -114,6 +127,11 @@ const struct conf_struct listen_conf_struct = {
               .offset = AT(listen_conf, tls),
               .sub = &tls_listen_struct,
               .doc = "speaks TLS: HTTPS" },
+            { .name = "http3",
+              .type = CONF_STRUCT,
+              .offset = AT(listen_conf, http3),
+              .sub = &http3_conf_struct,
+              .doc = "`on`: HTTP/3 as well, on the same port over UDP" },
             { .name = "connections_max",
               .type = CONF_INT,
               .offset = AT(listen_conf, connections_max),

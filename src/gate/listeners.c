@@ -10,6 +10,8 @@
 #include "gate/clients.h"
 #include "gate/gate.h"
 #include "gate/http1_server.h"
+#include "gate/http3_listen.h"
+#include "gate/http3_server.h"
 #include "gate/l4.h"
 #include "gate/listening.h"
 #include "gate/process.h"
@@ -23,6 +25,7 @@ struct accepting {
     struct io_listener *io;
     struct l4_tcp *tcp;
     struct l4_udp *udp;
+    struct quic_listener *quic;
 };
 
 struct listener {
@@ -50,13 +53,13 @@ struct adopted {
 static struct link all = { &all, &all };
 static struct link adopted = { &adopted, &adopted };
 
-static void make_name(const struct listen_conf *l, char *out, size_t size)
+static void make_name(const struct listen_conf *l, enum listen_kind kind, char *out, size_t size)
 {
     char text[ADDR_TEXT_BYTES_MAX];
     const struct tcp_conf *t = &l->tcp;
     addr_print(&l->address, text);
-    static const char *const kinds[] = { "http", "tcp", "udp" };
-    snprintf(out, size, "%s%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[listen_kind(l)],
+    static const char *const kinds[] = { "http", "tcp", "udp", "udp http3" };
+    snprintf(out, size, "%s%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[kind],
              l->tls ? " tls" : "", l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog,
              t->nodelay, t->keepalive, t->fast_open, (unsigned long long)t->keepalive_idle_ms,
              (unsigned long long)t->send_buffer_bytes, (unsigned long long)t->recv_buffer_bytes,
@@ -73,12 +76,17 @@ static struct listener *find_name(const char *name)
     return NULL;
 }
 
+static bool is_udp(enum listen_kind kind)
+{
+    return kind == LISTEN_UDP || kind == LISTEN_HTTP3;
+}
+
 /* Sockets of one protocol and address share a port; TCP and UDP have ports of their own. */
 static struct listener *find_addr(const struct addr *a, bool udp)
 {
     LIST_EACH (at, &all) {
         struct listener *l = container_of(at, struct listener, link);
-        if (addr_eq(&l->addr, a) && (l->kind == LISTEN_UDP) == udp)
+        if (addr_eq(&l->addr, a) && is_udp(l->kind) == udp)
             return l;
     }
     return NULL;
@@ -94,10 +102,10 @@ static void listener_free(struct listener *l, bool close_fds)
     mem_free(l);
 }
 
-static err open_fd(const struct listen_conf *conf, const struct tcp_options *opts, int first, int *ret_fd,
-                   struct diag *reterr)
+static err open_fd(const struct listen_conf *conf, enum listen_kind kind, const struct tcp_options *opts,
+                   int first, int *ret_fd, struct diag *reterr)
 {
-    if (listen_kind(conf) != LISTEN_UDP)
+    if (!is_udp(kind))
         return first >= 0 ? tcp_listen_again(&conf->address, opts, first, ret_fd, reterr)
                           : tcp_listen(&conf->address, opts, true, ret_fd, reterr);
     return first >= 0
@@ -147,7 +155,7 @@ static err open_fds(struct listener *l, const struct listen_conf *conf, int firs
     for (unsigned i = l->count; i < workers; i++) {
         if (i)
             first = l->fds[0];
-        err e = open_fd(conf, &opts, first, &l->fds[i], reterr);
+        err e = open_fd(conf, l->kind, &opts, first, &l->fds[i], reterr);
         if (e)
             return e;
         l->count = i + 1;
@@ -155,14 +163,15 @@ static err open_fds(struct listener *l, const struct listen_conf *conf, int firs
     return OK;
 }
 
-static err open_one(const struct listen_conf *conf, const char *name, unsigned workers, struct diag *reterr)
+static err open_one(const struct listen_conf *conf, enum listen_kind kind, const char *name, unsigned workers,
+                    struct diag *reterr)
 {
     struct listener *l = mem_get(sizeof *l);
     if (!l)
         return ERR_MEMORY;
     snprintf(l->name, sizeof l->name, "%s", name);
     l->addr = conf->address;
-    l->kind = listen_kind(conf);
+    l->kind = kind;
     l->proxied = conf->proxy_protocol != NULL;
     l->tls = conf->tls != NULL;
     l->wanted = true;
@@ -175,7 +184,7 @@ static err open_one(const struct listen_conf *conf, const char *name, unsigned w
         l->count = a->count;
         a->used = true;
     }
-    bool udp = l->kind == LISTEN_UDP;
+    bool udp = is_udp(kind);
     const struct listener *same = find_addr(&conf->address, udp);
     int first = same ? same->fds[0] : find_adopted_addr(&conf->address, udp);
     err e = l->fds && l->accepting ? open_fds(l, conf, first, workers, reterr) : ERR_MEMORY;
@@ -185,25 +194,31 @@ static err open_one(const struct listen_conf *conf, const char *name, unsigned w
     return e;
 }
 
+/* Keeps the one that there is. */
+static err want_one(const struct listen_conf *conf, enum listen_kind kind, unsigned workers, struct diag *reterr)
+{
+    char name[sizeof((struct listener *)0)->name];
+    make_name(conf, kind, name, sizeof name);
+    struct listener *l = find_name(name);
+    if (l && l->wanted) {
+        diag_set(reterr, "listen: %s stands twice", name);
+        return ERR_CONF;
+    }
+    if (!l)
+        return open_one(conf, kind, name, workers, reterr);
+    l->wanted = true;
+    return OK;
+}
+
 err listeners_open(const struct conf_list *listen, unsigned workers, struct diag *reterr)
 {
     LIST_EACH (at, &all)
         container_of(at, struct listener, link)->wanted = false;
     for (size_t i = 0; i < listen->count; i++) {
         const struct listen_conf *conf = (const struct listen_conf *)listen->items + i;
-        char name[sizeof((struct listener *)0)->name];
-        make_name(conf, name, sizeof name);
-        struct listener *l = find_name(name);
-        if (l && l->wanted) {
-            diag_set(reterr, "listen: %s stands twice", name);
-            listeners_undo();
-            return ERR_CONF;
-        }
-        if (l) {
-            l->wanted = true;
-            continue;
-        }
-        err e = open_one(conf, name, workers, reterr);
+        err e = want_one(conf, listen_kind(conf), workers, reterr);
+        if (!e && conf->http3)
+            e = want_one(conf, LISTEN_HTTP3, workers, reterr);
         if (e) {
             listeners_undo();
             return e;
@@ -297,6 +312,10 @@ static void start_accepting(void *arg)
         p->failed = l4_tcp_start(fd, &l->addr, &a->tcp);
     else if (l->kind == LISTEN_UDP)
         p->failed = l4_udp_start(fd, &l->addr, &a->udp);
+#if WEIR_HAVE_NGTCP2
+    else if (l->kind == LISTEN_HTTP3)
+        p->failed = quic_listener_start(fd, &l->addr, &http3_owner, &a->quic);
+#endif
     else
         p->failed = io_listen(fd, l->proxied || l->tls ? on_accept_special : on_accept, l, &a->io);
     if (p->failed || l->kind != LISTEN_HTTP)
@@ -319,6 +338,13 @@ static void stop_accepting(void *arg)
         l4_udp_stop(mine->udp);
         return;
     }
+#if WEIR_HAVE_NGTCP2
+    if (mine->quic) {
+        http3_listener_left(mine->quic);
+        quic_listener_stop(mine->quic, !p->listener->given);
+        return;
+    }
+#endif
     if (!mine->io) {
         close(p->listener->fds[p->index]);
         return;

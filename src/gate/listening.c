@@ -2,7 +2,9 @@
 
 #include "base/cidr.h"
 #include "base/mem.h"
+#include "gate/alt_svc.h"
 #include "gate/gate.h"
+#include "gate/http3_listen.h"
 #include "gate/tls_counts.h"
 
 #define TCP_IDLE_MS (10 * 60 * 1000)
@@ -71,6 +73,13 @@ static err open_one(struct listening *l, struct gate *g, const struct listen_con
     err e = conf->proxy_protocol ? trust(l, &conf->proxy_protocol->from, reterr) : OK;
     if (!e && l->tls)
         e = tls_listening_open(l);
+#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+    if (!e && conf->http3) {
+        alt_svc_open(l);
+        g->says_alt_svc |= *l->alt_svc != 0;
+        e = http3_listening_open(l, g->generation->conf, reterr);
+    }
+#endif
     if (e || l->kind == LISTEN_HTTP)
         return e;
     bool tcp = l->kind == LISTEN_TCP;
@@ -107,6 +116,9 @@ void listening_close(struct gate *g)
     for (unsigned i = 0; i < g->listening_count; i++) {
         cidr_set_free(g->listening[i].proxies);
         tls_listening_close(&g->listening[i]);
+#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+        http3_listening_close(&g->listening[i]);
+#endif
         metric_instance_free(g->listening[i].metrics);
     }
     mem_free(g->listening);

@@ -7,6 +7,8 @@
 
 struct cidr_set;
 struct gate;
+struct quic_tls;
+struct ssl_ctx_st;
 struct service;
 struct tls_counts;
 struct tls_listener;
@@ -44,10 +46,13 @@ enum udp_metric { UDP_METRIC_LIST(X) UDP_METRICS };
 struct listening {
     const struct listen_conf *conf;
     enum listen_kind kind;
-    struct tls_listener *tls;      /* NULL: in the clear */
-    struct tls_counts *tls_counts; /* with tls */
-    struct service *service;       /* of LISTEN_TCP and LISTEN_UDP */
-    struct cidr_set *proxies;      /* who is believed; NULL: no PROXY protocol here */
+    struct tls_listener *tls;        /* NULL: in the clear */
+    struct tls_counts *tls_counts;   /* with tls */
+    struct service *service;         /* of LISTEN_TCP and LISTEN_UDP */
+    struct cidr_set *proxies;        /* who is believed; NULL: no PROXY protocol here */
+    struct quic_tls *quic_tls;       /* of HTTP/3; NULL: none */
+    struct ssl_ctx_st *quic_context; /* what quic_tls has its certificates from */
+    char alt_svc[48];                /* what answers over TCP say; empty: nothing */
     uint64_t idle_us;
     struct metric_instance *metrics; /* of LISTEN_TCP and LISTEN_UDP */
     struct metric_cells *cells;

@@ -15,6 +15,7 @@
 #include "gate/control_listener.h"
 #include "gate/history.h"
 #include "gate/http1_server.h"
+#include "gate/http3_listen.h"
 #include "gate/listeners.h"
 #include "gate/process_internal.h"
 #include "gate/registry.h"
@@ -235,13 +236,25 @@ static void number_first(struct generation *g)
         generation_renumber(g, same ? newest : before + 1);
 }
 
+static err prepare(const struct generation *g, struct diag *reterr)
+{
+#if WEIR_HAVE_NGTCP2
+    if (http3_is_wanted(g->conf))
+        return http3_prepare(process_self.workers, process_self.count, reterr);
+#endif
+    (void)g, (void)reterr;
+    return OK;
+}
+
 /* All that can fail comes before anything changes. */
 err reload_apply(struct generation *g, const struct generation_origin *origin, struct diag *reterr)
 {
     struct gate *gates[CPUS_MAX + 1];
     struct control_opened control;
     g->workers = process_self.count;
-    err e = open_everywhere(g, gates, reterr);
+    err e = prepare(g, reterr);
+    if (!e)
+        e = open_everywhere(g, gates, reterr);
     if (e) {
         if (reterr->line && !reterr->file)
             reterr->file = process_self.opts->conf_path;

@@ -5,11 +5,12 @@
 err stock_ask(struct stock_ask *q, char *room, size_t room_size)
 {
     struct ledger *l = ledger_here();
-    struct ledger_op ops[STOCK_ASK_OPS_MAX] = { { .rules = stock_rules.id,
-                                                  .body = stock_op_bytes(&q->op),
-                                                  .answer = room,
-                                                  .answer_size = (uint32_t)room_size } };
+    struct ledger_op ops[STOCK_ASK_OPS_MAX];
     struct ledger_call c = { .ops = ops, .ops_count = 1 + q->others_count };
+    ops[0] = (struct ledger_op){ .rules = stock_rules.id,
+                                 .body = stock_op_bytes(&q->op),
+                                 .answer = room,
+                                 .answer_size = (uint32_t)room_size };
     if (!l)
         return ERR_UNAVAILABLE;
     for (unsigned i = 0; i < q->others_count; i++)

@@ -2,6 +2,7 @@
  * own API.
  *
  *      struct stock_ask q;
+ *      q.others_count = 0;
  *      stock_write_move(&q.op, id, STOCK_MOVE_CONFIRM);
  *      err e = stock_ask(&q, room, sizeof room);           waits until the ledger has answered
  *      e ? stock_refuse_ledger(...) : q.answer.result ...

@@ -17,6 +17,7 @@
 #include "core/fiber.h"
 #include "core/log.h"
 #include "gate/handover.h"
+#include "gate/http3_listen.h"
 #include "gate/listeners.h"
 #include "gate/process_internal.h"
 #include "gate/shared.h"
@@ -82,6 +83,25 @@ static void put_listener(void *arg, const char *name, const int *fds, unsigned c
         put(arg, (struct bytes){ text, (size_t)len }, fds + i,
             count - i < HANDOVER_FDS_MAX ? count - i : HANDOVER_FDS_MAX);
 }
+
+#if WEIR_HAVE_NGTCP2
+static void put_inlets(void *arg, uint32_t process, const int *fds, unsigned count)
+{
+    char text[32];
+    int len = snprintf(text, sizeof text, "quic %u", process);
+    for (unsigned i = 0; i < count; i += HANDOVER_FDS_MAX)
+        put(arg, (struct bytes){ text, (size_t)len }, fds + i,
+            count - i < HANDOVER_FDS_MAX ? count - i : HANDOVER_FDS_MAX);
+}
+
+/* Where it passes on the datagrams of connections that stay with us, and with those before us. */
+static void put_quic(struct sending *s)
+{
+    err e = http3_each_inlet(put_inlets, s);
+    if (e && !s->failed)
+        s->failed = e;
+}
+#endif
 
 static void put_control(void *arg, const char *name, const struct addr *at, int fd)
 {
@@ -160,6 +180,9 @@ static err send_all(int socket)
     put(&s, (struct bytes){ text, (size_t)len }, NULL, 0);
     put_shared(&s);
     listeners_each(put_listener, &s);
+#if WEIR_HAVE_NGTCP2
+    put_quic(&s);
+#endif
     control_listeners_each(put_control, &s);
     put_conf(&s);
     for (unsigned i = 0; i < upgrade_self.elders_count; i++)

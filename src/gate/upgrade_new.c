@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "gate/control_listener.h"
 #include "gate/handover.h"
+#include "gate/http3_listen.h"
 #include "gate/listeners.h"
 #include "gate/shared.h"
 #include "gate/upgrade.h"
@@ -111,9 +112,19 @@ static err take_with_fd(struct handover_record *r)
         r->fds_count = 0;
         return e;
     }
+#if WEIR_HAVE_NGTCP2
+    uint64_t process;
+    if (handover_word(r->text, BYTES("quic"), &rest)) {
+        if (!handover_number(&rest, &process) || process >= QUIC_PROCESSES_MAX)
+            return ERR_SYNTAX;
+        http3_elder((uint32_t)process, r->fds, r->fds_count);
+        r->fds_count = 0;
+        return OK;
+    }
+#endif
     int fd = only_fd(r);
     if (fd < 0)
-        return ERR_SYNTAX;
+        return r->fds_count ? OK : ERR_SYNTAX; /* several: of a later version */
     if (handover_word(r->text, BYTES("shared"), &rest)) {
         take_shared(rest, fd);
         return OK;

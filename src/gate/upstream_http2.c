@@ -16,8 +16,6 @@
 #define FRAME_BYTES_MAX (16 * 1024)
 #define TABLE_BYTES 4096
 #define INTERIM_MAX 16
-/* Silence while answers are waited for, until a PING is sent; and from there until the connection is lost. */
-#define SILENCE_MS 10000
 
 struct http2_upstream {
     struct link link; /* of upstream->http2 */
@@ -25,6 +23,8 @@ struct http2_upstream {
     struct upstream *upstream;
     struct link waiters; /* struct waiter: while it connects */
     uint64_t idle_timeout_ms;
+    uint64_t
+        ping_us; /* silence while answers are waited for, until a PING is sent; and from there to the end */
     uint64_t streams_max;
     uint64_t pinged_us;
     bool connecting;
@@ -129,7 +129,7 @@ static uint64_t deadline(struct http2_session *session)
     const struct http2_upstream *c = conn_of(session);
     if (session->streams_count == 0)
         return c->ending ? worker_now_us() : deadline_in_ms(c->idle_timeout_ms);
-    return (session->pinged ? c->pinged_us : session->heard_us) + SILENCE_MS * 1000;
+    return (session->pinged ? c->pinged_us : session->heard_us) + c->ping_us;
 }
 
 static void on_overdue(struct http2_session *session)
@@ -141,7 +141,7 @@ static void on_overdue(struct http2_session *session)
         http2_session_close(&c->session);
     } else if (session->pinged && session->heard_us < c->pinged_us) {
         http2_session_end(session, ERR_TIMEOUT);
-    } else if (now_us >= session->heard_us + SILENCE_MS * 1000) {
+    } else if (now_us >= session->heard_us + c->ping_us) {
         session->pinged = true;
         c->pinged_us = now_us;
         nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, NULL);
@@ -187,6 +187,7 @@ static struct http2_upstream *new_conn(struct upstream *u, const struct service_
     *c = (struct http2_upstream){ .upstream = u,
                                   .connecting = true,
                                   .idle_timeout_ms = conf->idle_timeout_ms,
+                                  .ping_us = conf->ping_interval_ms * 1000,
                                   .streams_max = (uint64_t)conf->streams_max };
     c->session.side = &side;
     c->session.limits = (struct http2_limits){
@@ -502,6 +503,10 @@ err upstream_http2_exchange(struct exchange *x, struct server *server, struct at
     *q = (struct asked){ .x = x, .server = server, .stream = http2_stream_new(&c->session, 0) };
     q->stream->owner = q;
     http2_stream_use(q->stream);
+    if (c->session.streams_count == 1) { /* it has been silent because nobody asked */
+        c->session.heard_us = worker_now_us();
+        http2_session_rest(&c->session);
+    }
     e = send_request(q, &c->session, ret_attempt);
     if (!e)
         e = wait_head(q);

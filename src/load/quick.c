@@ -104,18 +104,6 @@ static void rest(struct conn *c)
 
 /* ---- ends ---- */
 
-static enum load_error error_of(err e)
-{
-    switch (e) {
-    case ERR_TIMEOUT:
-        return LOAD_ERROR_TIMEOUT;
-    case ERR_PROTOCOL:
-        return LOAD_ERROR_PROTOCOL;
-    default:
-        return LOAD_ERROR_CLOSED;
-    }
-}
-
 static void record(struct conn *c, const struct asked *a, uint64_t now_ns)
 {
     struct load_kind *k = kind_of(c, a);
@@ -213,7 +201,7 @@ static void open_one(struct conn *c)
         ask(c, start_ns);
     e = send_asked(c, 0, load_now_ns(), deadline_of(c));
     if (e)
-        fail(c, error_of(e));
+        fail(c, load_error_of(e));
     else
         rest(c);
 }
@@ -319,7 +307,7 @@ static void go_on(struct conn *c)
             ask(c, now_ns);
         err e = send_asked(c, before, now_ns, deadline_of(c));
         if (e) {
-            fail(c, error_of(e));
+            fail(c, load_error_of(e));
             return;
         }
     }
@@ -345,7 +333,7 @@ static void conn_run(void *arg)
     if (!e)
         go_on(c);
     else if (c->outstanding) {
-        fail(c, error_of(e));
+        fail(c, load_error_of(e));
     } else {
         drop_io(c);
         begin_again(c);
@@ -385,7 +373,7 @@ static void send_due(void *arg)
     struct conn *c = arg;
     err e = send_asked(c, 0, load_now_ns(), deadline_of(c));
     if (e)
-        fail(c, error_of(e));
+        fail(c, load_error_of(e));
     else
         rest(c);
 }

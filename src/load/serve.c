@@ -95,12 +95,19 @@ static void call_run(void *arg)
         lease_drop(head);
     text_free(&body);
     io_close(c.io, LINGER_US, true);
+    s->calls--;
 }
 
 static void accepted(void *owner, struct io *io)
 {
+    struct serve *s = owner;
+    if (s->calls == SERVE_CALLS_MAX) {
+        io_abort(io, true);
+        return;
+    }
+    s->calls++;
     struct calling *c = mem_must_get(sizeof *c);
-    *c = (struct calling){ owner, io };
+    *c = (struct calling){ s, io };
     fiber_spawn(call_run, c);
 }
 

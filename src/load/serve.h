@@ -6,6 +6,7 @@
 #include "core/io.h"
 #include "proto/http.h"
 
+#define SERVE_CALLS_MAX 64u
 #define SERVE_BODY_BYTES_MAX ((size_t)256 << 20)
 
 struct serve_call {
@@ -18,6 +19,7 @@ struct serve {
     /* On a fiber of the call's own; answers with serve_answer, or with serve_begin and io_write. */
     void (*handle)(struct serve *s, struct serve_call *c);
     struct io_listener *listener;
+    unsigned calls; /* being answered; SERVE_CALLS_MAX at most, what is more is closed */
     struct addr bound;
 };
 

@@ -27,6 +27,18 @@ const char *load_error_meaning(enum load_error e)
     return meanings[e];
 }
 
+enum load_error load_error_of(err e)
+{
+    switch (e) {
+    case ERR_TIMEOUT:
+        return LOAD_ERROR_TIMEOUT;
+    case ERR_PROTOCOL:
+        return LOAD_ERROR_PROTOCOL;
+    default:
+        return LOAD_ERROR_CLOSED;
+    }
+}
+
 err load_stats_open(unsigned kinds_count, struct load_stats **ret_stats)
 {
     struct load_stats *s = mem_get(sizeof *s + kinds_count * sizeof s->kinds[0]);

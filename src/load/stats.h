@@ -32,6 +32,8 @@ enum load_error {
 };
 
 const char *load_error_word(enum load_error e);
+/* Of an answer that did not come. */
+enum load_error load_error_of(err e);
 const char *load_error_meaning(enum load_error e);
 
 #define LOAD_STATUS_MIN 100u

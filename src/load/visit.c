@@ -181,18 +181,6 @@ static enum load_error take_variables(struct visit *v, const struct scenario_ste
 
 /* ---- a step ---- */
 
-static enum load_error error_of(err e)
-{
-    switch (e) {
-    case ERR_TIMEOUT:
-        return LOAD_ERROR_TIMEOUT;
-    case ERR_PROTOCOL:
-        return LOAD_ERROR_PROTOCOL;
-    default:
-        return LOAD_ERROR_CLOSED;
-    }
-}
-
 static void record(struct visit *v, struct load_kind *k, uint64_t sent_ns, uint64_t now_ns)
 {
     struct load_worker *lw = v->u->all->lw;
@@ -240,7 +228,7 @@ static bool send_and_see(struct visit *v, const struct scenario_step *step, stru
     err e = ask(u, step, request, &seen);
     uint64_t now_ns = load_now_ns();
     struct load_kind *k = &lw->stats->kinds[step->kind]; /* another interval's by now, perhaps */
-    enum load_error why = e ? error_of(e) : LOAD_NO_ERROR;
+    enum load_error why = e ? load_error_of(e) : LOAD_NO_ERROR;
     if (e) {
         k->errors[why]++;
         if (e == ERR_TIMEOUT)

@@ -261,6 +261,32 @@ def test_an_idle_connection_ends_in_good_order(weir, served):
     assert gate.get("/b").text == "/b" and len(server.connections) == 2
 
 
+def test_a_silent_connection_is_asked_and_lost(weir, served):
+    """One that answers PINGs may take its time; one that does not is replaced."""
+    hold = threading.Event()
+
+    def serve(c):
+        stream, _ = c.next_request()
+        if len(server.connections) == 1:
+            c.read_until(lambda: len(pings(c)) == 3)
+            c.answer(stream, b"late")
+            c.next_request()
+            hold.wait(20)  # nothing is read any more
+        else:
+            c.answer(stream, b"new")
+            http2.echo(c)
+
+    def pings(c):
+        return [p for p in c.pinged if p == bytes(8)]
+
+    server = served(serve)
+    gate = weir(to_http2(server, service="ping_interval: 500ms"))
+    assert gate.get().text == "late"
+    assert gate.request("POST", "/", body=b"x").status == 504
+    assert gate.get().text == "new" and len(server.connections) == 2
+    hold.set()
+
+
 def test_what_cannot_work_is_refused(tmp_path, weir_command):
     for more, words in {"upstream: pipelined": "share a connection anyway", "proxy_protocol: v2": "one client's"}.items():
         conf = tmp_path / "weir.yaml"

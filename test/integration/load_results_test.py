@@ -264,6 +264,7 @@ def test_agents_want_the_token(load, agents, monkeypatch, weir_command, tmp_path
     {"args": ["../s.yaml"]},
     {"args": ["--body", "@/etc/passwd", "http://127.0.0.1:1/"]},
     {"args": ["--replay"]},
+    {"args": ["--connect", "unix:/run/x.sock", "http://127.0.0.1:1/"]},
     {"args": ["s.yaml"], "files": [{"name": "../s.yaml", "base64": ""}]},
     {"args": ["s.yaml"], "files": [{"name": "/s.yaml", "base64": ""}]},
     {"args": [1]},

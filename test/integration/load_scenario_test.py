@@ -114,7 +114,7 @@ def test_what_cannot_be_taken(load, origin):
     assert code == 0 and result["total"]["errors"] == {"extract": 4} and result["total"]["sent"] == 4
 
 
-def test_a_rate_of_visits(load, origin, each_loop):
+def test_a_rate_of_visits(load, origin):
     server = origin()
     code, result = load(f"""
         target: http://{server.address}
@@ -122,7 +122,7 @@ def test_a_rate_of_visits(load, origin, each_loop):
         arrivals: even
         users_max: 300
         kinds: {{a: {{steps: [GET /, {{get: /delay/30, name: slow}}]}}}}
-        """, "-t", "2", "--loop", each_loop)
+        """, "-t", "2")
     total, slow = result["total"], kinds(result)["slow"]
     visits = 25 + 200 + 25
     unsent = total["errors"].get("unsent", 0)
@@ -136,7 +136,7 @@ def test_users_come_and_go(load, origin):
     server = origin()
     code, result = load(f"""
         target: http://{server.address}
-        stages: [{{constant: 2 for 600ms}}, {{constant: 12 for 600ms}}, {{constant: 1 for 600ms}}]
+        stages: [{{constant: 2 for 300ms}}, {{constant: 12 for 1s}}, {{constant: 1 for 300ms}}]
         spread: 0s
         think: 20ms
         kinds: {{a: {{steps: [GET /]}}}}
@@ -156,7 +156,8 @@ def test_a_connection_that_rests_too_long_is_no_error(load, nginx):
         duration: 30s
         kinds: {{a: {{steps: [{{get: /, think: 1800ms}}, GET /]}}}}
         """, "-n", "2")
-    assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 4 and result["connects"] == 4
+    assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 4
+    assert 2 <= result["connects"] <= 4  # four, if the server closes as soon as it may
 
 
 @pytest.mark.parametrize("text,place,says", [
@@ -216,7 +217,7 @@ def test_five_thousand_users_of_a_flash_sale(load, weir, shops):
         """)
     text = (SHOP / "load.yaml").read_text()
     for old, new in (("http://localhost:8080", gate.url), ("users: 5000", f"users: {users}"), ("spread: 5s", "spread: 1s"),
-                     ("think: exponential 4s", "think: exponential 500ms"), ("[200, 409, 429]", "200"),
+                     ("think: exponential 4s", "think: exponential 500ms"), ("[200, 202, 409, 410, 429]", "200"),
                      ("duration: 1m", "duration: 5m\ntimeout: 60s")):
         assert old in text
         text = text.replace(old, new)

@@ -37,20 +37,22 @@ def counted(origin):
     return json.loads(data.partition(b"\r\n\r\n")[2])
 
 
-@pytest.mark.parametrize("path,size", [("/", None), ("/bytes/100000", 100000), ("/chunked/5000/700", None),
-                                       ("/status/204", 0), ("/headers/60", None), ("/early", None)])
-def test_counts_are_exact(load, origin, each_loop, path, size):
+def test_counts_are_exact(load, origin, each_loop):
     server = origin()
-    code, result = load("-n", 500, "-c", 7, "-t", 2, "--loop", each_loop, f"http://{server.address}{path}")
-    total = result["total"]
+    for path, size in (("/", 0), ("/bytes/100000", 100000), ("/chunked/5000/700", 5000), ("/status/204", 0),
+                       ("/headers/60", 0), ("/early", 0)):
+        code, result = load("-n", 500, "-c", 7, "-t", 2, "--loop", each_loop, f"http://{server.address}{path}")
+        check_counts(code, result["total"], size)
+
+
+def check_counts(code, total, size):
     assert code == 0 and total["sent"] == total["answers"] == total["good"] == 500 and total["errors"] == {}
     assert sum(total["statuses"].values()) == 500
     service = total["latency_ns"]["service"]
     counts = hdr.decode(service["hdr"])
     assert sum(n for _, n in counts) == service["count"] == 500
     assert 0 < service["min"] <= service["p50"] <= service["p99"] <= service["max"]
-    if size:
-        assert total["bytes_in"] > 500 * size
+    assert total["bytes_in"] > 500 * size
 
 
 def test_pipelined(load, origin, each_loop):
@@ -77,15 +79,15 @@ def test_a_large_body_goes_out_whole(load, origin, tmp_path):
         assert result["total"]["bytes_out"] > 20 * 800000
 
 
-@pytest.mark.parametrize("path,kind", [("/abort", "closed"), ("/reset", "closed"), ("/half/100", "closed"),
-                                       ("/status/503", "status"), ("/hang", "timeout")])
-def test_errors_by_kind(load, origin, each_loop, path, kind):
+def test_errors_by_kind(load, origin, each_loop):
     server = origin()
-    code, result = load("-n", 12, "-c", 3, "--timeout", "300ms", "--loop", each_loop, f"http://{server.address}{path}")
-    assert code == 0 and result["total"]["errors"] == {kind: 12} and result["total"]["good"] == 0
-    if kind == "timeout":  # what was not answered in time has taken that time
-        service = result["total"]["latency_ns"]["service"]
-        assert service["count"] == 12 and service["min"] >= 300 * 10**6
+    for path, kind in (("/abort", "closed"), ("/reset", "closed"), ("/half/100", "closed"), ("/status/503", "status")):
+        code, result = load("-n", 12, "-c", 3, "--loop", each_loop, f"http://{server.address}{path}")
+        assert code == 0 and result["total"]["errors"] == {kind: 12} and result["total"]["good"] == 0
+    code, result = load("-n", 6, "-c", 3, "--timeout", "200ms", "--loop", each_loop, f"http://{server.address}/hang")
+    service = result["total"]["latency_ns"]["service"]  # what was not answered in time has taken that time
+    assert code == 0 and result["total"]["errors"] == {"timeout": 6}
+    assert service["count"] == 6 and service["min"] >= 200 * 10**6
 
 
 def test_nobody_listens(load):
@@ -108,11 +110,11 @@ def test_answers_that_end_with_their_connection(load, origin, scripted):
     assert code == 0 and result["total"]["good"] == 20
 
 
-@pytest.mark.parametrize("arrivals", ["even", "poisson"])
-def test_open_loop_sends_what_is_due(load, origin, each_loop, arrivals):
-    """A slow server does not slow it down: with 200 a second and 100 ms each, 20 are on their way on average."""
+@pytest.mark.parametrize("loop,arrivals", [("epoll", "even"), ("auto", "even"), ("auto", "poisson")])
+def test_open_loop_sends_what_is_due(load, origin, loop, arrivals):
+    """A slow server does not slow it down: with 400 a second and 100 ms each, 40 are on their way on average."""
     server = origin()
-    code, result = load("-r", 200, "-d", "2s", "--arrivals", arrivals, "-t", 2, "--loop", each_loop,
+    code, result = load("-r", 400, "-d", "1s", "--arrivals", arrivals, "-t", 2, "--loop", loop,
                         f"http://{server.address}/delay/100")
     total = result["total"]
     assert code == 0 and result["open_loop"] and total["errors"] in ({}, {"unsent": total["tried"] - total["sent"]})
@@ -129,7 +131,7 @@ def test_a_stall_is_in_the_percentiles(origin, tmp_path):
     """The server stands still for a second. Requests are due all the while, R a second; those due more than x before
     its end take longer than x, so R * (S - x) of them do, whatever the machine was busy with."""
     server, out, rate = origin(), tmp_path / "out.json", 200
-    child = subprocess.Popen([weir_module.BINARY, "load", "-q", "--json", out, "-r", str(rate), "-d", "4s", "-c", "8",
+    child = subprocess.Popen([weir_module.BINARY, "load", "-q", "--json", out, "-r", str(rate), "-d", "3s", "-c", "8",
                               f"http://{server.address}/"])
     wait_until(lambda: counted(server)["requests"] > 20, 20, "requests have come")
     server.signal(signal.SIGSTOP)
@@ -140,11 +142,11 @@ def test_a_stall_is_in_the_percentiles(origin, tmp_path):
     assert child.wait(60) == 0
     result = json.loads(out.read_text())["total"]
     response, service = (hdr.decode(result["latency_ns"][k]["hdr"]) for k in ("response", "service"))
-    assert result["tried"] == 4 * rate
+    assert result["tried"] == 3 * rate
     for x in (0.1, 0.5, 0.9):
         assert hdr.above(response, x * 10**9) >= int(rate * (stall - x)) - 1
-    # so a fifth of all has waited: the p90 shows it
-    assert result["latency_ns"]["response"]["p90"] >= (stall - 0.1 * 4 - 2 / rate) * 10**9
+    # a tenth of all is 0.3 s of arrivals: the p90 is at least what those wait that are due then
+    assert result["latency_ns"]["response"]["p90"] >= (stall - 0.1 * 3 - 2 / rate) * 10**9
     # seen from when they were sent, only those eight that a connection was free for stood in the stall
     assert hdr.above(service, 0.5 * 10**9) < hdr.above(response, 0.5 * 10**9)
 
@@ -175,11 +177,11 @@ def test_find_limit(load, scripted):
             time.sleep(0.05)
             peer.send(answer(b"x"))
     server = scripted(slow)
-    code, result = load("--find-limit", "p99 < 10s, errors < 50%", "-c", 2, "-d", "500ms", "--timeout", "5s",
+    code, result = load("--find-limit", "p99 < 10s, errors < 50%", "-c", 2, "-d", "300ms", "--timeout", "5s",
                         f"http://{server.address}/", timeout=110)
     limit = result["limit"]
     # two connections, 50 ms each: never more than 40 a second, so that 100 a second are not even sent
-    assert code == 0 and 0 < limit["holds"] <= 45 and limit["fails"] > limit["holds"]
+    assert code == 0 and 0 < limit["holds"] <= 50 and limit["fails"] > limit["holds"]
     assert [s["holds"] for s in limit["steps"]].count(True) >= 1 and not limit["steps"][0]["holds"]
     assert limit["fails"] - limit["holds"] <= 0.05 * limit["holds"] + 1
 

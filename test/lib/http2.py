@@ -86,6 +86,7 @@ class Connection:
         self.goaway = None  # (last stream, code)
         self.goaways = []
         self.pongs = 0
+        self.pinged = []
         self.data_order = []  # of streams, a DATA frame each
         self.closed = False
         self.block = b""
@@ -144,6 +145,7 @@ class Connection:
         elif kind == PING and flags & ACK:
             self.pongs += 1
         elif kind == PING:
+            self.pinged.append(payload)
             self.send(frame(PING, ACK, 0, payload))
         elif kind == GOAWAY:
             self.goaway = struct.unpack(">II", payload[:8])

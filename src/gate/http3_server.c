@@ -1,0 +1,474 @@
+/* Connections, and what the library tells of their streams. On the loop's stack. */
+#include "gate/http3_server.h"
+
+#if WEIR_HAVE_NGTCP2
+#include "base/pool.h"
+#include "core/fiber.h"
+#include "core/timer.h"
+#include "gate/gate.h"
+#include "gate/http3_internal.h"
+#include "gate/process.h"
+
+#define SWEEP_US 1000000
+#define QPACK_TABLE_BYTES 4096
+#define QPACK_BLOCKED_STREAMS 100
+
+static _Thread_local struct {
+    bool ready;
+    struct pool conns, streams;
+    struct link heads; /* streams whose head is not whole; the oldest first */
+    struct link idle;  /* their exchange is over, the client has not acknowledged all; the oldest first */
+    struct timer sweep;
+    struct turn_hook end;
+} here;
+
+static void end_here(struct turn_hook *h)
+{
+    (void)h;
+    timer_stop(&here.sweep);
+    pool_close(&here.conns);
+    pool_close(&here.streams);
+    here.ready = false;
+}
+
+/* ---- connections ---- */
+
+static void count_parked(struct http3_conn *c, bool parked)
+{
+    if (parked == c->parked)
+        return;
+    c->parked = parked;
+    c->client.clients->parked_count += parked ? 1 : -1u;
+}
+
+static void conn_release(struct http3_conn *c)
+{
+    if (c->quic || c->streams_count)
+        return;
+    count_parked(c, false);
+    clients_remove(&c->client);
+    pool_give(&here.conns, c);
+}
+
+/* RFC 9114 5.2: first that there will be an end, then where it is. */
+static void go_away(struct http3_conn *c)
+{
+    if (!c->quic || c->going)
+        return;
+    c->going = true;
+    (void)!nghttp3_conn_submit_shutdown_notice(c->lib);
+    quic_want_send(c->quic);
+}
+
+static void take_no_more(struct http3_conn *c)
+{
+    go_away(c);
+    (void)!nghttp3_conn_shutdown(c->lib);
+}
+
+static void end_conn(struct http3_conn *c)
+{
+    if (!c->quic || c->closed)
+        return;
+    c->closed = true;
+    (void)!nghttp3_conn_shutdown(c->lib);
+    quic_close(c->quic, NGHTTP3_H3_NO_ERROR);
+}
+
+static void conn_drain(struct client_conn *client)
+{
+    go_away(container_of(client, struct http3_conn, client));
+}
+
+static void conn_close_idle(struct client_conn *client, bool used_only)
+{
+    struct http3_conn *c = container_of(client, struct http3_conn, client);
+    if (c->streams_count == 0 && (c->requests || !used_only))
+        end_conn(c);
+}
+
+static void conn_abort(struct client_conn *client)
+{
+    end_conn(container_of(client, struct http3_conn, client));
+}
+
+static const struct client_protocol protocol = {
+    .drain = conn_drain,
+    .close_idle = conn_close_idle,
+    .abort = conn_abort,
+};
+
+/* ---- streams ---- */
+
+static void sweep_soon(void)
+{
+    if (!timer_is_set(&here.sweep))
+        timer_set(&here.sweep, worker_now_us() + SWEEP_US);
+}
+
+static struct http3_stream *find_stream(struct http3_conn *c, int64_t id)
+{
+    LIST_EACH (at, &c->streams) {
+        struct http3_stream *s = container_of(at, struct http3_stream, link);
+        if (s->id == id)
+            return s;
+    }
+    return NULL;
+}
+
+struct http3_stream *http3_stream_open(struct http3_conn *c, int64_t id)
+{
+    struct http3_stream *s = pool_take(&here.streams);
+    memset(s, 0, offsetof(struct http3_stream, x));
+    s->conn = c;
+    s->id = id;
+    s->early = !quic_is_handshaken(c->quic);
+    s->client = *quic_peer(c->quic);
+    struct exchange *x = &s->x;
+    exchange_open(x, gate_current(), s->first, sizeof s->first);
+    x->client = &s->client;
+    x->scheme = "https";
+    x->carrier = &http3_carrier;
+    x->carried = s;
+    const struct http1_limits *limits = &x->gate->generation->client_limits;
+    http2_head_open(&s->head, HTTP2_REQUEST, &x->arena, &x->request.fields, limits->fields_max,
+                    limits->head_bytes_max);
+    gate_early(x);
+    list_push_back(&c->streams, &s->link);
+    if (c->streams_count++ == 0)
+        count_parked(c, false);
+    c->requests++;
+    if ((int64_t)c->requests == x->gate->generation->conf->client->requests_max)
+        take_no_more(c);
+    s->moved_us = worker_now_us();
+    list_push_back(&here.heads, &s->waits);
+    sweep_soon();
+    return s;
+}
+
+void http3_stream_free(struct http3_stream *s)
+{
+    struct http3_conn *c = s->conn;
+    if (!s->over)
+        exchange_release(&s->x);
+    http3_queue_clear(&s->in);
+    http3_queue_clear(&s->out);
+    list_remove(&s->link);
+    list_remove(&s->waits);
+    pool_give(&here.streams, s);
+    if (--c->streams_count == 0)
+        count_parked(c, true);
+    if (!c->quic) {
+        conn_release(c);
+        return;
+    }
+    quic_stream_done(c->quic, true); /* so that those whose exchange still runs count among streams_max */
+    if (c->going && c->streams_count == 0)
+        end_conn(c);
+}
+
+static void give_in(struct http3_stream *s)
+{
+    uint64_t n = s->in.bytes;
+    http3_queue_clear(&s->in);
+    if (n && s->conn->quic)
+        quic_give(s->conn->quic, s->id, n);
+}
+
+void http3_stream_over(struct http3_stream *s, bool cut)
+{
+    struct http3_conn *c = s->conn;
+    if (c->client.clients->done)
+        c->client.clients->done(&s->x);
+    exchange_release(&s->x);
+    s->over = true;
+    if (s->lib_closed || !c->quic) {
+        http3_stream_free(s);
+        return;
+    }
+    give_in(s);
+    if (cut)
+        quic_stream_reset(c->quic, s->id, NGHTTP3_H3_INTERNAL_ERROR);
+    else if (!s->in_ended) /* RFC 9114 4.1: the rest of the request is not wanted */
+        quic_stream_stop(c->quic, s->id, NGHTTP3_H3_NO_ERROR);
+    http3_stream_moved(s);
+    sweep_soon();
+}
+
+/* The first of the list if it has waited for so long; it is taken out then. */
+static struct http3_stream *overdue(struct link *list, uint64_t patience_ms)
+{
+    if (list_empty(list))
+        return NULL;
+    struct http3_stream *s = container_of(list->next, struct http3_stream, waits);
+    if (patience_ms < UINT64_MAX / 1000 && s->moved_us + patience_ms * 1000 <= worker_now_us()) {
+        list_remove(&s->waits);
+        return s;
+    }
+    return NULL;
+}
+
+/* Heads that do not come, and answers that nobody takes, are not waited for for ever. */
+static void sweep(struct timer *t)
+{
+    const struct gate *g = gate_current();
+    const struct client_conf *conf = g ? g->generation->conf->client : NULL;
+    struct http3_stream *s;
+    while ((s = overdue(&here.heads, conf ? conf->head_timeout_ms : 0))) {
+        if (s->conn->quic)
+            quic_close(s->conn->quic, NGHTTP3_H3_REQUEST_INCOMPLETE);
+    }
+    while ((s = overdue(&here.idle, conf ? conf->write_timeout_ms : 0))) {
+        if (s->conn->quic)
+            quic_stream_reset(s->conn->quic, s->id, NGHTTP3_H3_REQUEST_CANCELLED);
+    }
+    if (!list_empty(&here.heads) || !list_empty(&here.idle))
+        timer_set(t, worker_now_us() + SWEEP_US);
+}
+
+void http3_stream_moved(struct http3_stream *s)
+{
+    s->moved_us = worker_now_us();
+    list_remove(&s->waits);
+    list_push_back(&here.idle, &s->waits);
+}
+
+void http3_stream_gone(struct http3_stream *s)
+{
+    s->gone = true;
+    if (!s->in_ended && !s->in_failed)
+        s->in_failed = ERR_RESET;
+    if (s->reader)
+        fiber_wake(s->reader);
+    if (s->writer)
+        fiber_wake(s->writer);
+    if (s->serving && s->fiber && !s->x.client_gone) {
+        s->x.client_gone = true;
+        fiber_cancel(s->fiber);
+    }
+}
+
+/* The library has forgotten it. */
+void http3_stream_closed(struct http3_stream *s)
+{
+    s->lib_closed = true;
+    if (s->over || !s->head_ended || s->held)
+        http3_stream_free(s);
+    else if (!s->out_ended)
+        http3_stream_gone(s);
+}
+
+/* ---- what net/quic tells ---- */
+
+static void prepare(void)
+{
+    if (here.ready)
+        return;
+    pool_init(&here.conns, sizeof(struct http3_conn));
+    pool_init(&here.streams, sizeof(struct http3_stream));
+    list_init(&here.heads);
+    list_init(&here.idle);
+    timer_init(&here.sweep, sweep);
+    here.end.run = end_here;
+    worker_on_end(&here.end);
+    here.ready = true;
+}
+
+static err open_lib(struct http3_conn *c)
+{
+    int64_t control, encoder, decoder;
+    nghttp3_settings settings;
+    nghttp3_settings_default(&settings);
+    settings.max_field_section_size = gate_current()->generation->client_limits.head_bytes_max;
+    settings.qpack_max_dtable_capacity = settings.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
+    settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
+    if (nghttp3_conn_server_new(&c->lib, &http3_callbacks, &settings, NULL, c))
+        return ERR_MEMORY;
+    nghttp3_conn_set_max_client_streams_bidi(c->lib, quic_streams_max(c->quic));
+    err e = quic_open_uni(c->quic, &control);
+    if (!e)
+        e = quic_open_uni(c->quic, &encoder);
+    if (!e)
+        e = quic_open_uni(c->quic, &decoder);
+    if (!e && (nghttp3_conn_bind_control_stream(c->lib, control) ||
+               nghttp3_conn_bind_qpack_streams(c->lib, encoder, decoder)))
+        e = ERR_PROTOCOL;
+    return e;
+}
+
+static uint64_t app_open(struct quic_conn *quic, void **ret_state)
+{
+    prepare();
+    if (!gate_current())
+        return NGHTTP3_H3_REQUEST_REJECTED;
+    struct http3_conn *c = pool_take(&here.conns);
+    *c = (struct http3_conn){ .quic = quic };
+    list_init(&c->streams);
+    if (open_lib(c) != OK) {
+        if (c->lib)
+            nghttp3_conn_del(c->lib);
+        pool_give(&here.conns, c);
+        return NGHTTP3_H3_STREAM_CREATION_ERROR;
+    }
+    clients_add(process_clients(), &c->client, &protocol);
+    count_parked(c, true);
+    if (c->client.clients->draining)
+        go_away(c);
+    *ret_state = c;
+    return 0;
+}
+
+static void app_handshaken(void *state)
+{
+    struct http3_conn *c = state;
+    LIST_EACH (at, &c->streams) {
+        struct http3_stream *s = container_of(at, struct http3_stream, link);
+        if (!s->held)
+            continue;
+        s->held = s->early = false;
+        fiber_spawn(http3_stream_run, s);
+    }
+}
+
+static uint64_t code_of(int64_t e)
+{
+    return e < 0 ? nghttp3_err_infer_quic_app_error_code((int)e) : 0;
+}
+
+static uint64_t app_data(void *state, int64_t stream, struct bytes data, bool fin, size_t *ret_taken)
+{
+    struct http3_conn *c = state;
+    nghttp3_ssize n = nghttp3_conn_read_stream(c->lib, stream, (const uint8_t *)data.ptr, data.len, fin);
+    if (n >= 0)
+        *ret_taken = (size_t)n;
+    return code_of(n);
+}
+
+static uint64_t app_acked(void *state, int64_t stream, uint64_t bytes)
+{
+    return code_of(nghttp3_conn_add_ack_offset(((struct http3_conn *)state)->lib, stream, bytes));
+}
+
+static bool is_clients_request(int64_t stream)
+{
+    return (stream & 3) == 0;
+}
+
+static uint64_t app_closed(void *state, int64_t stream, bool has_code, uint64_t code)
+{
+    struct http3_conn *c = state;
+    c->told = false;
+    int e = nghttp3_conn_close_stream(c->lib, stream, has_code ? code : NGHTTP3_H3_NO_ERROR);
+    if (e && e != NGHTTP3_ERR_STREAM_NOT_FOUND)
+        return code_of(e);
+    if (!c->told && (stream & 1) == 0) /* http3_stream_free says it of the others */
+        quic_stream_done(c->quic, is_clients_request(stream));
+    return 0;
+}
+
+static uint64_t app_reset(void *state, int64_t stream)
+{
+    struct http3_conn *c = state;
+    struct http3_stream *s = find_stream(c, stream);
+    if (s && !s->in_ended) {
+        s->in_failed = ERR_RESET;
+        http3_stream_gone(s);
+    }
+    return code_of(nghttp3_conn_shutdown_stream_read(c->lib, stream));
+}
+
+static uint64_t app_stopped(void *state, int64_t stream)
+{
+    return code_of(nghttp3_conn_shutdown_stream_read(((struct http3_conn *)state)->lib, stream));
+}
+
+static void app_streams(void *state, uint64_t max)
+{
+    nghttp3_conn_set_max_client_streams_bidi(((struct http3_conn *)state)->lib, max);
+}
+
+static uint64_t app_writable(void *state, int64_t stream)
+{
+    return code_of(nghttp3_conn_unblock_stream(((struct http3_conn *)state)->lib, stream));
+}
+
+_Static_assert(sizeof(struct quic_vec) == sizeof(nghttp3_vec), "pieces are handed on as they are");
+
+static uint64_t app_next(void *state, int64_t *ret_stream, bool *ret_fin, struct quic_vec *vecs,
+                         size_t *ret_count)
+{
+    int fin = 0;
+    nghttp3_ssize n = nghttp3_conn_writev_stream(((struct http3_conn *)state)->lib, ret_stream, &fin,
+                                                 (nghttp3_vec *)(void *)vecs, QUIC_VECS_MAX);
+    *ret_fin = fin;
+    *ret_count = n > 0 ? (size_t)n : 0;
+    return code_of(n);
+}
+
+static uint64_t app_sent(void *state, int64_t stream, size_t bytes)
+{
+    return code_of(nghttp3_conn_add_write_offset(((struct http3_conn *)state)->lib, stream, bytes));
+}
+
+static void app_blocked(void *state, int64_t stream)
+{
+    nghttp3_conn_block_stream(((struct http3_conn *)state)->lib, stream);
+}
+
+/* The client wants no more of it. */
+static void app_shut(void *state, int64_t stream)
+{
+    struct http3_conn *c = state;
+    struct http3_stream *s = find_stream(c, stream);
+    if (s && !s->over)
+        http3_stream_gone(s);
+    nghttp3_conn_shutdown_stream_write(c->lib, stream);
+}
+
+static void app_end(void *state)
+{
+    struct http3_conn *c = state;
+    c->quic = NULL;
+    nghttp3_conn_del(c->lib);
+    c->lib = NULL;
+    struct link *at = c->streams.next;
+    c->streams_count++; /* c stays until all have been told */
+    while (at != &c->streams) {
+        struct http3_stream *s = container_of(at, struct http3_stream, link);
+        at = at->next;
+        http3_stream_gone(s);
+        http3_stream_closed(s);
+    }
+    c->streams_count--;
+    conn_release(c);
+}
+
+const struct quic_app http3_app = {
+    .open = app_open,
+    .handshaken = app_handshaken,
+    .data = app_data,
+    .acked = app_acked,
+    .closed = app_closed,
+    .reset = app_reset,
+    .stopped = app_stopped,
+    .streams = app_streams,
+    .writable = app_writable,
+    .next = app_next,
+    .sent = app_sent,
+    .blocked = app_blocked,
+    .shut = app_shut,
+    .end = app_end,
+};
+
+void http3_listener_left(const struct quic_listener *l)
+{
+    struct clients *all = process_clients();
+    LIST_EACH (at, &all->conns) {
+        struct client_conn *client = container_of(at, struct client_conn, link);
+        struct http3_conn *c = container_of(client, struct http3_conn, client);
+        if (client->protocol == &protocol && c->quic && quic_listener_of(c->quic) == l)
+            go_away(c);
+    }
+}
+
+#endif
