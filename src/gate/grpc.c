@@ -48,7 +48,8 @@ err grpc_pass_timeout(struct exchange *x)
 {
     struct http_field *f = find_timeout(x);
     const uint64_t now_us = worker_now_us();
-    if (!f || x->deadline_us == DEADLINE_NONE)
+    uint64_t said_us;
+    if (!f || grpc_timeout_read(http_field_value(f), &said_us) || x->deadline_us == DEADLINE_NONE)
         return OK;
     if (x->deadline_us <= now_us)
         return ERR_TIMEOUT;
