@@ -35,8 +35,11 @@ bench: deps-bench build
 	@/usr/bin/python3 bench/run.py --load $(BUILD)/bench_load $(BENCH_ARGS)
 	@exec /usr/bin/python3 bench/orders.py --weir $(BUILD)/weir
 
-soak: deps-bench build
-	@$(NINJA) -C $(BUILD) origin bench_load
+soak: deps-bench deps-test build
+	@meson configure $(BUILD) -Dtests=enabled
+	@$(NINJA) -C $(BUILD) origin bench_load src/ledger_crash_test src/ledger_simulation_test
+	@WEIR_LEDGER_KILLS=500 $(BUILD)/src/ledger_crash_test
+	@WEIR_LEDGER_ENTRIES=1000000 $(BUILD)/src/ledger_simulation_test
 	@exec /usr/bin/python3 bench/soak
 
 install: build
@@ -52,7 +55,7 @@ help:
 	@echo 'make lint     clang-format, clang-tidy, cppcheck and the lints of the house'
 	@echo 'make fuzz     runs the fuzz targets, SECONDS_EACH=60 seconds each'
 	@echo 'make bench    measures weir beside nginx and haproxy, and orders beside nginx, Lua and redis'
-	@echo 'make soak     half an hour of load, with faults, reloads and an upgrade'
+	@echo 'make soak     the ledger killed 500 times and simulated; half an hour of load with faults'
 	@echo 'make install  installs weir (DESTDIR and meson options are respected)'
 	@echo 'make clean    removes what was built'
 	@echo

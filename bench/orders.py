@@ -23,11 +23,13 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STOCK = 100_000_000
+NDK, LUA = "ndk_http_module.so", "ngx_http_lua_module.so"
 PORTS = iter(range(18600, 18990))
 
 LUA_SCRIPT = """
@@ -145,6 +147,15 @@ def resp(path, *words):
         return f.read(int(line[1:])).decode() if line[:1] == b"$" and line != b"$-1" else line[1:].decode()
 
 
+def module(options, name):
+    """Where nginx's module stands; None: it does not."""
+    for root in (options.lua_root, "/"):
+        path = pathlib.Path(root, "usr/lib/nginx/modules", name)
+        if path.exists():
+            return path
+    return None
+
+
 class Stack:
     def __init__(self, options, stock):
         self.options, self.stock, self.sold_before = options, stock, 0
@@ -219,12 +230,15 @@ class Redis(Stack):
             except OSError:
                 time.sleep(0.1)
         sha = resp(sock, "SCRIPT", "LOAD", LUA_SCRIPT)
-        modules = "".join(f"load_module {m};\n" for m in ("/usr/lib/nginx/modules/ndk_http_module.so",
-                                                          "/usr/lib/nginx/modules/ngx_http_lua_module.so"))
+        modules = "".join(f"load_module {module(self.options, m)};\n" for m in (NDK, LUA))
         pathlib.Path(self.folder, "nginx.conf").write_text(NGINX % {
             "modules": modules, "folder": self.folder, "port": self.port, "sha": sha,
-            "lua_path": "/usr/share/lua/5.1/?.lua"})
+            "lua_path": f"{self.options.lua_root}/usr/share/lua/5.1/?.lua;/usr/share/lua/5.1/?.lua"})
         os.chmod(sock, 0o777)
+        # its LuaJIT, where that was unpacked too
+        libraries = next(iter(pathlib.Path(self.options.lua_root, "usr/lib").glob("*/libluajit-5.1.so.2")), None)
+        if libraries and self.options.lua_root != "/":
+            os.environ["LD_LIBRARY_PATH"] = str(libraries.parent)
         self.start("nginx", "-c", f"{self.folder}/nginx.conf", "-e", f"{self.folder}/error.log")
 
     def sold(self):
@@ -273,12 +287,11 @@ CASES = [
 ]
 
 
-def run(case, connections, options):
+def run(case, connections, kinds, options):
     stacks = []
     try:
-        for kind in (Weir, Everysec, Always):
-            if options.only in kind.name:
-                stacks.append(kind(options, case.stock))
+        for kind in kinds:
+            stacks.append(kind(options, case.stock))
         rounds = {s.name: [] for s in stacks}
         for _ in range(options.repeat):
             for s in stacks:
@@ -298,16 +311,21 @@ def main():
     arguments.add_argument("--connections", type=int, nargs="+", default=[64, 512])
     arguments.add_argument("--case", default="", help="those whose name has this")
     arguments.add_argument("--only", default="", help="stacks whose name has this")
+    arguments.add_argument("--lua-root", default="/", help="where libnginx-mod-http-lua and lua-resty-core were unpacked, if not installed")
     arguments.add_argument("--core", type=int, default=0)
     arguments.add_argument("--load-core", type=int, default=1)
     options = arguments.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, hard), hard))
+    kinds = [Weir, Everysec, Always]
+    if not (module(options, LUA) and module(options, NDK) and shutil.which("redis-server") and shutil.which("nginx")):
+        print("orders: nginx with Lua, or redis, is not here: weir alone (bench/README.md says how to get them)", file=sys.stderr)
+        kinds = [Weir]
     print("| | connections | stack | CPU us an answer | of that, weir | answers a second | core busy |\n"
           "| --- | --- | --- | --- | --- | --- | --- |")
     for case in CASES:
         for connections in options.connections if options.case in case.name else ():
-            rounds = run(case, connections, options)
+            rounds = run(case, connections, [k for k in kinds if options.only in k.name], options)
             for name, all_of in rounds.items():
                 median = {key: statistics.median(r[key] for r in all_of) for key in all_of[0]}
                 ratio = statistics.median(w["cpu_us"] / r["cpu_us"] for w, r in zip(rounds.get(Weir.name, all_of), all_of))

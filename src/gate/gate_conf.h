@@ -25,6 +25,7 @@ struct proxy_protocol_conf {
 #define LISTEN_IDLE_AUTO CONF_UINT_WORD(0)
 
 struct listen_conf {
+    bool resp; /* the ledger's, for clients of Redis: not one of the list */
     struct addr address;
     struct conf_mark mark;
     int64_t backlog;
@@ -42,9 +43,11 @@ struct listen_conf {
 struct http3_conf;
 
 /* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. */
-enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_HTTP3 };
+enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_HTTP3, LISTEN_RESP };
 static inline enum listen_kind listen_kind(const struct listen_conf *l)
 {
+    if (l->resp)
+        return LISTEN_RESP;
     return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
 }
 

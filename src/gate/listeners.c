@@ -15,9 +15,13 @@
 #include "gate/l4.h"
 #include "gate/listening.h"
 #include "gate/process.h"
+#include "gate/resp.h"
 #include "gate/tls_listener.h"
+#include "ledger/ledger_conf.h"
 #include "net/tcp.h"
 #include "net/udp.h"
+
+#define RESP_KEEPALIVE_IDLE_MS 300000
 
 /* One socket that one worker accepts on; by the listener's kind. */
 struct accepting {
@@ -58,7 +62,7 @@ static void make_name(const struct listen_conf *l, enum listen_kind kind, char *
     char text[ADDR_TEXT_BYTES_MAX];
     const struct tcp_conf *t = &l->tcp;
     addr_print(&l->address, text);
-    static const char *const kinds[] = { "http", "tcp", "udp", "udp http3" };
+    static const char *const kinds[] = { "http", "tcp", "udp", "udp http3", "resp" };
     snprintf(out, size, "%s%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[kind],
              l->tls ? " tls" : "", l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog,
              t->nodelay, t->keepalive, t->fast_open, (unsigned long long)t->keepalive_idle_ms,
@@ -210,12 +214,29 @@ static err want_one(const struct listen_conf *conf, enum listen_kind kind, unsig
     return OK;
 }
 
-err listeners_open(const struct conf_list *listen, unsigned workers, struct diag *reterr)
+/* Of the list; behind it the ledger's. false: that was all. */
+static bool nth_conf(const struct gate_conf *conf, size_t i, struct listen_conf *ret_listen)
 {
+    if (i < conf->listen.count) {
+        *ret_listen = ((const struct listen_conf *)conf->listen.items)[i];
+        return true;
+    }
+    if (i > conf->listen.count || !conf->ledger || !conf->ledger->listen.len)
+        return false;
+    *ret_listen = (struct listen_conf){
+        .resp = true,
+        .address = conf->ledger->listen,
+        .tcp = { .nodelay = true, .keepalive = true, .keepalive_idle_ms = RESP_KEEPALIVE_IDLE_MS }
+    };
+    return true;
+}
+
+err listeners_open(const struct gate_conf *gate_conf, unsigned workers, struct diag *reterr)
+{
+    struct listen_conf copy, *conf = &copy;
     LIST_EACH (at, &all)
         container_of(at, struct listener, link)->wanted = false;
-    for (size_t i = 0; i < listen->count; i++) {
-        const struct listen_conf *conf = (const struct listen_conf *)listen->items + i;
+    for (size_t i = 0; nth_conf(gate_conf, i, conf); i++) {
         err e = want_one(conf, listen_kind(conf), workers, reterr);
         if (!e && conf->http3)
             e = want_one(conf, LISTEN_HTTP3, workers, reterr);
@@ -312,6 +333,8 @@ static void start_accepting(void *arg)
         p->failed = l4_tcp_start(fd, &l->addr, &a->tcp);
     else if (l->kind == LISTEN_UDP)
         p->failed = l4_udp_start(fd, &l->addr, &a->udp);
+    else if (l->kind == LISTEN_RESP)
+        p->failed = io_listen(fd, resp_accept, l, &a->io);
 #if WEIR_HAVE_NGTCP2
     else if (l->kind == LISTEN_HTTP3)
         p->failed = quic_listener_start(fd, &l->addr, &http3_owner, &a->quic);
@@ -347,6 +370,10 @@ static void stop_accepting(void *arg)
 #endif
     if (!mine->io) {
         close(p->listener->fds[p->index]);
+        return;
+    }
+    if (p->listener->kind == LISTEN_RESP) {
+        io_listener_close(mine->io, true);
         return;
     }
     struct accepting **at = &accepting_here;

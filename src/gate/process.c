@@ -19,6 +19,7 @@
 #include "gate/notify.h"
 #include "gate/pid_file.h"
 #include "gate/process_internal.h"
+#include "gate/resp.h"
 #include "gate/stock_watch.h"
 #include "gate/upgrade.h"
 #include "ledger/ledger_conf.h"
@@ -301,7 +302,9 @@ static err start(struct generation *first, struct diag *reterr)
     if (upgrade_active())
         snprintf(origin.reason, sizeof origin.reason, "upgrade");
     (void)upgrade_conf(&origin.rolled_back_to);
-    err e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
+    err e = resp_start(first->conf->ledger, reterr);
+    if (!e)
+        e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
     if (!e)
         e = reload_apply(first, &origin, reterr);
     if (e)

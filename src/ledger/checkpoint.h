@@ -29,8 +29,9 @@ bool frozen_next(const struct frozen *f, size_t *at, struct record_image *ret_im
 /* Where checkpoints lie: LMDB (checkpoint_lmdb.c); the simulation has a store of its own. */
 struct checkpoint_store;
 struct checkpoint_ops {
-    /* Each record that is not to be left on disk. */
+    /* Each record that is not to be left on disk, in no order; before them how many there are. */
     err (*load)(struct checkpoint_store *s, struct checkpoint_state *ret_state,
+                void (*expect)(void *arg, uint64_t count),
                 err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr);
     /* All of it or nothing; safe when it returns. */
     err (*commit)(struct checkpoint_store *s, const struct frozen *f, struct diag *reterr);

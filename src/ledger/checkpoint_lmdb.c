@@ -6,9 +6,11 @@
 #if WEIR_HAVE_LMDB
 #include <errno.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/crc32c.h"
 #include "base/list.h"
@@ -17,6 +19,8 @@
 #include "ledger/crypt.h"
 
 #define STATE_VERSION 1
+#define WARM_BYTES (1u << 20)
+#define WARM_RECORDS_MIN 100000
 
 struct lmdb_store {
     struct checkpoint_store store;
@@ -273,7 +277,39 @@ static err with_reading(struct lmdb_store *s, MDB_txn **ret_txn, struct diag *re
     return code ? fail("read", code, reterr) : OK;
 }
 
+/* Pages of the file come one by one when they are touched; read beside that, they are there. */
+static void *warm(void *arg)
+{
+    struct lmdb_store *s = arg;
+    mdb_filehandle_t fd;
+    char *piece = mem_get(WARM_BYTES);
+    ssize_t n = 1;
+    if (!piece || mdb_env_get_fd(s->env, &fd) != 0)
+        n = 0;
+    for (off_t at = 0; n > 0; at += n)
+        n = pread(fd, piece, WARM_BYTES, at);
+    mem_free(piece);
+    return NULL;
+}
+
+static err load_open(struct lmdb_store *s, MDB_txn *txn, void (*expect)(void *arg, uint64_t count),
+                     err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr)
+{
+    MDB_stat stat;
+    pthread_t thread;
+    int code = mdb_stat(txn, s->tables[RECORD_IN_OPEN], &stat);
+    if (code)
+        return fail("read", code, reterr);
+    expect(arg, stat.ms_entries);
+    bool warming = stat.ms_entries > WARM_RECORDS_MIN && pthread_create(&thread, NULL, warm, s) == 0;
+    err e = each_in(s, txn, RECORD_IN_OPEN, fn, arg, reterr);
+    if (warming)
+        pthread_join(thread, NULL);
+    return e;
+}
+
 static err lmdb_load(struct checkpoint_store *store, struct checkpoint_state *ret_state,
+                     void (*expect)(void *arg, uint64_t count),
                      err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr)
 {
     struct lmdb_store *s = of(store);
@@ -283,7 +319,7 @@ static err lmdb_load(struct checkpoint_store *store, struct checkpoint_state *re
         return e;
     e = read_state(s, txn, ret_state, reterr);
     if (!e)
-        e = each_in(s, txn, RECORD_IN_OPEN, fn, arg, reterr);
+        e = load_open(s, txn, expect, fn, arg, reterr);
     mdb_txn_abort(txn);
     return e;
 }

@@ -15,16 +15,19 @@
 /* ---- the faults ---- */
 
 static struct {
-    _Atomic int64_t bytes_left;  /* the disk is full behind them */
-    _Atomic int64_t syncs_left;  /* then one fails, and writes too */
-    _Atomic int64_t writes_left; /* then one fails */
-    _Atomic int64_t clock_ms;    /* added to the wall clock */
+    _Atomic int64_t bytes_left;     /* the disk is full behind them */
+    _Atomic int64_t syncs_left;     /* then one fails, and writes too */
+    _Atomic int64_t writes_left;    /* then one fails */
+    _Atomic int64_t clock_ms;       /* added to the wall clock */
+    _Atomic int64_t log_syncs_left; /* the same for files of the log alone */
+    _Atomic int64_t log_unsynced;   /* writes to them that no sync has followed */
     _Atomic bool failed;
 } fault;
 
 static void no_faults(void)
 {
-    fault.bytes_left = fault.syncs_left = fault.writes_left = INT64_MAX / 2;
+    fault.bytes_left = fault.syncs_left = fault.writes_left = fault.log_syncs_left = INT64_MAX / 2;
+    fault.log_unsynced = 0;
     fault.clock_ms = 0;
     fault.failed = false;
 }
@@ -46,6 +49,31 @@ static ssize_t fail_with(int number)
     return -1;
 }
 
+static bool is_log(int fd)
+{
+    char link[64], path[256];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    return strstr(path, "/log-") != NULL;
+}
+
+/* In every answer's time the log must be synced: by the descriptor, or by a call since. */
+static void note_write(int fd)
+{
+    if (is_log(fd) && !(fcntl(fd, F_GETFL) & O_DSYNC))
+        fault.log_unsynced++;
+}
+
+static bool sync_fails(int fd)
+{
+    if (runs_out(&fault.syncs_left, 1) || (is_log(fd) && runs_out(&fault.log_syncs_left, 1)))
+        return true;
+    if (is_log(fd))
+        fault.log_unsynced = 0;
+    return false;
+}
+
 static bool write_fails(size_t n, int *ret_number)
 {
     *ret_number = ENOSPC;
@@ -58,6 +86,7 @@ static bool write_fails(size_t n, int *ret_number)
 ssize_t pwrite(int fd, const void *data, size_t n, off_t at)
 {
     int number;
+    note_write(fd);
     return write_fails(n, &number) ? fail_with(number) : syscall(SYS_pwrite64, fd, data, n, at);
 }
 
@@ -82,12 +111,12 @@ ssize_t plain_pwritev(int fd, const struct iovec *v, int count, off_t at)
 
 int fdatasync(int fd)
 {
-    return runs_out(&fault.syncs_left, 1) ? (int)fail_with(EIO) : (int)syscall(SYS_fdatasync, fd);
+    return sync_fails(fd) ? (int)fail_with(EIO) : (int)syscall(SYS_fdatasync, fd);
 }
 
 int fsync(int fd)
 {
-    return runs_out(&fault.syncs_left, 1) ? (int)fail_with(EIO) : (int)syscall(SYS_fsync, fd);
+    return sync_fails(fd) ? (int)fail_with(EIO) : (int)syscall(SYS_fsync, fd);
 }
 
 int posix_fallocate(int fd, off_t at, off_t n)
@@ -265,7 +294,7 @@ static void a_failed_sync_is_final(void **state)
     (void)state;
     durability = LEDGER_INTERVAL;
     for (unsigned i = 0; i < 4; i++) {
-        run_into(&fault.syncs_left, random_below(4), "Input/output error");
+        run_into(&fault.log_syncs_left, random_below(4), "Input/output error");
         assert_true(fault.failed);
     }
     durability = LEDGER_COMMIT;
@@ -273,6 +302,45 @@ static void a_failed_sync_is_final(void **state)
         run_into(&fault.syncs_left, random_below(4), "Input/output error");
         look();
     }
+}
+
+static void answers_and_syncs(void *arg)
+{
+    uint64_t *unsynced = arg;
+    *unsynced = 0;
+    for (uint64_t i = 1; i <= 50; i++) {
+        struct told t;
+        const struct counter_op o = {
+            .what = COUNTER_ADD, .name = 1, .n = 1, .token = 1000 * (uint64_t)durability + i
+        };
+        if (client_ask(&o, &t) != OK)
+            snprintf(wrong, sizeof wrong, "not taken");
+        *unsynced += (uint64_t)fault.log_unsynced > 0;
+    }
+    worker_stop(worker_self());
+}
+
+static uint64_t unsynced_answers(void)
+{
+    static uint64_t unsynced;
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
+    o.checkpoint_interval_ms = 3600000;
+    o.interval_ms = 3600000;
+    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
+    assert_int_equal(worker_run(&w, answers_and_syncs, &unsynced, &d), OK);
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+    return unsynced;
+}
+
+static void a_commit_is_synced_before_it_is_answered(void **state)
+{
+    (void)state;
+    assert_int_equal(unsynced_answers(), 0);
+    durability = LEDGER_MEMORY; /* that this test can see the difference */
+    assert_int_not_equal(unsynced_answers(), 0);
 }
 
 /* ---- the clock ---- */
@@ -344,6 +412,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_disk_stops_the_writer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_failed_write_stops_the_writer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_failed_sync_is_final, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_commit_is_synced_before_it_is_answered, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

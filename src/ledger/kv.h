@@ -90,6 +90,7 @@ enum kv_flag {
     KV_GT = 256,
     KV_LT = 512,
     KV_REMOVE_TTL = 1024, /* of GETEX */
+    KV_FROM_DUE = 2048,   /* of EXPIRE: the number is added to what is left; only if it has a time */
 };
 
 /*    name           words (Redis' own where it has them) */

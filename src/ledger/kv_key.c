@@ -74,6 +74,8 @@ void kv_do_EXPIRE(struct kv_run *k)
         r = kv_find(k, key);
     else if (!kv_find_kind(k, key, KV_STRING, &r))
         return;
+    if (r && k->flags & KV_FROM_DUE && r->due_ms)
+        due_ms += r->due_ms - k->a->now_ms;
     const bool equal = r && (!(k->flags & KV_IF_EQUAL) || bytes_eq(kv_body(r), wanted));
     const bool does = equal && may_expire(k, r, due_ms);
     if (does)

@@ -66,6 +66,10 @@ static err ledger_check(void *conf, struct diag *reterr)
         diag_set(reterr, "ledger: path: \"%s\" is no absolute path", l->path.ptr);
         return ERR_CONF;
     }
+    if (l->password.len && !l->listen.len) {
+        diag_set(reterr, "ledger: password: it is for `listen`, which is not said");
+        return ERR_CONF;
+    }
     return crypt_source_check(l->key, reterr);
 }
 
@@ -136,6 +140,16 @@ const struct conf_struct ledger_conf_struct = {
               .offset = AT(ledger_conf, stock_file),
               .doc = "a CSV file of items that are made at start when they are not there yet: "
                      "[stock](stock.md)" },
+            { .name = "listen",
+              .type = CONF_ADDR,
+              .offset = AT(ledger_conf, listen),
+              .doc = "where clients of Redis find it (RESP2 and RESP3): `127.0.0.1:6390`, `unix:/path`; none "
+                     "when not said" },
+            { .name = "password",
+              .type = CONF_TEXT,
+              .offset = AT(ledger_conf, password),
+              .doc = "what those clients say with AUTH: the text itself, `file:/path` (its first line) or "
+                     "`env:NAME`; none is asked for when not said" },
             { .name = "key",
               .type = CONF_TEXT,
               .offset = AT(ledger_conf, key),
@@ -182,8 +196,9 @@ static bool differs(const struct ledger_conf *a, const struct ledger_conf *b)
         return a != b;
     return !bytes_eq(a->path, b->path) || !bytes_eq(a->key, b->key) ||
            a->durability->mode != b->durability->mode || a->durability->every_ms != b->durability->every_ms ||
-           a->memory_bytes_max != b->memory_bytes_max || a->segment_bytes != b->segment_bytes ||
-           a->log_keep_bytes != b->log_keep_bytes || a->checkpoint_interval_ms != b->checkpoint_interval_ms ||
+           !bytes_eq(a->password, b->password) || a->memory_bytes_max != b->memory_bytes_max ||
+           a->segment_bytes != b->segment_bytes || a->log_keep_bytes != b->log_keep_bytes ||
+           a->checkpoint_interval_ms != b->checkpoint_interval_ms ||
            a->checkpoint_bytes_max != b->checkpoint_bytes_max || a->batch_entries_max != b->batch_entries_max;
 }
 

@@ -22,6 +22,8 @@ struct ledger_conf {
     int64_t batch_entries_max;
     struct api_conf *http;   /* NULL: none */
     struct bytes stock_file; /* empty: none */
+    struct addr listen;      /* of clients that speak RESP; len 0: none */
+    struct bytes password;   /* of theirs: a text, "file:/path", "env:NAME"; empty: none */
     struct bytes key;        /* "file:/path", "env:NAME"; empty: not encrypted */
 };
 

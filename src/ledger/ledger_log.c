@@ -58,6 +58,10 @@ static void *make_segments(void *arg)
 static err wait_for_next(struct ledger_log *l, struct diag *reterr)
 {
     struct disk *d = l->opts.disk;
+    if (!l->opts.threaded && l->next == NEXT_READY) {
+        l->next = NEXT_WANTED;
+        return OK;
+    }
     if (!l->opts.threaded)
         return d->ops->make(d, SEGMENT_NEXT, l->opts.segment_bytes, reterr);
     pthread_mutex_lock(&l->mutex);
@@ -301,6 +305,7 @@ err ledger_log_open(const struct ledger_log_opts *opts, struct ledger_log **ret_
     l->opts = *opts;
     l->next_seq = opts->next_seq;
     l->durable_seq = opts->next_seq - 1;
+    l->next = opts->next_made ? NEXT_READY : NEXT_WANTED;
     pthread_mutex_init(&l->mutex, NULL);
     pthread_cond_init(&l->changed, NULL);
     if (opts->threaded && pthread_create(&l->thread, NULL, make_segments, l) != 0) {

@@ -17,6 +17,7 @@ struct ledger_log_opts {
     unsigned char ledger_id[16];
     uint64_t next_seq;   /* a segment begins with it */
     struct crypt *crypt; /* borrowed; NULL: not encrypted */
+    bool next_made;      /* the first segment's file is there, as disk_ops.make leaves it */
     bool threaded;       /* false: the next segment is made when it is needed (simulation, tools) */
 };
 

@@ -334,6 +334,29 @@ static void a_missing_segment_is_refused(void **state)
     assert_non_null(strstr(d.text, "files are missing"));
 }
 
+/* The same rules, which answer a byte more. */
+static err answer_more(struct ledger_apply *a, struct bytes op)
+{
+    err e = counter_apply(a, op);
+    ledger_answer(a, "x", 1);
+    return e;
+}
+
+static void another_outcome_is_refused(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    struct ledger_rules other = counter_rules;
+    const struct ledger_rules *const registry[] = { &other, NULL };
+    other.apply = answer_more;
+    with_crash(add_a_few);
+    o.rules = registry;
+    assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
+    assert_non_null(strstr(d.text, "does not come out as it was answered"));
+    with_ledger(find_a_few);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +367,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_process_only, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_torn_end_is_cut, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_hole_is_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(another_outcome_is_refused, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

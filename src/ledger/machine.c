@@ -78,13 +78,15 @@ void machine_show(struct machine *m, struct board *b)
     m->shown_count = 0;
 }
 
-void machine_show_all(struct machine *m, struct board *b)
+err machine_load(struct machine *m, const struct record_image *image, struct board *b)
 {
-    for (unsigned id = 1; id < 256; id++) {
-        if (m->rules[id] && m->rules[id]->shown)
-            record_each(m->records, (uint8_t)id, note_changed, m);
-        machine_show(m, b);
-    }
+    const struct ledger_rules *rules = m->rules[image->rules];
+    struct record *r;
+    uint64_t value;
+    err e = records_load(m->records, image, &r);
+    if (!e && rules && rules->shown && rules->shown(r, &value))
+        board_set(b, board_hash(r->rules, record_key(r)), value);
+    return e;
 }
 
 /* ---- a batch ---- */
@@ -274,7 +276,7 @@ static err replay_entries(struct machine *m, const struct batch_head *head, stru
             continue;
         if (!records_changed(m->records))
             return differs(head, "an entry changes nothing", reterr);
-        records_keep(m->records);
+        keep(m);
         m->head.entries++;
         m->next_id++;
     }
@@ -301,7 +303,6 @@ err machine_replay(struct machine *m, const struct batch_head *head, struct byte
     if (e)
         return e;
     m->seq = head->seq;
-    m->shown_count = 0;
     return OK;
 }
 

@@ -52,10 +52,11 @@ void machine_entry(struct machine *m, struct ledger_call *c);
 bool machine_end(struct machine *m);
 /* What the batch changed is safe: workers may see it. */
 void machine_show(struct machine *m, struct board *b);
-/* All of what there is to be shown: after recovery. */
-void machine_show_all(struct machine *m, struct board *b);
+/* A record of the checkpoint: start-up; workers may see it. ERR_MEMORY, ERR_SYNTAX. */
+err machine_load(struct machine *m, const struct record_image *image, struct board *b) CHECK_RESULT;
 
-/* The same once more, from the log. ERR_SYNTAX: it does not come out as it did: in words. */
+/* The same once more, from the log; machine_show is due behind it. ERR_SYNTAX: it does not come out as it
+ * did: in words. */
 err machine_replay(struct machine *m, const struct batch_head *head, struct bytes payload,
                    struct diag *reterr) CHECK_RESULT;
 /* Every rule's own. ERR_SYNTAX. */

@@ -1,9 +1,16 @@
 /* Memory for records: pieces of 1 MiB, cut into sizes 12.5% apart; what is given back is taken again for its
  * size. Larger ones are pieces of their own, that go back to the heap. */
+#include <sys/mman.h>
+
 #include "base/mem.h"
 #include "ledger/records_internal.h"
 
 #define PIECE_BYTES (1u << 20)
+/* Who has so much gets it in larger pieces, and these in huge pages: what lies here and there in a gigabyte
+ * is found sooner. */
+#define MANY_BYTES (64u << 20)
+#define LARGE_PIECE_BYTES (16u << 20)
+#define HUGE_PAGE_BYTES (2u << 20)
 #define SMALL_BYTES 256 /* up to here sizes are 16 apart */
 #define LARGE_BYTES (64u * 1024)
 
@@ -28,6 +35,15 @@ size_t record_memory_room(size_t bytes)
         return bytes;
     size_class(bytes, &room);
     return room;
+}
+
+/* Of memory that nobody has touched yet. */
+void record_memory_advise(void *memory, size_t bytes)
+{
+    uintptr_t from = ((uintptr_t)memory + HUGE_PAGE_BYTES - 1) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1);
+    uintptr_t to = ((uintptr_t)memory + bytes) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1);
+    if (from < to)
+        (void)!madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
 static struct record_piece *piece_new(struct record_memory *m, size_t bytes, uint64_t bytes_max)
@@ -65,13 +81,16 @@ void *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_m
         return memory;
     }
     if ((size_t)(m->end - m->at) < room) {
-        struct record_piece *p = piece_new(m, PIECE_BYTES, bytes_max);
+        struct record_piece *p = m->taken < MANY_BYTES ? NULL : piece_new(m, LARGE_PIECE_BYTES, bytes_max);
+        if (!p)
+            p = piece_new(m, PIECE_BYTES, bytes_max);
         if (!p)
             return NULL;
+        record_memory_advise(p, p->bytes);
         p->next = m->pieces;
         m->pieces = p;
         m->at = (char *)(p + 1);
-        m->end = (char *)p + PIECE_BYTES;
+        m->end = (char *)p + p->bytes;
     }
     memory = m->at;
     m->at += room;

@@ -5,6 +5,7 @@
 #include "ledger/records_internal.h"
 
 #define BUCKETS_MIN 1024
+#define EACH_AHEAD 16
 #define MOVES_A_STEP 8 /* buckets of the old table, with each record that is made */
 
 /* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
@@ -48,6 +49,7 @@ static void grow_table(struct records *rs)
     struct record **buckets = mem_get(rs->now.count * 2 * sizeof(struct record *));
     if (!buckets)
         return; /* longer chains, then */
+    record_memory_advise(buckets, rs->now.count * 2 * sizeof(struct record *));
     rs->old = rs->now;
     rs->now = (struct record_table){ buckets, rs->old.count * 2 };
     rs->moved = 0;
@@ -271,12 +273,21 @@ static void each_in(struct record *r, uint8_t rules, void (*fn)(void *arg, const
     }
 }
 
+/* Records lie here and there: those to come are fetched beforehand. */
+static void each_bucket(const struct record_table *t, uint64_t from, uint8_t rules,
+                        void (*fn)(void *arg, const struct record *r), void *arg)
+{
+    for (uint64_t i = from; i < t->count; i++) {
+        if (i + EACH_AHEAD < t->count)
+            __builtin_prefetch(t->buckets[i + EACH_AHEAD]);
+        each_in(t->buckets[i], rules, fn, arg);
+    }
+}
+
 void record_each(struct records *rs, uint8_t rules, void (*fn)(void *arg, const struct record *r), void *arg)
 {
-    for (uint64_t i = rs->moved; i < rs->old.count; i++)
-        each_in(rs->old.buckets[i], rules, fn, arg);
-    for (uint64_t i = 0; i < rs->now.count; i++)
-        each_in(rs->now.buckets[i], rules, fn, arg);
+    each_bucket(&rs->old, rs->moved, rules, fn, arg);
+    each_bucket(&rs->now, 0, rules, fn, arg);
 }
 
 static uint64_t reversed(uint64_t x)
@@ -329,6 +340,8 @@ static void free_record(struct records *rs, struct record *r)
 static void free_table(struct records *rs, struct record_table *t)
 {
     for (uint64_t i = 0; i < t->count; i++) {
+        if (i + EACH_AHEAD < t->count)
+            __builtin_prefetch(t->buckets[i + EACH_AHEAD]);
         for (struct record *r = t->buckets[i], *next; r; r = next) {
             next = r->next;
             free_record(rs, r);
@@ -341,6 +354,21 @@ static void free_table(struct records *rs, struct record_table *t)
 static bool is_out(const struct record *r)
 {
     return r->flags & RECORD_GONE && !(r->flags & RECORD_STORED);
+}
+
+void records_expect(struct records *rs, uint64_t count)
+{
+    uint64_t buckets_count = BUCKETS_MIN;
+    while (buckets_count < count && buckets_count < UINT32_MAX)
+        buckets_count *= 2;
+    struct record **buckets = mem_get(buckets_count * sizeof(struct record *));
+    if (rs->count || !buckets) {
+        mem_free(buckets);
+        return;
+    }
+    record_memory_advise(buckets, buckets_count * sizeof(struct record *));
+    mem_free(rs->now.buckets);
+    rs->now = (struct record_table){ buckets, buckets_count };
 }
 
 static void free_list(struct records *rs, struct record_list *l, uint64_t first, uint16_t flag)

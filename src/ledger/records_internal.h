@@ -34,6 +34,8 @@ void *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_m
 void record_memory_give(struct record_memory *m, void *memory, size_t bytes);
 /* What taking so many bytes really takes. */
 size_t record_memory_room(size_t bytes);
+/* So much memory that was just taken, and is going to be used here and there. */
+void record_memory_advise(void *memory, size_t bytes);
 void record_memory_close(struct record_memory *m);
 
 /* A list that grows by doubling; on the heap. */

@@ -100,13 +100,22 @@ static err open_folder(struct ledger *l, struct diag *reterr)
 static err replay(void *arg, const struct batch_head *head, struct bytes payload, struct diag *reterr)
 {
     struct ledger *l = arg;
-    return machine_replay(&l->machine, head, payload, reterr);
+    err e = machine_replay(&l->machine, head, payload, reterr);
+    if (!e)
+        machine_show(&l->machine, &l->board);
+    return e;
 }
 
 static err load_record(void *arg, const struct record_image *image)
 {
     struct ledger *l = arg;
-    return records_load(l->machine.records, image);
+    return machine_load(&l->machine, image, &l->board);
+}
+
+static void expect(void *arg, uint64_t count)
+{
+    struct ledger *l = arg;
+    records_expect(l->machine.records, count);
 }
 
 static bool find_left(void *arg, uint8_t rules, struct bytes key, struct record_image *ret_image)
@@ -123,7 +132,7 @@ static err load_checkpoint(struct ledger *l, struct diag *reterr)
     err e = checkpoint_lmdb_open(path, l->opts.checkpoint_bytes_max, l->opts.read_only, l->crypt, &l->store,
                                  reterr);
     if (!e)
-        e = l->store->ops->load(l->store, &state, load_record, l, reterr);
+        e = l->store->ops->load(l->store, &state, expect, load_record, l, reterr);
     if (!e)
         e = l->store->ops->renew(l->store, reterr);
     if (e)
@@ -164,10 +173,40 @@ static err open_log(struct ledger *l, struct diag *reterr)
                                  .synced = l->opts.durability == LEDGER_COMMIT,
                                  .next_seq = l->machine.seq + 1,
                                  .crypt = l->crypt,
+                                 .next_made = true,
                                  .threaded = true };
     memcpy(o.ledger_id, l->id, sizeof o.ledger_id);
     err e = ledger_log_open(&o, &l->log, reterr);
     return e ? e : checkpoint_start(l->store, l->log, l->opts.log_keep_bytes, wake, l, &l->checkpoint);
+}
+
+/* The log's next segment is written while the checkpoint is read. */
+struct making {
+    struct ledger *ledger;
+    pthread_t thread;
+    err result;
+    struct diag diag;
+};
+
+static void *make_segment(void *arg)
+{
+    struct making *m = arg;
+    struct disk *d = m->ledger->disk;
+    m->result = d->ops->make(d, SEGMENT_NEXT, m->ledger->opts.segment_bytes, &m->diag);
+    return NULL;
+}
+
+static err load_and_make(struct ledger *l, struct diag *reterr)
+{
+    struct making m = { .ledger = l };
+    if (pthread_create(&m.thread, NULL, make_segment, &m) != 0)
+        return ERR_SYSTEM;
+    err e = load_checkpoint(l, reterr);
+    pthread_join(m.thread, NULL);
+    if (e || !m.result)
+        return e;
+    *reterr = m.diag;
+    return m.result;
 }
 
 err ledger_recover(struct ledger *l, struct diag *reterr)
@@ -175,7 +214,7 @@ err ledger_recover(struct ledger *l, struct diag *reterr)
     uint64_t begun_us = ledger_clock_us();
     err e = open_folder(l, reterr);
     if (!e)
-        e = load_checkpoint(l, reterr);
+        e = load_and_make(l, reterr);
     uint64_t checkpoint_seq = l->machine.seq, loaded_us = ledger_clock_us(), torn_bytes = 0;
     if (!e)
         e = read_log(l, &torn_bytes, reterr);
@@ -186,7 +225,6 @@ err ledger_recover(struct ledger *l, struct diag *reterr)
     if (torn_bytes)
         log_warn("ledger", "the log's torn end was cut: batch %llu is the last",
                  (unsigned long long)l->machine.seq);
-    machine_show_all(&l->machine, &l->board);
     l->open = true;
     ledger_metrics_look(l);
     l->frozen_us = ledger_clock_us();
@@ -278,6 +316,8 @@ err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, stru
 static err verify(struct ledger *l, struct ledger_report *r, struct diag *reterr)
 {
     err e = machine_open(&l->machine, l->opts.rules, UINT64_MAX);
+    if (!e)
+        e = board_open(&l->board);
     if (!e)
         e = crypt_open(l->opts.key, &l->crypt, reterr);
     if (!e)

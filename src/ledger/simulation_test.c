@@ -103,7 +103,7 @@ static void store_clear(struct map *m)
 }
 
 /* After a crash a reader sees what is on disk; the open ones are loaded. */
-static void store_load(struct machine *m)
+static void store_load(struct machine *m, struct board *b)
 {
     struct bytes key;
     void *value;
@@ -114,7 +114,7 @@ static void store_load(struct machine *m)
         must(map_set(&store.seen, key, copy) == OK);
         struct record_image image = image_of(key, copy);
         if (copy->place == RECORD_IN_OPEN)
-            must(records_load(m->records, &image) == OK);
+            must(machine_load(m, &image, b) == OK);
     }
     machine_set(m, store.state.seq, store.state.time_ms, store.state.next_id);
     records_set_source(m->records, &(struct records_source){ store_find, NULL });
@@ -140,6 +140,7 @@ static struct {
     unsigned char id[16];
     bool synced;
     struct machine machine;
+    struct board board;
     struct ledger_log *log;
     struct frozen frozen;
     enum { FROZEN_NONE, FROZEN_BEGUN, FROZEN_WRITTEN } frozen_state;
@@ -286,6 +287,7 @@ static err batch(void)
         return OK;
     }
     b->seq = m->seq;
+    machine_show(m, &sim.board);
     err e = ledger_log_append(sim.log, &m->head, m->batch, &d);
     if (e)
         return e;
@@ -353,13 +355,15 @@ static err step(void)
 
 static err replay(void *arg, const struct batch_head *head, struct bytes payload, struct diag *reterr)
 {
-    return machine_replay(arg, head, payload, reterr);
+    err e = machine_replay(arg, head, payload, reterr);
+    machine_show(arg, &sim.board);
+    return e;
 }
 
 static err recover(struct diag *reterr)
 {
-    must(machine_open(&sim.machine, counter_registry, UINT64_MAX) == OK);
-    store_load(&sim.machine);
+    must(machine_open(&sim.machine, counter_registry, UINT64_MAX) == OK && board_open(&sim.board) == OK);
+    store_load(&sim.machine, &sim.board);
     struct ledger_log_reader r = { .disk = &sim.disk.disk,
                                    .ledger_id = sim.id,
                                    .after_seq = sim.machine.seq,
@@ -387,6 +391,13 @@ static void compare(void)
     model_follow_until(m->seq);
     sim.unsafe_count = 0;
     sim.safe_seq = m->seq;
+    for (uint32_t i = 0; i < MODEL_NAMES; i++) {
+        struct counter_key k;
+        uint64_t value = 0, hash = board_hash(COUNTER_RULES, counter_key(&k, 'c', i));
+        if (board_get(&sim.board, hash, &value) != sim.model.exists[i] ||
+            (int64_t)value != sim.model.counters[i])
+            wrong("what is shown differs");
+    }
     if (!model_same_counters(&sim.model, m->records))
         wrong("a counter differs");
     for (unsigned i = 0; i < 500; i++) {
@@ -400,6 +411,7 @@ static void close_all(void)
     ledger_log_close(sim.log);
     sim.log = NULL;
     machine_close(&sim.machine);
+    board_close(&sim.board);
     sim.frozen_state = FROZEN_NONE;
 }
 

@@ -87,7 +87,8 @@ struct quic_vec {
     const char *ptr;
     size_t len;
 };
-#define QUIC_VECS_MAX 16
+/* With more of them ngtcp2 0.12 takes memory that it loses when fewer fit a packet. */
+#define QUIC_VECS_MAX 3
 
 /* Functions that return a uint64_t: 0, or the application's error code that the connection is closed with. On
  * the loop's stack, within the library: they may call quic_stream_*, quic_give and quic_want_send, and may

@@ -212,6 +212,22 @@ static void run(struct mail *m)
     sem_post(&done);
 }
 
+static void let_go(struct mail *m)
+{
+    (void)m;
+    fiber_cancel_all();
+    quic_tls_drop(tls);
+}
+
+static void stop(void)
+{
+    static struct mail last = { .run = let_go };
+    worker_post(worker, &last);
+    worker_stop(worker);
+    worker_join(worker);
+    metrics_close();
+}
+
 static void begin(void *arg)
 {
     (void)arg;
@@ -237,6 +253,7 @@ static void start(void)
     must(worker_start(&opts, begin, NULL, &worker, NULL) == OK);
     quic_process_init(1, secret, &worker, 1);
     sem_wait(&done);
+    atexit(stop);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

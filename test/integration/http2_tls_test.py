@@ -11,6 +11,7 @@ from lib.conf import one_service
 from lib.ports import free_port
 from lib.process import Process, wait_until
 from lib.servers import answer
+from lib.websocket import echo
 
 pytestmark = pytest.mark.usefixtures("each_loop")
 
@@ -80,3 +81,45 @@ def test_a_server(weir, tmp_path):
         assert other.get("/big").status == 502  # it is not believed
     finally:
         server.stop()
+
+
+PAGE = """<!doctype html><script>
+const said = text => fetch("/said/" + text);
+(async () => {
+    const answers = await Promise.all([...Array(20).keys()].map(n => fetch("/bytes/" + n * 1000).then(r => r.text())));
+    const posted = await fetch("/echo", {method: "POST", body: "x".repeat(100000)}).then(r => r.json());
+    const how = performance.getEntriesByType("resource").map(e => e.nextHopProtocol);
+    const socket = new WebSocket(location.href.replace("https", "wss") + "chat");
+    socket.onopen = () => socket.send("hello");
+    socket.onmessage = m => said([answers.reduce((sum, a) => sum + a.length, 0), posted.body_bytes, m.data,
+                                  how.every(h => h == "h2") ? "h2" : how.join("+")].join("/"));
+    socket.onerror = () => said("error");
+})();
+</script>"""
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+def test_a_real_browser(weir, scripted, origin, tmp_path, each_loop):
+    if each_loop == "epoll":
+        pytest.skip("once is enough")
+    port = free_port()
+    pages = scripted(answer(PAGE, headers=[("Content-Type", "text/html")]))
+    gate = weir(f"""
+        listen: [{{address: "127.0.0.1:{port}", tls: {{self_signed: true}}}}]
+        access_log: {{path: stdout, format: "spoke ${{protocol}} ${{target}}"}}
+        routes:
+          - {{match: /chat, service: chat}}
+          - {{match: [/bytes/*, /echo], service: shop}}
+          - {{match: /*, service: pages}}
+        services:
+          pages: {{servers: ["{pages.address}"]}}
+          shop: {{servers: ["{origin().address}"]}}
+          chat: {{servers: ["{scripted(echo).address}"]}}
+    """)
+    shown = Process([shutil.which("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                     "--ignore-certificate-errors", "--remote-debugging-port=0", f"--user-data-dir={tmp_path}/browser",
+                     f"https://127.0.0.1:{port}/"], tmp_path / "browser.log")
+    try:
+        wait_until(lambda: "HTTP/2 /said/190000/100000/hello/h2" in gate.log(), 60, f"the page says so: {gate.log()}")
+    finally:
+        shown.kill()

@@ -1,0 +1,251 @@
+/* LOCK.*: leases with fencing tokens. What a connection holds is released when it ends, unless it said KEEP.
+ *
+ *      LOCK.ACQUIRE ─▶ held: its token        ─▶ in line: looks every few milliseconds whether it is its turn
+ *                                                (at what workers know without asking), until its time is
+ * over */
+#include "base/hash.h"
+#include "base/pool.h"
+#include "gate/resp.h"
+#include "ledger/lock.h"
+
+#define LOOK_US_MIN 1000
+#define LOOK_US_MAX 16000
+#define HELD_MAX 64 /* by one connection */
+
+struct resp_lock {
+    struct resp_lock *next;
+    uint64_t token;
+    uint8_t name_bytes;
+    char name[LOCK_NAME_BYTES_MAX];
+};
+
+static _Thread_local struct pool held;
+static _Thread_local struct turn_hook held_end;
+
+static void end_pool(struct turn_hook *h)
+{
+    (void)h;
+    pool_close(&held);
+    held.object_bytes = 0;
+}
+
+static err ask(const struct lock_op *op, struct bytes name, struct lock_answer *ret_answer)
+{
+    char bytes[LOCK_OP_BYTES_MAX];
+    struct ledger *l = ledger_here();
+    size_t len;
+    if (!lock_write(bytes, op, name, &len))
+        return ERR_SYNTAX;
+    struct ledger_op o = { .rules = LOCK_RULES_ID,
+                           .body = { bytes, len },
+                           .answer = (char *)ret_answer,
+                           .answer_size = sizeof *ret_answer };
+    struct ledger_call c = { .ops = &o, .ops_count = 1 };
+    err e = l ? ledger_submit(l, &c) : ERR_UNAVAILABLE;
+    return e ? e : c.ret_refused;
+}
+
+/* ---- what a connection holds ---- */
+
+static void release_all(void *arg)
+{
+    for (struct resp_lock *h = arg, *next; h; h = next) {
+        const struct lock_op op = { .what = LOCK_RELEASE, .token = h->token };
+        struct lock_answer r;
+        next = h->next;
+        (void)!ask(&op, (struct bytes){ h->name, h->name_bytes }, &r); /* or its lease ends */
+        pool_give(&held, h);
+    }
+}
+
+void resp_locks_free(struct resp_client *k)
+{
+    if (k->locks)
+        fiber_spawn(release_all, k->locks);
+    k->locks = NULL;
+}
+
+static bool has_room(const struct resp_client *k)
+{
+    unsigned n = 0;
+    for (const struct resp_lock *h = k->locks; h; h = h->next)
+        n++;
+    return n < HELD_MAX;
+}
+
+static void remember(struct resp_client *k, struct bytes name, uint64_t token)
+{
+    if (!held.object_bytes) {
+        pool_init(&held, sizeof(struct resp_lock));
+        held_end.run = end_pool;
+        worker_on_end(&held_end);
+    }
+    struct resp_lock *h = pool_take(&held);
+    *h = (struct resp_lock){ .next = k->locks, .token = token, .name_bytes = (uint8_t)name.len };
+    memcpy(h->name, name.ptr, name.len);
+    k->locks = h;
+}
+
+static void forget(struct resp_client *k, uint64_t token)
+{
+    for (struct resp_lock **at = &k->locks; *at; at = &(*at)->next) {
+        struct resp_lock *h = *at;
+        if (h->token != token)
+            continue;
+        *at = h->next;
+        pool_give(&held, h);
+        return;
+    }
+}
+
+/* ---- commands ---- */
+
+static void failed(struct resp_client *k, err e)
+{
+    if (e == ERR_SYNTAX)
+        resp_fail(k->batch,
+                  "ERR a lock's name has 1 to %d bytes, a lease 1 ms to a day, a wait at most an hour",
+                  LOCK_NAME_BYTES_MAX);
+    else if (e == ERR_LIMIT)
+        resp_fail(k->batch, "OOM command not allowed when used memory > 'maxmemory'.");
+    else
+        resp_fail(k->batch, "MISCONF the ledger takes nothing at the moment");
+}
+
+static bool number(struct resp_client *k, struct bytes text, uint64_t *ret_n)
+{
+    if (bytes_to_u64(text, ret_n) && *ret_n <= INT64_MAX)
+        return true;
+    resp_fail(k->batch, "ERR value is not an integer or out of range");
+    return false;
+}
+
+static bool is_shown(struct bytes name, uint64_t owner)
+{
+    char key[LOCK_KEY_BYTES_MAX];
+    uint64_t shown;
+    const struct ledger *l = ledger_here();
+    return l && ledger_look(l, LOCK_RULES_ID, lock_key(name, key), &shown) && shown == owner;
+}
+
+/* In line, until it is held (OK), the time is over (ERR_TIMEOUT), or nobody waits any more. */
+static err wait_in_line(struct resp_client *k, struct bytes name, uint64_t owner, uint64_t wait_ms,
+                        struct lock_answer *ret_answer)
+{
+    const struct lock_op status = { .what = LOCK_STATUS }, leave = { .what = LOCK_LEAVE, .owner = owner };
+    const uint64_t until_us = deadline_in_ms(wait_ms);
+    uint64_t look_us = LOOK_US_MIN;
+    err e = OK;
+    while (!e && worker_now_us() < until_us && !is_shown(name, owner)) {
+        e = fiber_sleep_us(look_us);
+        look_us = look_us * 2 < LOOK_US_MAX ? look_us * 2 : LOOK_US_MAX;
+        if (!e && (io_peer_ended(k->io) || io_failed(k->io) || k->client.clients->draining))
+            e = ERR_CLOSED;
+    }
+    if (!e)
+        e = ask(&status, name, ret_answer);
+    if (!e && ret_answer->owner == owner)
+        return OK;
+    struct lock_answer r;
+    err left = ask(&leave, name, &r);
+    return e ? e : left ? left : ERR_TIMEOUT;
+}
+
+/* name, lease in ms [WAIT ms] [KEEP] */
+void resp_do_lock_acquire(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
+{
+    (void)d;
+    const struct bytes name = resp_arg(c, 1);
+    struct lock_op op = { .what = LOCK_ACQUIRE, .owner = random_u64() | 1 };
+    struct lock_answer r = { 0 };
+    bool keep = false;
+    if (!number(k, resp_arg(c, 2), &op.lease_ms))
+        return;
+    for (uint32_t i = 3; i < c->count; i++) {
+        if (bytes_eq_nocase(resp_arg(c, i), BYTES("KEEP"))) {
+            keep = true;
+        } else if (bytes_eq_nocase(resp_arg(c, i), BYTES("WAIT")) && i + 1 < c->count) {
+            if (!number(k, resp_arg(c, ++i), &op.wait_ms))
+                return;
+        } else {
+            resp_fail(k->batch, "ERR syntax error");
+            return;
+        }
+    }
+    if (!keep && !has_room(k)) {
+        resp_fail(k->batch, "ERR a connection holds at most %d locks", HELD_MAX);
+        return;
+    }
+    err e = ask(&op, name, &r);
+    if (!e && r.result == LOCK_WAITING)
+        e = wait_in_line(k, name, op.owner, op.wait_ms, &r);
+    else if (!e && r.result == LOCK_BUSY)
+        e = ERR_TIMEOUT;
+    if (e == ERR_TIMEOUT) {
+        resp_say_static(k->batch, k->protocol == RESP_3 ? BYTES("_\r\n") : BYTES("$-1\r\n"));
+        return;
+    }
+    if (e) {
+        failed(k, e);
+        return;
+    }
+    if (!keep)
+        remember(k, name, r.token);
+    resp_say_int(k->batch, (int64_t)r.token);
+}
+
+static void move(struct resp_client *k, const struct resp_command *c, struct lock_op *op,
+                 enum lock_result wanted)
+{
+    struct lock_answer r = { 0 };
+    err e = ask(op, resp_arg(c, 1), &r);
+    if (e)
+        failed(k, e);
+    else
+        resp_say_int(k->batch, r.result == (uint32_t)wanted);
+}
+
+/* name, token, lease in ms */
+void resp_do_lock_renew(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
+{
+    (void)d;
+    struct lock_op op = { .what = LOCK_RENEW };
+    if (number(k, resp_arg(c, 2), &op.token) && number(k, resp_arg(c, 3), &op.lease_ms))
+        move(k, c, &op, LOCK_HELD);
+}
+
+/* name, token */
+void resp_do_lock_release(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
+{
+    (void)d;
+    struct lock_op op = { .what = LOCK_RELEASE };
+    if (!number(k, resp_arg(c, 2), &op.token))
+        return;
+    move(k, c, &op, LOCK_FREE);
+    forget(k, op.token);
+}
+
+static void say_pair(struct resp_client *k, struct bytes name, uint64_t n)
+{
+    resp_say_text(k->batch, name);
+    resp_say_int(k->batch, (int64_t)n);
+}
+
+/* name */
+void resp_do_lock_status(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
+{
+    (void)d;
+    const struct lock_op op = { .what = LOCK_STATUS };
+    struct lock_answer r = { 0 };
+    err e = ask(&op, resp_arg(c, 1), &r);
+    if (e) {
+        failed(k, e);
+        return;
+    }
+    const bool is_held = r.result == LOCK_HELD;
+    resp_say_static(k->batch, k->protocol == RESP_3 ? BYTES("%4\r\n") : BYTES("*8\r\n"));
+    say_pair(k, BYTES("held"), is_held);
+    say_pair(k, BYTES("token"), is_held ? r.token : 0);
+    say_pair(k, BYTES("left_ms"), is_held ? r.left_ms : 0);
+    say_pair(k, BYTES("waiting"), r.waiting);
+}
