@@ -15,6 +15,7 @@
 #include "load/prometheus.h"
 #include "load/quick.h"
 #include "load/report.h"
+#include "net/tls_context.h"
 
 #define FIND_FIRST_RATE 100.0
 #define FIND_RATE_MAX 10e6
@@ -51,6 +52,27 @@ struct bytes load_request(struct load_args *a, struct bytes method, struct bytes
         memcpy(all + head.len, body.ptr, body.len);
     return (struct bytes){ all, head.len + body.len };
 }
+
+#if WEIR_HAVE_OPENSSL
+int load_use_tls(struct load_args *a, const struct target *t)
+{
+    const struct tls_options options = { .version_min = 12,
+                                         .alpn = BYTES("\x08http/1.1"),
+                                         .verify = a->insecure ? TLS_VERIFY_OFF : TLS_VERIFY_REQUIRED,
+                                         .ca = a->ca };
+    struct diag d = DIAG_NONE;
+    if (!t->tls)
+        return LOAD_OK;
+    a->load.server_name = arena_copy(&a->arena, t->name).ptr;
+    return tls_client_context(&options, &a->load.tls, &d) == OK ? LOAD_OK : load_fail(d.text, NULL);
+}
+#else
+int load_use_tls(struct load_args *a, const struct target *t)
+{
+    (void)a;
+    return t->tls ? load_fail("https: this weir was built without OpenSSL", NULL) : LOAD_OK;
+}
+#endif
 
 /* ---- the search ---- */
 
@@ -347,6 +369,8 @@ int load_job_run(struct load_args *a, struct load_job *job)
     if (!a->load.shares)
         a->load.shares = a->load.threads * (a->agents_count ? a->agents_count : 1);
     int result = check_kinds(a);
+    if (!result && !a->scenario)
+        result = load_use_tls(a, &a->target);
     if (!result)
         result = raise_files(&a->load);
     if (!result)

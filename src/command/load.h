@@ -28,6 +28,8 @@ struct load_args {
     struct addr agents[AGENTS_MAX];
     const char *agent_names[AGENTS_MAX];
     unsigned agents_count;
+    bool insecure;       /* any certificate will do */
+    struct bytes ca;     /* file of those whose certificates are believed; ptr NULL: the system's */
     const char *token;   /* of agents; NULL: none */
     struct text shipped; /* options as agents are told them: JSON texts with commas between */
     bool emit;           /* an agent's child: lines for another process */
@@ -67,6 +69,8 @@ int load_replay(struct load_args *a);
 /* A scenario's, from a->scenario. */
 int load_scenario(struct load_args *a);
 int load_fail(const char *what, const char *why);
+/* load.tls for a target of https. */
+int load_use_tls(struct load_args *a, const struct target *t);
 
 /* Reads the options, argv[0] being the command's name. LOAD_OK, LOAD_MISUSED (said) or LOAD_HELPED (printed).
  */

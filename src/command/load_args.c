@@ -30,6 +30,8 @@
     X("timeout", "TIME", 'T', "of a connect, and of a whole answer (10s)")                            \
     X("warmup", "TIME", 'w', "before anything counts (0s)")                                           \
     X("connect", "ADDRESS", 'C', "connects there, whatever the URL says (10.0.0.1:80, unix:/path)")   \
+    X("ca", "FILE", 'k', "https: whose certificates are believed, instead of the system's")           \
+    X("insecure", "", 'I', "https: any certificate will do")                                          \
     X("from", "IP,...", 'F', "own addresses to connect from, in turn: 28,000 connections each")       \
     X("fail-if", "CONDITIONS", 'f', "exit code 3 when one is true: 'p99 > 200ms, errors > 0.1%'")     \
     X("find-limit", "CONDITIONS", 'L',                                                                \
@@ -348,6 +350,12 @@ static int read_option(struct load_args *a, int letter, const char *value)
         return read_address("--metrics", value, &a->metrics);
     case 'x':
         return read_speed(a, value);
+    case 'I':
+        a->insecure = true;
+        return LOAD_OK;
+    case 'k':
+        a->ca = bytes_from(value);
+        return LOAD_OK;
     case 'G':
         return read_agents(a, value);
     case 'K':
@@ -404,8 +412,6 @@ static int read_url(struct load_args *a)
     if (target_parse(a->url, &a->arena, &a->target, &d) != OK)
         return misused("URL", d.text, NULL);
     a->target.addr = connect;
-    if (a->target.tls)
-        return misused("URL", "https is not in this build", NULL);
     return LOAD_OK;
 }
 

@@ -65,8 +65,6 @@ static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
         fprintf(stderr, "weir: load: --duration: the stages of %s say how long\n", a->scenario);
         return LOAD_MISUSED;
     }
-    if (s->target.tls)
-        return load_fail("https is not in this build", NULL);
     s->target.addr = a->target.addr;
     if (!s->target.addr.len && !a->agents_count && target_resolve(&s->target, &d) != OK)
         return load_fail(d.text, NULL);
@@ -79,7 +77,8 @@ static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
     a->load.timeout_us = s->conf->timeout_ms * 1000;
     *job = (struct load_job){ .has_curve = true, .about = bytes_from(a->scenario), .scenario = s };
     job->warmup_s = (double)(a->warmup_given ? a->warmup_ms : s->conf->warmup_ms) / 1000;
-    return count_users(a, s);
+    int result = load_use_tls(a, &s->target);
+    return result ? result : count_users(a, s);
 }
 
 /* The curve for as long as the command line says, or as it is. */

@@ -83,7 +83,7 @@ err machine_load(struct machine *m, const struct record_image *image, struct boa
     const struct ledger_rules *rules = m->rules[image->rules];
     struct record *r;
     uint64_t value;
-    err e = records_load(m->records, image, &r);
+    err e = records_load_get(m->records, image, &r);
     if (!e && rules && rules->shown && rules->shown(r, &value))
         board_set(b, board_hash(r->rules, record_key(r)), value);
     return e;

@@ -1,12 +1,18 @@
 /* What the checkpoint gets, and what may leave memory when it has it. */
 #include "ledger/records_internal.h"
 
-err records_load(struct records *rs, const struct record_image *image, struct record **ret_record)
+err records_load_get(struct records *rs, const struct record_image *image, struct record **ret_record)
 {
     if (image->key.len > RECORD_KEY_BYTES_MAX || image->value.len > RECORD_VALUE_BYTES_MAX)
         return ERR_SYNTAX;
     *ret_record = record_put_image(rs, image);
     return *ret_record ? OK : ERR_MEMORY;
+}
+
+err records_load(struct records *rs, const struct record_image *image)
+{
+    struct record *r;
+    return records_load_get(rs, image, &r);
 }
 
 static void tell(const struct record *r, void (*fn)(void *arg, const struct record_image *image, bool gone),

@@ -130,8 +130,10 @@ uint64_t records_due_next_ms(const struct records *rs);
 /* About so many are going to be loaded; nothing is there yet. */
 void records_expect(struct records *rs, uint64_t count);
 /* Puts a record in as the checkpoint has it: start-up. ERR_MEMORY, ERR_SYNTAX (lengths). */
-err records_load(struct records *rs, const struct record_image *image,
-                 struct record **ret_record) CHECK_RESULT;
+err records_load(struct records *rs, const struct record_image *image) CHECK_RESULT;
+/* The same, and *ret_record is it. */
+err records_load_get(struct records *rs, const struct record_image *image,
+                     struct record **ret_record) CHECK_RESULT;
 
 /* Tells all that changed since the last freeze; gone: it was removed. */
 void records_freeze(struct records *rs, void (*fn)(void *arg, const struct record_image *image, bool gone),

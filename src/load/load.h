@@ -26,6 +26,7 @@
 
 struct fiber;
 struct load_worker;
+struct ssl_ctx_st;
 
 struct load_carrier {
     const char *unit; /* "connection": what there are load->connections of */
@@ -47,6 +48,8 @@ struct load {
     const void *plan;              /* the carrier's: what to send */
     const struct tcp_options *tcp; /* of each source in turn */
     unsigned tcp_count;
+    struct ssl_ctx_st *tls;  /* https; NULL: plain */
+    const char *server_name; /* asked for and checked with TLS */
     unsigned threads;
     unsigned share_first, shares; /* this process has `threads` of so many shares, from that one on: the other
                                    * machines' have the rest */
@@ -113,6 +116,10 @@ static inline uint64_t load_share(uint64_t all, unsigned index, unsigned count)
 {
     return all / count + (index < all % count);
 }
+
+/* Connects the number-th connection, with TLS when there is a context. From a fiber. */
+err load_dial(const struct load *l, const struct addr *to, unsigned number, uint64_t deadline_us,
+              struct io **ret_io) CHECK_RESULT;
 
 /* ---- pace.c: on the worker */
 

@@ -170,8 +170,8 @@ static void fail(struct conn *c, enum load_error why)
 
 static err connect_to(struct conn *c)
 {
-    const struct load *l = c->quick->lw->load;
-    return tcp_connect(c->quick->plan->addr, &l->tcp[c->number % l->tcp_count], deadline_of(c), &c->io);
+    struct quick *q = c->quick;
+    return load_dial(q->lw->load, q->plan->addr, c->number, deadline_of(c), &c->io);
 }
 
 /* The request that it is opened for may have been asked already (open loop); then the connect is part of its

@@ -87,13 +87,11 @@ static uint64_t deadline(const struct user *u)
 /* One that the server has ended meanwhile is not used again. */
 static err open_io(struct user *u)
 {
-    const struct load *l = u->all->lw->load;
     if (u->io && (io_peek(u->io).len || io_peer_ended(u->io) || io_failed(u->io)))
         drop_io(u);
     if (u->io)
         return OK;
-    err e =
-        tcp_connect(&u->all->scenario->target.addr, &l->tcp[u->number % l->tcp_count], deadline(u), &u->io);
+    err e = load_dial(u->all->lw->load, &u->all->scenario->target.addr, u->number, deadline(u), &u->io);
     if (e)
         return e;
     u->all->lw->connections++;

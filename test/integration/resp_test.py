@@ -376,7 +376,7 @@ def test_redis_py(ledger):
     assert r.info()["role"] == "master" and r.client_getname() == "test"
     with pytest.raises(redis.exceptions.ResponseError):
         r.lpush("l", 1)
-    with pytest.raises(redis.exceptions.AuthenticationError):
+    with pytest.raises(redis.exceptions.ResponseError, match="WRONGPASS"):
         redis.Redis(port=port, password="wrong").ping()
 
 
