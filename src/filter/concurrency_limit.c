@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
+#include "gate/grpc.h"
 
 #define ADAPTIVE CONF_INT_WORD(0)
 static const char *const requests_words[] = { "adaptive", NULL };
@@ -209,7 +210,7 @@ static bool is_sample(const struct exchange *x, err e)
 {
     if (x->request_failed || x->answered_by.len)
         return false;
-    return e ? e == ERR_TIMEOUT : x->response.status < 500;
+    return e ? e == ERR_TIMEOUT : exchange_outcome(x) < 500;
 }
 
 static void learn(struct concurrency_limit *l, const struct exchange *x, err e, uint64_t began_us,

@@ -21,6 +21,7 @@
 #include "core/metrics.h"
 #include "gate/filter.h"
 #include "gate/gate_conf.h"
+#include "gate/grpc.h"
 #include "gate/service.h"
 
 #define FILE_BYTES_MAX (1u << 20)
@@ -83,7 +84,7 @@ static bool trigger_add(struct trigger *t, struct bytes text)
 static unsigned status_of(const struct exchange *x, err e)
 {
     if (!e)
-        return x->response.status;
+        return exchange_outcome(x);
     if (e == ERR_TIMEOUT)
         return 504;
     return e == ERR_LIMIT || e == ERR_UNAVAILABLE ? 503 : 502;

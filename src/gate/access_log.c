@@ -11,6 +11,7 @@
 #include "gate/access_log_format.h"
 #include "gate/access_log_sink.h"
 #include "gate/gate.h"
+#include "gate/grpc.h"
 
 /* A generation's, and held by every buffer that has lines for it. */
 struct access_log {
@@ -306,7 +307,7 @@ static struct buffer *buffer_for(struct access_log *log)
 
 static bool is_wanted(const struct access_log *log, const struct exchange *x)
 {
-    if (log->sample >= 1 || x->failed || (int64_t)x->response.status >= log->errors ||
+    if (log->sample >= 1 || x->failed || (int64_t)exchange_outcome(x) >= log->errors ||
         worker_now_us() - x->start_us >= log->slow_us)
         return true;
     return (double)(random_u64() >> 11) < log->sample * 0x1p53;

@@ -8,6 +8,7 @@
 #include "gate/access_log_text.h"
 #include "gate/carrier.h"
 #include "gate/gate.h"
+#include "gate/grpc.h"
 
 /* What a pattern may name: ${client}. And ${request.NAME}, ${response.NAME}: a field's (first) value. */
 #define VARIABLE_LIST(X)                                                                   \
@@ -33,6 +34,7 @@
     X(SERVICE, "service")                                                                  \
     X(SERVER, "server")                                                                    \
     X(TRIES, "tries")                                                                      \
+    X(GRPC_STATUS, "grpc_status")       /* a number; of a call */                          \
     X(WEBSOCKET_CODE, "websocket_code") /* of its first Close; 1006 without one */         \
     X(ANSWERED_BY, "answered_by")                                                          \
     X(ERROR, "error")
@@ -285,6 +287,8 @@ static char *put_json(char *at, const struct exchange *x)
         at = PUT_TEXT(at, "server", bytes_from(x->server->shared->text));
     if (x->attempts > 1)
         at = PUT_NUMBER(at, "tries", x->attempts);
+    if (x->grpc && grpc_status(x) != GRPC_NO_STATUS)
+        at = PUT_NUMBER(at, "grpc_status", (uint64_t)grpc_status(x));
     if (x->close_code)
         at = PUT_NUMBER(at, "websocket_code", x->close_code);
     if (x->answered_by.len)
@@ -381,6 +385,10 @@ static char *put_piece(const struct access_log_format *f, char *at, size_t left,
         return access_log_put_number(at, x->response_bytes);
     case VARIABLE_TRIES:
         return access_log_put_number(at, x->attempts);
+    case VARIABLE_GRPC_STATUS:
+        return x->grpc && grpc_status(x) != GRPC_NO_STATUS
+                   ? access_log_put_number(at, (uint64_t)grpc_status(x))
+                   : access_log_put(at, f->empty);
     case VARIABLE_WEBSOCKET_CODE:
         return x->close_code ? access_log_put_number(at, x->close_code) : access_log_put(at, f->empty);
     }
@@ -404,7 +412,7 @@ static char *put_pattern(const struct access_log_format *f, char *at, char *end,
 static char *put_syslog_head(const struct access_log_format *f, char *at, const struct exchange *x)
 {
     enum { SEVERITY_ERROR = 3, SEVERITY_INFO = 6 };
-    const bool bad = x->failed || x->response.status >= 500;
+    const bool bad = x->failed || exchange_outcome(x) >= 500;
     *at++ = '<';
     at = access_log_put_number(at, (uint64_t)f->syslog * 8 + (bad ? SEVERITY_ERROR : SEVERITY_INFO));
     at = access_log_put(at, BYTES(">1 "));

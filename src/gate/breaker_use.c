@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
+#include "gate/grpc.h"
 
 const struct conf_struct breaker_slow_struct = {
     .name = "slow",
@@ -234,7 +235,7 @@ static enum breaker_verdict verdict_of(const struct breaker_use *u, const struct
         return BREAKER_FAILURE;
     if (x->answered_by.len)
         return BREAKER_NOTHING; /* another filter; no server was asked */
-    return breaker_is_error(x->response.status) ? BREAKER_FAILURE : breaker_use_timed(u, began_us);
+    return breaker_is_error(exchange_outcome(x)) ? BREAKER_FAILURE : breaker_use_timed(u, began_us);
 }
 
 static void count_verdict(struct breaker_use *u, enum breaker_verdict v)

@@ -49,6 +49,8 @@ struct exchange {
     err request_failed; /* the request's body broke, grew too long or stopped coming: the client's fault */
     struct bytes answered_by; /* name of the filter that answered by itself; empty: a server did */
     uint8_t priority;         /* enum priority (gate/priority.h) */
+    bool grpc;                /* a gRPC call: it has a status of its own (gate/grpc.h) */
+    uint8_t grpc_known;       /* that status + 1, where it is found in no field any more; 0: look there */
     uint16_t close_code;      /* of a WebSocket that has ended: the first Close's; 0: it was none */
     bool client_gone; /* it left while its answer was waited for: nobody is answered (499 in the log) */
     bool replayable;  /* the request's body (if any) has not been touched: another server may be asked */

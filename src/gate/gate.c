@@ -5,6 +5,7 @@
 #include "gate/access_log.h"
 #include "gate/alt_svc.h"
 #include "gate/gate_metrics.h"
+#include "gate/grpc.h"
 #include "gate/listening.h"
 #include "gate/priority.h"
 #include "gate/regex.h"
@@ -337,7 +338,10 @@ static void run_chain(struct exchange *x)
 
 void gate_serve(struct exchange *x)
 {
+    grpc_begin(x);
     run_chain(x);
+    if (x->grpc)
+        grpc_answer(x);
     if (x->gate->says_alt_svc)
         alt_svc_add(x);
 }
@@ -345,6 +349,8 @@ void gate_serve(struct exchange *x)
 void gate_done(struct exchange *x)
 {
     service_metrics_count(x->service ? x->service->metrics : x->gate->unrouted, x);
+    if (x->grpc && x->service && x->service->grpc)
+        grpc_metrics_count(x->service->grpc, x);
     access_log_exchange(x);
     tap_exchange(x);
 }

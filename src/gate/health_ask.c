@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "gate/health_ask.h"
+#include "gate/health_grpc.h"
 #include "gate/http1_body.h"
 #include "gate/proxied.h"
 #include "gate/tls_service.h"
@@ -17,7 +18,7 @@
 /* Steps of one match: a pattern that goes back and forth must not hold up the others. */
 #define REGEX_STEPS_MAX 1000000
 
-const char *const health_methods[] = { "GET", "HEAD", "OPTIONS", "tcp", NULL };
+const char *const health_methods[] = { "GET", "HEAD", "OPTIONS", "tcp", "grpc", NULL };
 
 /* ---- regex ---- */
 
@@ -115,7 +116,7 @@ static err check_body(const struct health_ask_conf *c, struct diag *reterr)
         diag_set(reterr, "%s: only where the method is tcp", c->send.len ? "send" : "expect");
         return ERR_CONF;
     }
-    if ((tcp || c->method == HEALTH_HEAD) && (c->contains.len || c->regex.len)) {
+    if ((tcp || c->method == HEALTH_HEAD || c->method == HEALTH_GRPC) && (c->contains.len || c->regex.len)) {
         diag_set(reterr, "%s: there is no body to look at with the method %s",
                  c->contains.len ? "contains" : "regex", health_methods[c->method]);
         return ERR_CONF;
@@ -127,12 +128,38 @@ static err check_body(const struct health_ask_conf *c, struct diag *reterr)
     return e;
 }
 
-err health_ask_check(struct health_ask_conf *c, struct diag *reterr)
+static bool is_whole_server(const struct health_ask_conf *c)
 {
+    return bytes_eq(c->path, BYTES("/"));
+}
+
+static err check_path(const struct health_ask_conf *c, struct diag *reterr)
+{
+    if (c->method == HEALTH_GRPC) {
+        if (is_whole_server(c) || (c->path.len && c->path.ptr[0] != '/' && is_plain(c->path, PATH_BYTES_MAX)))
+            return OK;
+        diag_set(reterr, "path: \"%.*s\" is not a service of gRPC: expected like shop.Orders",
+                 BYTES_ARG(c->path));
+        return ERR_CONF;
+    }
     if (c->path.len == 0 || c->path.ptr[0] != '/' || !is_plain(c->path, PATH_BYTES_MAX)) {
         diag_set(reterr, "path: \"%.*s\" is not a path: expected like /healthz", BYTES_ARG(c->path));
         return ERR_CONF;
     }
+    return OK;
+}
+
+err health_ask_check(struct health_ask_conf *c, struct diag *reterr)
+{
+    err e = check_path(c, reterr);
+    if (e)
+        return e;
+#if !WEIR_HAVE_NGHTTP2
+    if (c->method == HEALTH_GRPC) {
+        diag_set(reterr, "grpc: this weir was built without libnghttp2 and speaks no HTTP/2");
+        return ERR_CONF;
+    }
+#endif
     if (!is_plain(c->host, HOST_BYTES_MAX)) {
         diag_set(reterr, "host: \"%.*s\" is not a host", BYTES_ARG(c->host));
         return ERR_CONF;
@@ -297,6 +324,21 @@ static void ask_tcp(const struct health_ask_conf *c, struct io *io, uint64_t dea
     ret->well = !ret->failed && !ret->why;
 }
 
+static void ask_grpc(const struct health_ask_conf *c, struct io *io, const char *name, uint64_t deadline_us,
+                     struct health_answer *ret)
+{
+#if WEIR_HAVE_NGHTTP2
+    health_grpc_ask(io, is_whole_server(c) ? BYTES_NONE : c->path, c->host.len ? c->host : bytes_from(name),
+                    deadline_us, ret);
+#else
+    (void)c;
+    (void)io;
+    (void)name;
+    (void)deadline_us;
+    ret->failed = ERR_UNSUPPORTED; /* health_ask_check has refused it */
+#endif
+}
+
 struct health_answer health_ask(const struct health_ask *a, const struct addr *to, const char *name,
                                 enum proxy_protocol_version version, struct tls_client *tls,
                                 uint64_t deadline_us)
@@ -314,6 +356,8 @@ struct health_answer health_ask(const struct health_ask *a, const struct addr *t
         ; /* that is all there is to say */
     else if (a->conf->method == HEALTH_TCP)
         ask_tcp(a->conf, io, deadline_us, &answer);
+    else if (a->conf->method == HEALTH_GRPC)
+        ask_grpc(a->conf, io, name, deadline_us, &answer);
     else
         ask_http(a, io, name, deadline_us, &answer);
     io_abort(io, false);

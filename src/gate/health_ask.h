@@ -2,6 +2,7 @@
  *
  *      HTTP   GET path ─▶ status is one of `status`, and the body `contains` this and matches that `regex`
  *      TCP    connect  ─▶ that is all; or `send` something, and what comes has to contain `expect`
+ *      gRPC   the standard health service ─▶ SERVING (gate/health_grpc.h)
  *
  * Asked by balance/health_check.c. From a fiber. */
 #pragma once
@@ -12,12 +13,12 @@
 /* Of an answer's body so much is looked at. */
 #define HEALTH_BODY_BYTES_MAX (64 * 1024)
 
-enum health_method { HEALTH_GET, HEALTH_HEAD, HEALTH_OPTIONS, HEALTH_TCP };
+enum health_method { HEALTH_GET, HEALTH_HEAD, HEALTH_OPTIONS, HEALTH_TCP, HEALTH_GRPC };
 extern const char *const health_methods[]; /* ends with NULL */
 
 struct health_ask_conf {
-    int method; /* enum health_method */
-    struct bytes path, host;
+    int method;              /* enum health_method */
+    struct bytes path, host; /* of HEALTH_GRPC path is a service; "/": the server as a whole */
     struct conf_list status; /* struct bytes: "200" or "200-299" */
     struct bytes contains, regex;
     struct bytes send, expect;

@@ -4,6 +4,7 @@
 #include "core/timer.h"
 #include "gate/budget.h"
 #include "gate/gate.h"
+#include "gate/grpc.h"
 #include "gate/proxy.h"
 #include "gate/queue.h"
 #include "gate/service_open.h"
@@ -238,7 +239,7 @@ struct second {
 
 static bool is_good(err e, const struct exchange *x)
 {
-    return !e && x->response.status < 500;
+    return !e && exchange_outcome(x) < 500;
 }
 
 static err ask_second(struct second *s)

@@ -14,6 +14,7 @@ const struct http1_limits http1_response_limits = {
     .fields_max = 200,
 };
 #define RESPONSE_FIELDS_FIRST 64
+#define UPGRADE_FIELDS_FIRST 16 /* a 101's are few, and kept as long as the connection */
 #define INTERIM_MAX 16
 /* A body's rest that has arrived already is taken off the connection rather than closing it. */
 #define DISCARD_BYTES_MAX (16 * 1024)
@@ -108,7 +109,7 @@ static err read_one_head(struct io *io, struct exchange *x, uint64_t deadline_us
 err http1_client_read_head(struct io *io, struct exchange *x, uint64_t deadline_us, bool continue_wanted,
                            struct lease **ret_head, bool *ret_answered)
 {
-    err e = room_for_fields(x, RESPONSE_FIELDS_FIRST);
+    err e = room_for_fields(x, x->request.upgrade ? UPGRADE_FIELDS_FIRST : RESPONSE_FIELDS_FIRST);
     for (unsigned i = 0; !e && i < INTERIM_MAX; i++) {
         size_t used;
         e = read_one_head(io, x, deadline_us, &used, ret_answered);

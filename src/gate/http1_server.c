@@ -16,7 +16,7 @@
 
 /* What an exchange needs first stands on its fiber's stack; or beside it, when it shall outlive that. */
 #define FIRST_BYTES (6 * 1024)
-#define KEPT_FIRST_BYTES 1920
+#define KEPT_FIRST_BYTES 2560
 /* Fields that are added on the way to the server. */
 #define KEPT_FIELDS_MORE 8
 /* A request body that nobody wanted is read to its end if that is near; else the connection closes. */
@@ -468,6 +468,7 @@ static enum next serve_kept(struct http1_conn *c, uint64_t start_us, size_t used
     unsigned status = 431;
     request_open(&k->r, c, k->first, sizeof k->first, fields + KEPT_FIELDS_MORE);
     k->r.kept = true;
+    x->arena.source = &arena_heap; /* a worker's chunks are too large to be kept for that long */
     x->start_us = start_us;
     struct bytes head = arena_copy(&x->arena, (struct bytes){ io_peek(c->io).ptr, used });
     err e = ERR_LIMIT;

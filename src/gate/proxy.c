@@ -11,6 +11,7 @@
 #include "gate/budget.h"
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
+#include "gate/grpc.h"
 #include "gate/http1_client.h"
 #include "gate/queue.h"
 #include "gate/replay.h"
@@ -251,12 +252,16 @@ err proxy_ask(struct exchange *x, struct server *server, uint64_t deadline_us, s
     x->server = server;
     x->attempts++;
     x->try_deadline_us = deadline_us < x->deadline_us ? deadline_us : x->deadline_us;
+    err e = x->grpc ? grpc_pass_timeout(x) : OK;
+    if (e)
+        return e;
     server_begin(server, x);
     const uint64_t began_us = worker_now_us();
     metric_inc(server->cells, UPSTREAM_REQUESTS);
-    err e = on_server(x, server, a, &connecting);
+    e = on_server(x, server, a, &connecting);
     if (!e) {
-        server_result(server, x->response.status < 500 ? SERVER_ANSWERED : SERVER_ERRED);
+        if (!grpc_is_open(x))
+            server_result(server, exchange_outcome(x) < 500 ? SERVER_ANSWERED : SERVER_ERRED);
         server_tell(server, x, began_us, false);
         return OK;
     }
@@ -294,7 +299,7 @@ static err begin(struct request *r)
         return OK;
     budget_count(x->service->retry.budget, x->service->retry.worker, worker_now_us() / 1000);
     if (x->request_body && x->replayable && r->retry->attempts &&
-        http_method_is_idempotent(x->request.method))
+        (http_method_is_idempotent(x->request.method) || (x->grpc && r->retry->grpc_statuses)))
         r->replay = replay_new(&x->arena, x->request_body, r->retry->body_bytes_max);
     if (r->replay)
         x->request_body = &r->replay->body;
@@ -335,6 +340,7 @@ static bool goes_on(struct request *r, const struct attempt *a, err e, uint64_t 
                                      .sent = a->sent,
                                      .answered = a->answered,
                                      .status = x->response.status,
+                                     .grpc_status = x->grpc && !e ? grpc_status(x) : GRPC_NO_STATUS,
                                      .idempotent = http_method_is_idempotent(x->request.method),
                                      .replayable = fresh && !x->request_failed,
                                      .attempts = r->attempts };
@@ -374,7 +380,7 @@ static uint64_t try_deadline(const struct request *r)
 
 static void count_rescue(const struct request *r)
 {
-    if (r->attempts > 1 && r->retry && r->x->response.status < 500)
+    if (r->attempts > 1 && r->retry && exchange_outcome(r->x) < 500)
         metric_inc(r->x->service->retry.cells, RETRY_RESCUED);
 }
 

@@ -5,6 +5,7 @@
 #include "core/metrics.h"
 #include "gate/budget.h"
 #include "gate/gate.h"
+#include "gate/grpc.h"
 
 /* ---- settings ---- */
 
@@ -57,6 +58,12 @@ static bool add_cause(struct retry_conf *c, struct bytes word)
             return true;
         }
     }
+    const int status = grpc_status_of_name(word);
+    if (status > GRPC_OK) {
+        c->causes |= 1u << RETRY_GRPC;
+        c->grpc_statuses |= 1u << status;
+        return true;
+    }
     uint64_t first, last;
     if (bytes_eq(word, BYTES("5xx"))) {
         first = 500;
@@ -80,9 +87,8 @@ static err retry_check(void *conf, struct diag *reterr)
     for (size_t i = 0; i < c->on.count; i++) {
         if (!add_cause(c, on[i])) {
             diag_set(reterr,
-                     "on: \"%.*s\" is nothing to try again on: expected connect, reset, timeout, 5xx, or a "
-                     "status of "
-                     "400 to 599",
+                     "on: \"%.*s\" is nothing to try again on: expected connect, reset, timeout, 5xx, a "
+                     "status of 400 to 599, or one of gRPC's like unavailable",
                      BYTES_ARG(on[i]));
             return ERR_CONF;
         }
@@ -108,11 +114,12 @@ const struct conf_struct retry_struct = {
               .item = CONF_TEXT,
               .offset = AT(on),
               .preset = "[connect, reset, timeout, 502, 503, 504]",
-              .doc = "`connect`: no connection could be had; `reset`: it ended before any answer; `timeout`: "
-                     "no answer "
-                     "in time; a status of 400 to 599; `5xx`. What a server may have acted on is only asked "
-                     "again if "
-                     "the method is idempotent, whatever stands here" },
+              .doc =
+                  "`connect`: no connection could be had; `reset`: it ended before any answer; `timeout`: "
+                  "no answer in time; a status of 400 to 599; `5xx`; a gRPC status like `unavailable`. What "
+                  "a "
+                  "server may have acted on is only asked again if the method is idempotent, whatever stands "
+                  "here; but for gRPC statuses that came without any message, which say it themselves" },
             { .name = "budget",
               .type = CONF_PERCENT,
               .offset = AT(budget),
@@ -165,6 +172,8 @@ const struct conf_struct retry_struct = {
 
 enum retry_cause retry_cause(const struct retry_outcome *o)
 {
+    if (!o->failed && o->grpc_status > GRPC_OK)
+        return RETRY_GRPC;
     if (!o->failed)
         return o->status >= RETRY_STATUS_FIRST && o->status < 600 ? RETRY_STATUS : RETRY_NEVER;
     if (o->answered || o->failed == ERR_CANCELLED)
@@ -187,7 +196,10 @@ bool retry_wanted(const struct retry_conf *c, const struct retry_outcome *o)
         return false;
     if (cause == RETRY_STATUS && !has_status(c, o->status))
         return false;
-    return o->replayable && (!o->sent || o->idempotent);
+    if (cause == RETRY_GRPC && !(c->grpc_statuses >> o->grpc_status & 1))
+        return false;
+    /* a status of gRPC is named by who knows that such calls may be made again (gRFC A6) */
+    return o->replayable && (!o->sent || o->idempotent || cause == RETRY_GRPC);
 }
 
 uint64_t retry_pause_us(const struct retry_conf *c, const struct retry_outcome *o, bool other_left,

@@ -25,7 +25,8 @@ struct backoff_conf {
     X(RETRY_CONNECT, "connect") /* nothing was sent: no connection could be had     */ \
     X(RETRY_RESET, "reset")     /* sent, and the connection ended before any answer */ \
     X(RETRY_TIMEOUT, "timeout") /* sent, and no answer in time                      */ \
-    X(RETRY_STATUS, "status")   /* an answer with one of the statuses               */
+    X(RETRY_STATUS, "status")   /* an answer with one of the statuses               */ \
+    X(RETRY_GRPC, "grpc")       /* a call's, with one of gRPC's                     */
 
 enum retry_cause {
 #define X(name, text) name,
@@ -44,8 +45,9 @@ struct retry_conf {
     struct backoff_conf *backoff; /* NULL: off */
     uint64_t retry_after_max_ms;
     uint64_t body_bytes_max;
-    uint32_t causes;      /* bits, made of `on` */
-    uint64_t statuses[4]; /* bits of 400 to 655, made of `on` */
+    uint32_t causes;        /* bits, made of `on` */
+    uint64_t statuses[4];   /* bits of 400 to 655, made of `on` */
+    uint32_t grpc_statuses; /* bits of enum grpc_status, made of `on` */
 };
 extern const struct conf_struct retry_struct;
 
@@ -57,6 +59,7 @@ struct retry_outcome {
     bool sent;         /* some of the request may have reached the server */
     bool answered;     /* some of an answer has come back */
     unsigned status;   /* of the answer */
+    int grpc_status;   /* of a call that was answered by its status alone; GRPC_NO_STATUS */
     bool idempotent;   /* RFC 9110 9.2.2 */
     bool replayable;   /* its body is still there, if it has one */
     uint32_t attempts; /* made so far, this one included */

@@ -2,6 +2,7 @@
 
 #include "base/must.h"
 #include "gate/gate_test.h"
+#include "gate/grpc.h"
 
 /* The settings of a service, as they are parsed. */
 static struct arena arena;
@@ -128,6 +129,32 @@ static uint64_t longest_ms(const struct retry_conf *c, uint32_t attempts)
     return (most + 999) / 1000;
 }
 
+/* A call's own status: named, and nothing of it has reached the client; that it is a POST does not matter. */
+static void statuses_of_grpc(void)
+{
+    const struct retry_conf *c = conf("{on: [unavailable, connect], attempts: 2}");
+    must(c != NULL);
+    struct retry_outcome o = answer(200);
+    o.idempotent = false;
+    o.grpc_status = GRPC_UNAVAILABLE;
+    must(retry_cause(&o) == RETRY_GRPC && retry_wanted(c, &o));
+    o.replayable = false;
+    must(!retry_wanted(c, &o));
+    o.replayable = true;
+    o.grpc_status = GRPC_INTERNAL;
+    must(!retry_wanted(c, &o));
+    o.grpc_status = GRPC_OK;
+    must(retry_cause(&o) == RETRY_NEVER);
+    o.grpc_status = GRPC_NO_STATUS;
+    must(retry_cause(&o) == RETRY_NEVER);
+    o = failure(ERR_CLOSED, true);
+    o.idempotent = false;
+    must(!retry_wanted(c, &o));
+    arena_close(&arena);
+    must(!conf("{on: [available]}"));
+}
+TEST(statuses_of_grpc)
+
 static void pauses(void)
 {
     const struct retry_conf *c = conf("{backoff: 20ms..70ms, retry_after_max: 3s}");
@@ -195,9 +222,10 @@ TEST(settings)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_causes),        cmocka_unit_test(test_what_is_wanted),
-        cmocka_unit_test(test_harmless_only), cmocka_unit_test(test_pauses),
-        cmocka_unit_test(test_retry_after),   cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_causes),           cmocka_unit_test(test_what_is_wanted),
+        cmocka_unit_test(test_harmless_only),    cmocka_unit_test(test_pauses),
+        cmocka_unit_test(test_retry_after),      cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_statuses_of_grpc),
     };
     return cmocka_run_group_tests(tests, gate_test_setup, gate_test_teardown);
 }

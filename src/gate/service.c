@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gate/gate.h"
 #include "gate/gate_metrics.h"
+#include "gate/grpc.h"
 #include "gate/queue.h"
 #include "gate/registry.h"
 #include "gate/service_breaker.h"
@@ -143,6 +144,8 @@ err service_open(struct service *s, struct gate *g, const struct service_conf *c
     if (!s->servers || !s->metrics)
         return ERR_MEMORY;
     err e = service_metrics_open(s->metrics, s->name);
+    if (!e && conf->protocol == SERVICE_HTTP2)
+        e = grpc_metrics_open(&s->grpc, s->name);
     if (e)
         return e;
     e = open_servers(s, addrs);
@@ -181,6 +184,7 @@ void service_close(struct service *s)
         s->watcher->unwatch(s->watcher_state);
     hedge_close(&s->hedge);
     retry_close(&s->retry);
+    grpc_metrics_close(s->grpc);
     if (s->metrics)
         service_metrics_close(s->metrics);
     mem_free(s->metrics);
@@ -213,7 +217,7 @@ void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool f
         metric_observe_ns(s->cells, UPSTREAM_SECONDS, (worker_now_us() - began_us) * 1000);
     const struct service *service = s->service;
     if (service->breakers)
-        server_breaker_tell(s, failed || breaker_is_error(x->response.status), began_us);
+        server_breaker_tell(s, failed || breaker_is_error(exchange_outcome(x)), began_us);
     if (!service->balancer->done)
         return;
     const uint64_t now_us = worker_now_us();
@@ -222,7 +226,7 @@ void server_tell(struct server *s, struct exchange *x, uint64_t began_us, bool f
     };
     if (!failed) {
         o.response = &x->response;
-        o.status = x->response.status;
+        o.status = exchange_outcome(x);
         o.failed = o.status >= 500;
     }
     const struct service_group *g = s->group;

@@ -20,6 +20,7 @@
 struct gate;
 struct balancer;
 struct service_breakers;
+struct grpc_metrics;
 struct upstream;
 struct exchange;
 struct http_response;
@@ -100,6 +101,7 @@ struct service {
     struct service_group *groups;
     const struct balancer *balancer;
     struct service_metrics *metrics;
+    struct grpc_metrics *grpc;         /* NULL: its servers do not speak HTTP/2 */
     struct service_breakers *breakers; /* NULL: none */
     struct retry retry;
     struct hedge hedge;

@@ -3,6 +3,7 @@
 
 #include "base/pool.h"
 #include "gate/carrier.h"
+#include "gate/grpc.h"
 #include "gate/http2_metrics.h"
 #include "gate/http2_session.h"
 #include "gate/service_open.h"
@@ -451,6 +452,9 @@ static void finish(struct asked *q)
 static void answered_close(struct body *b)
 {
     struct asked *q = container_of(b, struct http2_stream, body)->owner;
+    const unsigned outcome = grpc_late_outcome(q->x, b);
+    if (outcome)
+        server_result(q->server, outcome < 500 ? SERVER_ANSWERED : SERVER_ERRED);
     finish(q);
     server_end(q->server, q->x);
 }

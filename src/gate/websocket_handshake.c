@@ -107,6 +107,10 @@ bool websocket_admit(struct exchange *x)
         return refuse(x, 400, BYTES("400 Bad Request: a WebSocket begins with a GET without a body\n"));
     if (!bytes_eq(only_field(&q->fields, BYTES("Sec-WebSocket-Version")), BYTES(VERSION)))
         return refuse_version(x);
+    if (x->service->conf->protocol == SERVICE_HTTP2)
+        return refuse(
+            x, 501,
+            BYTES("501 Not Implemented: these servers speak HTTP/2, WebSocket is passed on over HTTP/1.1\n"));
     if (!websocket_key_is_valid(only_field(&q->fields, BYTES("Sec-WebSocket-Key"))))
         return refuse(x, 400, BYTES("400 Bad Request: Sec-WebSocket-Key has to be 16 bytes in base64\n"));
     if (!origin_is_allowed(x, x->route->websocket->conf))

@@ -5,9 +5,11 @@ import os
 import resource
 import socket
 import struct
+import threading
 from dataclasses import dataclass
 
 from lib.client import Client
+from lib.process import wait_until
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -182,3 +184,27 @@ class Crowd:
         for end in self.clients + self.servers:
             end.close()
         self.clients, self.servers = [], []
+
+
+class Script:
+    """A server whose one connection is driven by the test: .peer when it is open."""
+
+    def __init__(self, scripted, extra=""):
+        self.opened, self.over = threading.Event(), threading.Event()
+        self.extra = extra
+        self.server = scripted(self.run)
+
+    def run(self, peer):
+        self.head = accept(peer, self.extra)
+        self.peer = peer
+        self.opened.set()
+        self.over.wait(60)
+
+    def wait(self):
+        assert self.opened.wait(20)
+        return self.peer
+
+
+def logged(gate):
+    """Of the one connection, when it has ended."""
+    return wait_until(gate.access, 20, "a line in the access log")[-1]
