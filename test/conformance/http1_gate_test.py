@@ -77,7 +77,7 @@ def gate_for(weir, origin):
     def start(limits):
         client = ", ".join(f"{k}: {v}" for k, v in limits)
         return weir(one_service(server, root=f"client: {{{client}, idle_timeout: 500ms, head_timeout: 500ms, "
-                                              f"body_timeout: 500ms}}"))
+                                              f"body_timeout: 500ms, http2: off}}"))
     start.server = server
     return start
 
@@ -155,6 +155,10 @@ def mistakes(case, body, response, heads):
     if method == b"CONNECT":
         if response.status != 501 or heads:
             yield f"CONNECT: {response.status}"
+        return
+    if case.fact("upgrade") == b"yes" and re.search(rb"\r\nupgrade:[ \t]*websocket\r\n", case.input, re.I):
+        if response.status != 426 or heads:  # RFC 6455 4.2.1: no handshake without a key and version 13
+            yield f"WebSocket: {response.status}, {len(heads)} requests reached the server"
         return
     path = case.fact("path") or b""
     if response.status == 400 and b".." in re.sub(b"%2e", b".", path, flags=re.I):
