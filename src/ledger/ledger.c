@@ -167,6 +167,7 @@ struct ledger_status ledger_status(const struct ledger *l)
 {
     return (struct ledger_status){ .open = l->open,
                                    .durability = l->opts.durability,
+                                   .evicted = l->told_evicted,
                                    .seq = l->told_seq,
                                    .checkpoint_seq = l->told_checkpoint_seq,
                                    .records = l->told_records,

@@ -45,8 +45,8 @@ struct ledger {
     _Alignas(64) _Atomic(const char *) stopped;
     /* what ledger_status tells */
     _Atomic bool open;
-    _Atomic uint64_t told_seq, told_checkpoint_seq, told_records, told_record_bytes, told_log_bytes,
-        told_time_ms;
+    _Atomic uint64_t told_evicted, told_seq, told_checkpoint_seq, told_records, told_record_bytes,
+        told_log_bytes, told_time_ms;
 };
 
 /* The writer's thread. */

@@ -57,6 +57,7 @@ void ledger_metrics_look(struct ledger *l)
     l->told_seq = l->machine.seq;
     l->told_checkpoint_seq = checkpoint_seq;
     l->told_records = r.count;
+    l->told_evicted = r.evicted;
     l->told_record_bytes = r.bytes;
     l->told_log_bytes = ledger_log_bytes(l->log);
     l->told_time_ms = l->machine.now_ms;

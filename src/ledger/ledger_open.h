@@ -34,6 +34,7 @@ err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, stru
 struct ledger_status {
     bool open; /* false: it waits for another process, or recovers */
     enum ledger_durability durability;
+    uint64_t evicted; /* records that left memory, since the start */
     uint64_t seq, checkpoint_seq, records, record_bytes, log_bytes, time_ms;
 };
 struct ledger_status ledger_status(const struct ledger *l);

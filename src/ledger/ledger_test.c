@@ -16,6 +16,7 @@
 
 static char folder[64];
 static struct ledger *ledger;
+static uint64_t small_memory; /* 0: as usual */
 
 static struct ledger_opts options(void)
 {
@@ -23,6 +24,11 @@ static struct ledger_opts options(void)
     o.path = folder;
     o.rules = counter_registry;
     o.segment_bytes = 1u << 20;
+    if (small_memory) {
+        o.memory_bytes = small_memory;
+        o.checkpoint_interval_ms = 20;
+        o.durability = LEDGER_MEMORY;
+    }
     return o;
 }
 
@@ -248,6 +254,79 @@ static void what_is_due_happens_by_itself(void **state)
     with_ledger(find_nothing_held);
 }
 
+/* ---- memory */
+
+#define MEMORY_FIBERS 250
+#define MEMORY_ROUNDS 400
+
+static void fill_with_finished(void *arg)
+{
+    uint64_t me = (uint64_t)(uintptr_t)arg;
+    for (uint64_t i = 0; i < MEMORY_ROUNDS; i++) {
+        const struct counter_op o = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = me << 32 | i };
+        assert_int_equal(ask(&o, 1, NULL, NULL), OK);
+    }
+    if (--left)
+        return;
+    /* until the checkpoint has them, and they are gone */
+    uint64_t end_us = worker_now_us() + 20000000;
+    const struct counter_op first = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = UINT64_C(1) << 32 };
+    while (ledger_status(ledger).evicted < 1000 && worker_now_us() < end_us) {
+        assert_int_equal(ask(&first, 1, NULL, NULL), OK); /* told before, whether it is in memory or not */
+        assert_int_equal(fiber_sleep_us(10000), OK);
+    }
+    assert_true(ledger_status(ledger).evicted >= 1000);
+    assert_int_equal(get(1), MEMORY_FIBERS * MEMORY_ROUNDS);
+    for (uint64_t k = 1; k <= MEMORY_FIBERS; k++) {
+        const struct counter_op o = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = k << 32 | k };
+        assert_int_equal(ask(&o, 1, NULL, NULL), OK);
+    }
+    assert_int_equal(get(1), MEMORY_FIBERS * MEMORY_ROUNDS);
+    worker_stop(worker_self());
+}
+
+static void finished_ones(void)
+{
+    left = MEMORY_FIBERS;
+    for (uintptr_t i = 1; i <= MEMORY_FIBERS; i++)
+        fiber_spawn(fill_with_finished, (void *)i);
+}
+
+static void what_is_finished_leaves_memory(void **state)
+{
+    (void)state;
+    small_memory = 8u << 20;
+    with_ledger(finished_ones);
+    small_memory = 0;
+}
+
+static void hold_until_refused(void)
+{
+    err e = OK;
+    uint64_t i = 0;
+    while (!e) { /* an entry of eight */
+        struct counter_op ops[8];
+        for (unsigned k = 0; k < 8; k++)
+            ops[k] = (struct counter_op){ .what = COUNTER_HOLD, .name = 1, .token = ++i, .hold_ms = 1000000 };
+        e = ask(ops, 8, NULL, NULL);
+        assert_true(i < 1000000);
+    }
+    assert_int_equal(e, ERR_LIMIT);
+    const struct counter_op drop = { .what = COUNTER_DROP, .token = 1 };
+    assert_int_equal(ask(&drop, 1, NULL, NULL), OK);
+    assert_int_equal(get(1), 0);
+    assert_null(ledger_stopped(ledger));
+    worker_stop(worker_self());
+}
+
+static void what_is_open_fills_memory_and_no_more(void **state)
+{
+    (void)state;
+    small_memory = 2u << 20;
+    with_ledger(hold_until_refused);
+    small_memory = 0;
+}
+
 static void one_process_only(void **state)
 {
     (void)state;
@@ -364,6 +443,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_of_an_entry_or_nothing, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(many_fibers_share_batches, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(what_is_due_happens_by_itself, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_is_finished_leaves_memory, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_is_open_fills_memory_and_no_more, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(one_process_only, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_torn_end_is_cut, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_hole_is_refused, make_folder, remove_folder),
