@@ -66,11 +66,21 @@ int load_use_tls(struct load_args *a, const struct target *t)
     a->load.server_name = arena_copy(&a->arena, t->name).ptr;
     return tls_client_context(&options, &a->load.tls, &d) == OK ? LOAD_OK : load_fail(d.text, NULL);
 }
+
+static void end_tls(struct load_args *a)
+{
+    tls_context_drop(a->load.tls);
+}
 #else
 int load_use_tls(struct load_args *a, const struct target *t)
 {
     (void)a;
     return t->tls ? load_fail("https: this weir was built without OpenSSL", NULL) : LOAD_OK;
+}
+
+static void end_tls(struct load_args *a)
+{
+    (void)a;
 }
 #endif
 
@@ -417,6 +427,7 @@ static int load_run(int argc, char **argv)
     int result = load_args_read(a, argc, argv);
     if (!result)
         result = a->scenario ? load_scenario(a) : a->replay ? load_replay(a) : quick(a);
+    end_tls(a);
     text_free(&a->shipped);
     arena_close(&a->arena);
     mem_free(a);

@@ -10,7 +10,8 @@ static size_t fed(struct answer *a, struct bytes in, size_t step, char *out)
         struct bytes part = { in.ptr, in.len < step ? in.len : step }, piece;
         size_t used;
         assert_int_equal(answer_body(a, part, &piece, &used), OK);
-        memcpy(out + len, piece.ptr, piece.len);
+        if (piece.len)
+            memcpy(out + len, piece.ptr, piece.len);
         len += piece.len;
         in = bytes_skip(in, used);
     }
