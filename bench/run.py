@@ -326,7 +326,7 @@ def verdict(result):
     if "idle_bytes" in s["weir"]:
         return s["weir"]["idle_bytes"] <= result["target"]
     ratio = ratio_of(result)
-    return None if ratio is None else ratio <= result["target"]
+    return ratio <= result["target"] if ratio else None  # 0: it did not work at all
 
 
 def cell(s, key, digits):
