@@ -61,6 +61,11 @@ extern const struct ledger_rules queue_rules;
 struct queue_id {
     uint64_t ms, seq;
 };
+#define QUEUE_ID_TEXT_BYTES 41
+/* "ms-seq", not ended by 0; returns its length. */
+size_t queue_id_text(struct queue_id id, char out[QUEUE_ID_TEXT_BYTES]);
+/* "ms-seq", or "ms": then seq is the one that is said. false: it is none. */
+bool queue_id_parse(struct bytes text, uint64_t seq, struct queue_id *ret_id);
 #define QUEUE_ID_FIRST ((struct queue_id){ 0, 0 })
 #define QUEUE_ID_LAST ((struct queue_id){ UINT64_MAX, UINT64_MAX })
 static inline int queue_id_compare(struct queue_id a, struct queue_id b)
@@ -163,6 +168,19 @@ struct queue_field {
 };
 #define QUEUE_BODY BYTES("body")
 
+/* Where a half's publisher is asked: the half's fields, and these two. `check_ms` 0 and checks 0 are: */
+#define QUEUE_CHECK_SUFFIX BYTES(".check")
+#define QUEUE_CHECK_TOPIC BYTES("weir-topic")
+#define QUEUE_CHECK_HANDLE BYTES("weir-handle")
+#define QUEUE_CHECK_MS (60ULL * 1000)
+#define QUEUE_CHECKS_MAX 15u /* then it is rolled back */
+#define QUEUE_CHECK_KEEP_MS (24ULL * 3600 * 1000)
+/* What a dead letter has besides: where it comes from. */
+#define QUEUE_DEAD_TOPIC BYTES("weir-topic")
+#define QUEUE_DEAD_GROUP BYTES("weir-group")
+#define QUEUE_DEAD_ID BYTES("weir-id")
+#define QUEUE_DEAD_ATTEMPTS BYTES("weir-attempts")
+
 /* What an operation does not name is 0. */
 struct queue_op {
     enum queue_what what;
@@ -236,6 +254,13 @@ struct queue_consumer_shown {
     struct bytes name;
     uint64_t pending, seen_ms, active_ms;
 };
+
+/* What each takes of the room at most; a message: its key, its fields and QUEUE_MESSAGE_HEAD_BYTES_MAX. */
+#define QUEUE_TOPIC_BYTES_MAX (512 + 2 * QUEUE_NAME_BYTES_MAX)
+#define QUEUE_GROUP_BYTES_MAX (512 + 2 * QUEUE_NAME_BYTES_MAX)
+#define QUEUE_CONSUMER_BYTES_MAX (64 + QUEUE_NAME_BYTES_MAX)
+#define QUEUE_PENDING_BYTES_MAX (64 + QUEUE_NAME_BYTES_MAX)
+#define QUEUE_MESSAGE_HEAD_BYTES_MAX 64
 
 /* false: too short to be one. *ret_rest: what follows. */
 bool queue_read_answer(struct bytes answer, struct queue_answer *ret_answer, struct bytes *ret_rest);
