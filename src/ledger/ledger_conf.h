@@ -24,6 +24,7 @@ struct ledger_conf {
     struct bytes stock_file; /* empty: none */
     struct addr listen;      /* of clients that speak RESP; len 0: none */
     struct bytes password;   /* of theirs: a text, "file:/path", "env:NAME"; empty: none */
+    struct conf_list topics; /* struct topic_conf */
     struct bytes key;        /* "file:/path", "env:NAME"; empty: not encrypted */
 };
 
