@@ -8,13 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/test.h"
 #include "core/io.h"
 #include "ledger/counter_test.h"
-#include "ledger/ledger_open.h"
+#include "ledger/folder_test.h"
 #include "ledger/segment.h"
 
-static char folder[64];
 static struct ledger *ledger;
 static uint64_t small_memory; /* 0: as usual */
 
@@ -32,32 +30,12 @@ static struct ledger_opts options(void)
     return o;
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/weir-ledger-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
 /* fn runs on a fiber of a worker, with the ledger open. */
 static void with_ledger(void (*fn)(void))
 {
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
-    err e = ledger_open(&o, &ledger, &d);
-    if (e)
-        print_error("%s: %s\n", err_name(e), d.text);
-    assert_int_equal(e, OK);
-    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
-    assert_int_equal(worker_run(&w, (void (*)(void *))(void *)fn, NULL, &d), OK);
+    ledger = folder_open(&o);
+    on_worker((void (*)(void *))(void *)fn, NULL);
     ledger_close(ledger);
 }
 
@@ -439,17 +417,17 @@ static void another_outcome_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_answered_is_found_again, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(all_of_an_entry_or_nothing, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(many_fibers_share_batches, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(what_is_due_happens_by_itself, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(what_is_finished_leaves_memory, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(what_is_open_fills_memory_and_no_more, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(one_process_only, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_torn_end_is_cut, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_hole_is_refused, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(another_outcome_is_refused, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_was_answered_is_found_again, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(all_of_an_entry_or_nothing, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(many_fibers_share_batches, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_due_happens_by_itself, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_finished_leaves_memory, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_open_fills_memory_and_no_more, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(one_process_only, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_torn_end_is_cut, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_hole_is_refused, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(another_outcome_is_refused, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, folder_make, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
