@@ -1,11 +1,13 @@
 /* folder_test: a ledger's folder that each test has for itself, and a worker to ask the ledger from. */
 #pragma once
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/test.h"
 #include "core/worker.h"
 #include "ledger/ledger_open.h"
+#include "ledger/segment.h"
 
 static char folder[64];
 
@@ -42,4 +44,21 @@ static inline void on_worker(void (*fn)(void *arg), void *arg)
     struct diag d = DIAG_NONE;
     struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
     assert_int_equal(worker_run(&w, fn, arg, &d), OK);
+}
+
+/* The last segment's path. */
+static inline void folder_last_segment(const char *path, char out[512])
+{
+    char name[DISK_NAME_BYTES_MAX];
+    uint64_t first, last = 0;
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (segment_parse_name(e->d_name, &first) && first > last)
+            last = first;
+    }
+    closedir(dir);
+    assert_true(last > 0);
+    segment_name(name, last);
+    snprintf(out, 512, "%s/%s", path, name);
 }

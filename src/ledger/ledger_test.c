@@ -1,7 +1,6 @@
 /* A ledger in a folder of its own, with fibers that submit: answers, all or none, what a restart finds. */
 #include "ledger/ledger.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +10,6 @@
 #include "core/io.h"
 #include "ledger/counter_test.h"
 #include "ledger/folder_test.h"
-#include "ledger/segment.h"
 
 static struct ledger *ledger;
 static uint64_t small_memory; /* 0: as usual */
@@ -321,26 +319,11 @@ static void one_process_only(void **state)
 
 /* ---- damage */
 
-static void last_segment(char out[512])
-{
-    DIR *dir = opendir(folder);
-    char name[DISK_NAME_BYTES_MAX];
-    uint64_t first, last = 0;
-    for (struct dirent *e; (e = readdir(dir));) {
-        if (segment_parse_name(e->d_name, &first) && first > last)
-            last = first;
-    }
-    closedir(dir);
-    assert_true(last > 0);
-    segment_name(name, last);
-    snprintf(out, 512, "%s/%s", folder, name);
-}
-
 /* A byte in the middle of the n-th batch (each is a block in these tests). */
 static void damage(unsigned batch)
 {
     char path[512], byte;
-    last_segment(path);
+    folder_last_segment(folder, path);
     int fd = open(path, O_RDWR);
     off_t at = (off_t)batch * DISK_BLOCK_BYTES + 80;
     assert_int_equal(pread(fd, &byte, 1, at), 1);
@@ -384,7 +367,7 @@ static void a_missing_segment_is_refused(void **state)
     struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
     with_crash(add_a_few);
-    last_segment(path);
+    folder_last_segment(folder, path);
     with_crash(many_fibers);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
