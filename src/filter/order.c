@@ -8,8 +8,7 @@
  *   request ─▶ waiting room (gate/waiting_room.h) ─▶ sold out, as all workers know it? ─▶ ledger: reserve
  *                 429 with a place in the line           410, 409                         202, or why not
  *
- * Rules and states are ledger/stock.h's. The entry of a reserve has room for further operations, which happen
- * with it or not at all (others of gate/stock_http.h): a message to a topic goes there. */
+ * Rules and states are ledger/stock.h's. */
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/metrics.h"
@@ -298,7 +297,6 @@ static err reserve(struct order_request *a)
 {
     char room[sizeof(struct stock_answer)];
     struct stock_ask q; /* not zeroed: its operation is large */
-    q.others_count = 0;
     if (is_sold_out(a, &q.answer)) {
         metric_inc(a->o->cells, METRIC_SOLD_OUT);
         metric_inc(a->o->cells, METRIC_SOLD_OUT_SEEN);
@@ -512,6 +510,8 @@ static err order_check(void *conf, struct diag *reterr)
         wrong = "items: expected where the list stands in the body, like `json /items`";
     else if (does(c) != ORDER_RESERVE && c->admit)
         wrong = "admit: only where something is ordered";
+    else if (does(c) != ORDER_RESERVE && does(c) != ORDER_STATUS && c->user.len)
+        wrong = "user: only where something is ordered, or an order is shown";
     else if (c->url.len > URL_BYTES_MAX || c->url.ptr[0] != '/')
         wrong = "url: expected a path of at most 200 bytes";
     for (size_t i = 0; !wrong && i < c->url.len; i++)

@@ -5,26 +5,22 @@
 err stock_ask(struct stock_ask *q, char *room, size_t room_size)
 {
     struct ledger *l = ledger_here();
-    struct ledger_op ops[STOCK_ASK_OPS_MAX];
-    struct ledger_call c = { .ops = ops, .ops_count = 1 + q->others_count };
-    ops[0] = (struct ledger_op){ .rules = stock_rules.id,
-                                 .body = stock_op_bytes(&q->op),
-                                 .answer = room,
-                                 .answer_size = (uint32_t)room_size };
+    struct ledger_op op = { .rules = stock_rules.id,
+                            .body = stock_op_bytes(&q->op),
+                            .answer = room,
+                            .answer_size = (uint32_t)room_size };
+    struct ledger_call c = { .ops = &op, .ops_count = 1 };
     if (!l)
         return ERR_UNAVAILABLE;
-    for (unsigned i = 0; i < q->others_count; i++)
-        ops[1 + i] = q->others[i];
     err e = ledger_submit(l, &c);
     if (e)
         return e;
-    if (ops[0].ret_answer_bytes > room_size ||
-        !stock_read_answer((struct bytes){ room, ops[0].ret_answer_bytes }, &q->answer, &q->rest))
+    if (op.ret_answer_bytes > room_size ||
+        !stock_read_answer((struct bytes){ room, op.ret_answer_bytes }, &q->answer, &q->rest))
         return ERR_LIMIT;
     q->durability = c.ret_durability;
     q->now_ms = c.ret_time_ms;
-    /* another operation of the entry refused: nothing has happened */
-    return c.ret_refused && stock_is_done(&q->answer) && q->answer.result == STOCK_DONE ? c.ret_refused : OK;
+    return OK;
 }
 
 /* ---- answers ---- */
@@ -58,6 +54,11 @@ static unsigned status_of(const struct stock_answer *a)
     return 200;
 }
 
+static err retry_later(struct exchange *x, err e)
+{
+    return e ? e : http_fields_set(&x->response.fields, &x->arena, BYTES("Retry-After"), BYTES("1"));
+}
+
 err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes item, struct bytes by)
 {
     struct problem p;
@@ -71,7 +72,8 @@ err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes
         json_bool(&p.json, "may_come_back", !a->final);
     if (a->result == STOCK_WRONG_STATE)
         json_text(&p.json, "state", bytes_from(stock_state_words[a->state]));
-    return problem_end(&p, by);
+    const err e = problem_end(&p, by);
+    return a->result == STOCK_FULL ? retry_later(x, e) : e;
 }
 
 err stock_problem_failed(struct exchange *x, err e, struct bytes by)
@@ -81,8 +83,7 @@ err stock_problem_failed(struct exchange *x, err e, struct bytes by)
                   e == ERR_LIMIT ? BYTES("the ledger has more to do than it can take")
                                  : BYTES("the ledger takes nothing at the moment"));
     json_text(&p.json, "reason", BYTES("unavailable"));
-    e = problem_end(&p, by);
-    return e ? e : http_fields_set(&x->response.fields, &x->arena, BYTES("Retry-After"), BYTES("1"));
+    return retry_later(x, problem_end(&p, by));
 }
 
 /* ---- JSON ---- */

@@ -2,7 +2,6 @@
  * own API.
  *
  *      struct stock_ask q;
- *      q.others_count = 0;
  *      stock_write_move(&q.op, id, STOCK_MOVE_CONFIRM);
  *      err e = stock_ask(&q, room, sizeof room);           waits until the ledger has answered
  *      e ? stock_refuse_ledger(...) : q.answer.result ...
@@ -14,13 +13,8 @@
 #include "ledger/ledger.h"
 #include "ledger/stock.h"
 
-/* Beside an operation of stock an entry may have others, which happen with it or not at all. */
-#define STOCK_ASK_OPS_MAX 4
-
 struct stock_ask {
     struct stock_op op;
-    struct ledger_op others[STOCK_ASK_OPS_MAX - 1];
-    unsigned others_count;
     /* when stock_ask returned OK */
     struct stock_answer answer;
     struct bytes rest; /* what follows it, in room */
@@ -40,7 +34,8 @@ static inline bool stock_is_done(const struct stock_answer *a)
 /* ---- answers */
 
 /* Whatever result is no DONE, as a problem: 400, 404, 409, 410 (sold out, and nothing is held that could come
- * back), 422, 503; `reason` is the result's word. item: the line's that it speaks of; may be empty. */
+ * back), 412, 422, 503 with Retry-After; `reason` is the result's word. item: the line's that it speaks of;
+ * may be empty. */
 err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes item,
                   struct bytes by) CHECK_RESULT;
 /* What stock_ask failed with: 503 with Retry-After. */
