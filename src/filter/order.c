@@ -8,7 +8,8 @@
  *   request ─▶ waiting room (gate/waiting_room.h) ─▶ sold out, as all workers know it? ─▶ ledger: reserve
  *                 429 with a place in the line           410, 409                         202, or why not
  *
- * Rules and states are ledger/stock.h's. */
+ * Rules and states are ledger/stock.h's. The entry of a reserve has room for further operations, which happen
+ * with it or not at all (others of gate/stock_http.h): a message to a topic goes there. */
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/metrics.h"
@@ -297,6 +298,7 @@ static err reserve(struct order_request *a)
 {
     char room[sizeof(struct stock_answer)];
     struct stock_ask q; /* not zeroed: its operation is large */
+    q.others_count = 0;
     if (is_sold_out(a, &q.answer)) {
         metric_inc(a->o->cells, METRIC_SOLD_OUT);
         metric_inc(a->o->cells, METRIC_SOLD_OUT_SEEN);

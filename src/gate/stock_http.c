@@ -5,22 +5,26 @@
 err stock_ask(struct stock_ask *q, char *room, size_t room_size)
 {
     struct ledger *l = ledger_here();
-    struct ledger_op op = { .rules = stock_rules.id,
-                            .body = stock_op_bytes(&q->op),
-                            .answer = room,
-                            .answer_size = (uint32_t)room_size };
-    struct ledger_call c = { .ops = &op, .ops_count = 1 };
+    struct ledger_op ops[STOCK_ASK_OPS_MAX];
+    struct ledger_call c = { .ops = ops, .ops_count = 1 + q->others_count };
+    ops[0] = (struct ledger_op){ .rules = stock_rules.id,
+                                 .body = stock_op_bytes(&q->op),
+                                 .answer = room,
+                                 .answer_size = (uint32_t)room_size };
     if (!l)
         return ERR_UNAVAILABLE;
+    for (unsigned i = 0; i < q->others_count; i++)
+        ops[1 + i] = q->others[i];
     err e = ledger_submit(l, &c);
     if (e)
         return e;
-    if (op.ret_answer_bytes > room_size ||
-        !stock_read_answer((struct bytes){ room, op.ret_answer_bytes }, &q->answer, &q->rest))
+    if (ops[0].ret_answer_bytes > room_size ||
+        !stock_read_answer((struct bytes){ room, ops[0].ret_answer_bytes }, &q->answer, &q->rest))
         return ERR_LIMIT;
     q->durability = c.ret_durability;
     q->now_ms = c.ret_time_ms;
-    return OK;
+    /* another operation of the entry refused: nothing has happened */
+    return c.ret_refused && stock_is_done(&q->answer) && q->answer.result == STOCK_DONE ? c.ret_refused : OK;
 }
 
 /* ---- answers ---- */

@@ -2,6 +2,7 @@
  * own API.
  *
  *      struct stock_ask q;
+ *      q.others_count = 0;
  *      stock_write_move(&q.op, id, STOCK_MOVE_CONFIRM);
  *      err e = stock_ask(&q, room, sizeof room);           waits until the ledger has answered
  *      e ? stock_refuse_ledger(...) : q.answer.result ...
@@ -13,8 +14,13 @@
 #include "ledger/ledger.h"
 #include "ledger/stock.h"
 
+/* Beside an operation of stock an entry may have others, which happen with it or not at all. */
+#define STOCK_ASK_OPS_MAX 4
+
 struct stock_ask {
     struct stock_op op;
+    struct ledger_op others[STOCK_ASK_OPS_MAX - 1];
+    unsigned others_count;
     /* when stock_ask returned OK */
     struct stock_answer answer;
     struct bytes rest; /* what follows it, in room */

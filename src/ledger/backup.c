@@ -127,7 +127,7 @@ err ledger_backup(struct ledger *l, const char *folder, struct diag *reterr)
         diag_set(reterr, "the ledger is not open yet: it waits for another process, or recovers");
         return ERR_UNAVAILABLE;
     }
-    
+    checkpoint_hold(l->checkpoint, true);
     err e = copy_running(l, folder, reterr);
     checkpoint_hold(l->checkpoint, false);
     return e;

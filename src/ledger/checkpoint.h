@@ -47,8 +47,9 @@ struct checkpoint_store {
     const struct checkpoint_ops *ops;
 };
 
-/* Without lmdb: ERR_UNSUPPORTED. */
 #define CHECKPOINT_FILE "data.mdb" /* in its folder */
+
+/* Without liblmdb all of these are ERR_UNSUPPORTED, with words. */
 struct crypt;
 /* folder: made when it is not there. crypt NULL: nothing is encrypted. */
 err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only, struct crypt *crypt,
