@@ -19,6 +19,9 @@
 #include "gate/problem.h"
 #include "gate/request_value.h"
 #include "gate/stock_http.h"
+#include "ledger/ledger_conf.h"
+#include "ledger/queue.h"
+#include "ledger/topic_conf.h"
 
 #define BODY_BYTES_MAX_MAX (256 * 1024)
 #define URL_BYTES_MAX 200
@@ -31,6 +34,7 @@ struct order_conf {
     uint64_t hold_ms, body_bytes_max;
     struct bytes url;
     struct admission_conf *admit; /* NULL: everybody */
+    struct bytes publish;         /* a topic; empty: none */
 };
 
 /* ---- metrics ---- */
@@ -221,6 +225,54 @@ static bool come_in(struct order_request *a, err *ret_e)
     return word == WAITING_COME_IN;
 }
 
+/* ---- the message of an order ---- */
+
+#define MESSAGE_BYTES_MAX \
+    (64 + (STOCK_LINES_MAX + 2) * (64 + 6 * STOCK_NAME_BYTES_MAX)) /* escaped, at worst */
+
+static struct bytes message_of(struct order_request *a)
+{
+    const struct stock_reserve *r = &a->reserve;
+    struct text t = text_within(arena_get(&a->x->arena, MESSAGE_BYTES_MAX), MESSAGE_BYTES_MAX);
+    json_begin(&t, NULL, '{');
+    json_text(&t, "order", r->order);
+    if (r->user.len)
+        json_text(&t, "user", r->user);
+    json_begin(&t, "items", '[');
+    for (unsigned i = 0; i < r->count; i++) {
+        json_begin(&t, NULL, '{');
+        json_text(&t, "item", r->lines[i].item);
+        json_u64(&t, "quantity", r->lines[i].quantity);
+        json_end(&t, '}');
+    }
+    json_end(&t, ']');
+    json_u64(&t, "hold_ms", r->hold_ms);
+    json_end(&t, '}');
+    return t.cut ? BYTES_NONE : text_bytes(&t);
+}
+
+/* In the same entry as the reserve: it is published when the items are held, and not otherwise (whatever else
+ * the reserve says refuses its entry). false: no memory. */
+static bool add_message(struct order_request *a, struct stock_ask *q)
+{
+    const struct queue_field fields[] = { { BYTES("ce-type"), BYTES("weir.order") },
+                                          { BYTES("content-type"), BYTES("application/json") },
+                                          { QUEUE_BODY, message_of(a) } };
+    const struct queue_op op = { .what = QUEUE_PUBLISH,
+                                 .flags = QUEUE_MAKE,
+                                 .topic = a->o->conf->publish,
+                                 .key = a->reserve.order,
+                                 .fields = fields,
+                                 .fields_count = sizeof fields / sizeof *fields };
+    const size_t bytes = queue_op_bytes(&op);
+    char *out = arena_get(&a->x->arena, bytes);
+    if (!out || !fields[2].value.ptr)
+        return false;
+    queue_write(&op, out);
+    q->others[q->others_count++] = (struct ledger_op){ .rules = QUEUE_RULES_ID, .body = { out, bytes } };
+    return true;
+}
+
 /* ---- reserve ---- */
 
 static err answer_order(struct order_request *a, const struct stock_ask *q, unsigned status, struct bytes id)
@@ -304,6 +356,8 @@ static err reserve(struct order_request *a)
         metric_inc(a->o->cells, METRIC_SOLD_OUT_SEEN);
         return answer_refusal(a, &q.answer);
     }
+    if (a->o->conf->publish.len && !add_message(a, &q))
+        return ERR_LIMIT;
     stock_write_reserve(&q.op, &a->reserve);
     const err e = stock_ask(&q, room, sizeof room);
     if (e)
@@ -512,6 +566,10 @@ static err order_check(void *conf, struct diag *reterr)
         wrong = "items: expected where the list stands in the body, like `json /items`";
     else if (does(c) != ORDER_RESERVE && c->admit)
         wrong = "admit: only where something is ordered";
+    else if (does(c) != ORDER_RESERVE && c->publish.len)
+        wrong = "publish: only where something is ordered";
+    else if (does(c) != ORDER_RESERVE && does(c) != ORDER_STATUS && c->user.len)
+        wrong = "user: only where something is ordered, or an order is shown";
     else if (c->url.len > URL_BYTES_MAX || c->url.ptr[0] != '/')
         wrong = "url: expected a path of at most 200 bytes";
     for (size_t i = 0; !wrong && i < c->url.len; i++)
@@ -523,6 +581,16 @@ static err order_check(void *conf, struct diag *reterr)
     return ERR_CONF;
 }
 
+static bool is_topic(const struct ledger_conf *l, struct bytes name)
+{
+    const struct topic_conf *topics = l->topics.items;
+    for (size_t i = 0; i < l->topics.count; i++) {
+        if (bytes_eq(topics[i].name, name))
+            return true;
+    }
+    return !name.len;
+}
+
 static err order_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     if (place->root && !place->root->ledger) {
@@ -531,7 +599,12 @@ static err order_check_route(const void *conf, const struct filter_place *place,
             "order: it sells from the ledger, and there is none: expected `ledger: /PATH` beside routes");
         return ERR_CONF;
     }
-    return check_texts(conf, place->route, reterr);
+    const struct order_conf *c = conf;
+    if (place->root && !is_topic(place->root->ledger, c->publish)) {
+        diag_set(reterr, "publish: \"%.*s\" is none of the ledger's topics", BYTES_ARG(c->publish));
+        return ERR_CONF;
+    }
+    return check_texts(c, place->route, reterr);
 }
 
 #define TEXT(member, words)                                                                             \
@@ -574,6 +647,8 @@ const struct filter order_filter = {
                         .offset = offsetof(struct order_conf, admit),
                         .sub = &admission_conf_struct,
                         .doc = "how many orders come in a second, and a waiting room for the others" },
+                      TEXT(publish, "a topic of the ledger that gets each order, in the same durable step: "
+                                    "`{order, user, items, hold_ms}` as JSON, the order's id as key"),
                       TEXT(status, "instead of ordering: shows the order with this id"),
                       TEXT(confirm, "the order with this id is paid"),
                       TEXT(release, "the order with this id is given up"),
