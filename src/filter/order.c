@@ -16,11 +16,11 @@
 #include "gate/admission.h"
 #include "gate/gate_conf.h"
 #include "gate/order_id.h"
+#include "gate/order_message.h"
 #include "gate/problem.h"
 #include "gate/request_value.h"
 #include "gate/stock_http.h"
 #include "ledger/ledger_conf.h"
-#include "ledger/queue.h"
 #include "ledger/topic_conf.h"
 
 #define BODY_BYTES_MAX_MAX (256 * 1024)
@@ -225,54 +225,6 @@ static bool come_in(struct order_request *a, err *ret_e)
     return word == WAITING_COME_IN;
 }
 
-/* ---- the message of an order ---- */
-
-#define MESSAGE_BYTES_MAX \
-    (64 + (STOCK_LINES_MAX + 2) * (64 + 6 * STOCK_NAME_BYTES_MAX)) /* escaped, at worst */
-
-static struct bytes message_of(struct order_request *a)
-{
-    const struct stock_reserve *r = &a->reserve;
-    struct text t = text_within(arena_get(&a->x->arena, MESSAGE_BYTES_MAX), MESSAGE_BYTES_MAX);
-    json_begin(&t, NULL, '{');
-    json_text(&t, "order", r->order);
-    if (r->user.len)
-        json_text(&t, "user", r->user);
-    json_begin(&t, "items", '[');
-    for (unsigned i = 0; i < r->count; i++) {
-        json_begin(&t, NULL, '{');
-        json_text(&t, "item", r->lines[i].item);
-        json_u64(&t, "quantity", r->lines[i].quantity);
-        json_end(&t, '}');
-    }
-    json_end(&t, ']');
-    json_u64(&t, "hold_ms", r->hold_ms);
-    json_end(&t, '}');
-    return t.cut ? BYTES_NONE : text_bytes(&t);
-}
-
-/* In the same entry as the reserve: it is published when the items are held, and not otherwise (whatever else
- * the reserve says refuses its entry). false: no memory. */
-static bool add_message(struct order_request *a, struct stock_ask *q)
-{
-    const struct queue_field fields[] = { { BYTES("ce-type"), BYTES("weir.order") },
-                                          { BYTES("content-type"), BYTES("application/json") },
-                                          { QUEUE_BODY, message_of(a) } };
-    const struct queue_op op = { .what = QUEUE_PUBLISH,
-                                 .flags = QUEUE_MAKE,
-                                 .topic = a->o->conf->publish,
-                                 .key = a->reserve.order,
-                                 .fields = fields,
-                                 .fields_count = sizeof fields / sizeof *fields };
-    const size_t bytes = queue_op_bytes(&op);
-    char *out = arena_get(&a->x->arena, bytes);
-    if (!out || !fields[2].value.ptr)
-        return false;
-    queue_write(&op, out);
-    q->others[q->others_count++] = (struct ledger_op){ .rules = QUEUE_RULES_ID, .body = { out, bytes } };
-    return true;
-}
-
 /* ---- reserve ---- */
 
 static err answer_order(struct order_request *a, const struct stock_ask *q, unsigned status, struct bytes id)
@@ -356,7 +308,7 @@ static err reserve(struct order_request *a)
         metric_inc(a->o->cells, METRIC_SOLD_OUT_SEEN);
         return answer_refusal(a, &q.answer);
     }
-    if (a->o->conf->publish.len && !add_message(a, &q))
+    if (a->o->conf->publish.len && !order_message_add(a->x, a->o->conf->publish, &a->reserve, &q))
         return ERR_LIMIT;
     stock_write_reserve(&q.op, &a->reserve);
     const err e = stock_ask(&q, room, sizeof room);
@@ -581,16 +533,6 @@ static err order_check(void *conf, struct diag *reterr)
     return ERR_CONF;
 }
 
-static bool is_topic(const struct ledger_conf *l, struct bytes name)
-{
-    const struct topic_conf *topics = l->topics.items;
-    for (size_t i = 0; i < l->topics.count; i++) {
-        if (bytes_eq(topics[i].name, name))
-            return true;
-    }
-    return !name.len;
-}
-
 static err order_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     if (place->root && !place->root->ledger) {
@@ -600,7 +542,7 @@ static err order_check_route(const void *conf, const struct filter_place *place,
         return ERR_CONF;
     }
     const struct order_conf *c = conf;
-    if (place->root && !is_topic(place->root->ledger, c->publish)) {
+    if (place->root && c->publish.len && !topic_conf_has(&place->root->ledger->topics, c->publish)) {
         diag_set(reterr, "publish: \"%.*s\" is none of the ledger's topics", BYTES_ARG(c->publish));
         return ERR_CONF;
     }

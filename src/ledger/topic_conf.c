@@ -72,14 +72,21 @@ static err topic_check(void *conf, struct diag *reterr)
     return OK;
 }
 
+bool topic_conf_has(const struct conf_list *topics, struct bytes name)
+{
+    const struct topic_conf *list = topics->items;
+    for (size_t i = 0; i < topics->count; i++) {
+        if (bytes_eq(list[i].name, name))
+            return true;
+    }
+    return false;
+}
+
 err topic_conf_check(const struct conf_list *topics, struct diag *reterr)
 {
     const struct topic_conf *list = topics->items;
     for (size_t i = 0; i < topics->count; i++) {
-        bool known = !list[i].dead_letter.len;
-        for (size_t j = 0; !known && j < topics->count; j++)
-            known = bytes_eq(list[j].name, list[i].dead_letter);
-        if (known)
+        if (!list[i].dead_letter.len || topic_conf_has(topics, list[i].dead_letter))
             continue;
         diag_set(reterr, "topics: %.*s: dead_letter: there is no topic \"%.*s\"", BYTES_ARG(list[i].name),
                  BYTES_ARG(list[i].dead_letter));

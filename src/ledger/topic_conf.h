@@ -32,3 +32,4 @@ extern const struct conf_struct topic_conf_struct;
 
 /* Those of a configuration (struct topic_conf) together. ERR_CONF. */
 err topic_conf_check(const struct conf_list *topics, struct diag *reterr) CHECK_RESULT;
+bool topic_conf_has(const struct conf_list *topics, struct bytes name);
