@@ -249,27 +249,16 @@ static err answer_order(struct order_request *a, const struct stock_ask *q, unsi
 
 static void count_reserve(const struct order_request *a, const struct stock_answer *s)
 {
-    switch ((enum stock_result)s->result) {
-    case STOCK_DONE:
-        metric_inc(a->o->cells, METRIC_HELD);
-        break;
-    case STOCK_DONE_BEFORE:
-        metric_inc(a->o->cells, METRIC_DONE_BEFORE);
-        break;
-    case STOCK_SOLD_OUT:
-        metric_inc(a->o->cells, METRIC_SOLD_OUT);
-        break;
-    case STOCK_USER_LIMIT:
-    case STOCK_ITEM_LIMIT:
-        metric_inc(a->o->cells, METRIC_LIMITED);
-        break;
-    case STOCK_FULL:
-        metric_inc(a->o->cells, METRIC_FAILED);
-        break;
-    default:
-        metric_inc(a->o->cells, METRIC_REFUSED);
-        break;
-    }
+    static const struct {
+        enum stock_result result;
+        enum order_metric metric;
+    } known[] = { { STOCK_DONE, METRIC_HELD },          { STOCK_DONE_BEFORE, METRIC_DONE_BEFORE },
+                  { STOCK_SOLD_OUT, METRIC_SOLD_OUT },  { STOCK_USER_LIMIT, METRIC_LIMITED },
+                  { STOCK_ITEM_LIMIT, METRIC_LIMITED }, { STOCK_FULL, METRIC_FAILED } };
+    enum order_metric metric = METRIC_REFUSED;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        metric = known[i].result == s->result ? known[i].metric : metric;
+    metric_inc(a->o->cells, metric);
 }
 
 static err answer_refusal(struct order_request *a, const struct stock_answer *s)
