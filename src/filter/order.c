@@ -8,8 +8,8 @@
  *   request ─▶ waiting room (gate/waiting_room.h) ─▶ sold out, as all workers know it? ─▶ ledger: reserve
  *                 429 with a place in the line           410, 409                         202, or why not
  *
- * Rules and states are ledger/stock.h's. The entry of a reserve has room for further operations, which happen
- * with it or not at all (others of gate/stock_http.h): a message to a topic goes there. */
+ * Rules and states are ledger/stock.h's. With `publish` the order's message is part of the reserve's entry.
+ */
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/metrics.h"
@@ -525,9 +525,7 @@ static err order_check(void *conf, struct diag *reterr)
 static err order_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     if (place->root && !place->root->ledger) {
-        diag_set(
-            reterr,
-            "order: it sells from the ledger, and there is none: expected `ledger: /PATH` beside routes");
+        diag_set(reterr, "order: it sells from the ledger, and there is none: expected `ledger: /PATH`");
         return ERR_CONF;
     }
     const struct order_conf *c = conf;
