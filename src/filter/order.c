@@ -497,8 +497,7 @@ static err order_check(void *conf, struct diag *reterr)
 {
     struct order_conf *c = conf;
     const char *wrong = NULL;
-    unsigned ways = c->item.len ? 1 : 0;
-    ways += c->items.len != 0;
+    unsigned ways = (unsigned)(c->item.len != 0) + (c->items.len != 0);
     for (unsigned i = AT_STATUS; i <= AT_STOCK; i++)
         ways += texts_of(c)[i].len != 0;
     if (ways != 1)
