@@ -82,7 +82,7 @@ struct topic_push {
     char topic[QUEUE_NAME_BYTES_MAX], service[QUEUE_NAME_BYTES_MAX * 2], path[TOPIC_PATH_BYTES_MAX];
     size_t topic_len;
     struct topic_push_conf conf; /* its texts are these */
-    bool is_check, stops;
+    bool is_check, is_first, stops;
     struct fiber *fiber;
     unsigned running;
     struct delivery *free;
@@ -234,6 +234,13 @@ static void record(struct delivery *d, unsigned status, uint64_t retry_after)
     (void)tell(p, &q);
 }
 
+static void give(struct topic_push *p, struct delivery *d)
+{
+    arena_close(&d->arena);
+    d->next_free = p->free;
+    p->free = d;
+}
+
 static void run_delivery(void *arg)
 {
     struct delivery *d = arg;
@@ -258,9 +265,7 @@ static void run_delivery(void *arg)
     record(d, status, retry_after);
     if (service)
         exchange_release(&d->x);
-    arena_close(&d->arena);
-    d->next_free = p->free;
-    p->free = d;
+    give(p, d);
     p->running--;
     metric_set(p->cells, METRIC_RUNNING, p->running);
     if (p->fiber)
@@ -282,6 +287,10 @@ static bool deliver(struct topic_push *p, const struct queue_message *m)
     d->event = (struct topic_event){ topic_of(p), *m };
     d->event.message.key = arena_copy(&d->arena, m->key);
     d->event.message.fields = arena_copy(&d->arena, m->fields);
+    if (!d->event.message.fields.ptr || !d->event.message.key.ptr) {
+        give(p, d);
+        return false;
+    }
     if (++p->running > p->running_max)
         p->running_max = p->running;
     metric_set(p->cells, METRIC_RUNNING, p->running);
@@ -319,7 +328,7 @@ static unsigned pull(struct topic_push *p, unsigned most)
     return count;
 }
 
-/* What the process before had in hand, or this one under other settings, is to be had again. */
+/* What the process before had in hand is to be had again. */
 static void begin(struct topic_push *p)
 {
     struct topic_ask q = { .op = op_of(p, QUEUE_DELETE_CONSUMER) };
@@ -348,7 +357,8 @@ static void run(void *arg)
     struct topic_push *p = arg;
     uint64_t idle_us = IDLE_US_MIN;
     p->fiber = fiber_self();
-    begin(p);
+    if (p->is_first)
+        begin(p);
     while (!p->stops) {
         const unsigned limit = limit_of(p);
         const uint64_t now_us = worker_now_us();
@@ -378,7 +388,7 @@ static struct bytes keep(char *out, size_t size, struct bytes text)
     return (struct bytes){ out, len };
 }
 
-err topic_push_start(struct bytes topic, const struct topic_push_conf *conf, bool is_check,
+err topic_push_start(struct bytes topic, const struct topic_push_conf *conf, bool is_check, bool is_first,
                      struct topic_push **ret_push)
 {
     struct topic_push *p = mem_get(sizeof *p);
@@ -391,6 +401,7 @@ err topic_push_start(struct bytes topic, const struct topic_push_conf *conf, boo
     p->conf.service = keep(p->service, sizeof p->service, conf->service);
     p->conf.path = keep(p->path, sizeof p->path, conf->path);
     p->is_check = is_check;
+    p->is_first = is_first;
     p->gradient.limit = cpus_auto() + 1;
     const err e = metric_instance_open(&metric_group, &topic, &p->metrics);
     if (e) {

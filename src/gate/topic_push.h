@@ -19,8 +19,9 @@ struct topic_push;
 #define TOPIC_PUSH_CONSUMER BYTES("weir")
 
 /* Topic and group are there. is_check: its messages ask what becomes of halves; the answer's field
- * Weir-Transaction says `commit` or `rollback`. ERR_MEMORY, ERR_LIMIT. */
-err topic_push_start(struct bytes topic, const struct topic_push_conf *conf, bool is_check,
+ * Weir-Transaction says `commit` or `rollback`. is_first: what is in hand was the last process'. ERR_MEMORY,
+ * ERR_LIMIT. */
+err topic_push_start(struct bytes topic, const struct topic_push_conf *conf, bool is_check, bool is_first,
                      struct topic_push **ret_push) CHECK_RESULT;
 /* Does it do what conf says? */
 bool topic_push_is(const struct topic_push *p, struct bytes topic, const struct topic_push_conf *conf);

@@ -132,7 +132,7 @@ static void want_push(struct topic_push **next, size_t *count, struct bytes topi
         watch.pushes[i] = NULL;
         return;
     }
-    const err e = topic_push_start(topic, conf, is_check, &next[*count]);
+    const err e = topic_push_start(topic, conf, is_check, !watch.generation, &next[*count]);
     if (e)
         log_error("topic", "%.*s: cannot be pushed: %s", BYTES_ARG(topic), err_text(e));
     else
@@ -145,7 +145,6 @@ static void set_pushes(const struct conf_list *topics)
     const struct topic_conf *c = topics->items;
     char name[QUEUE_NAME_BYTES_MAX];
     size_t count = 0;
-    /* those that go first, so that no two push the same */
     for (size_t i = 0; i < topics->count; i++) {
         if (c[i].push)
             want_push(next, &count, c[i].name, c[i].push, false);
@@ -171,6 +170,8 @@ static bool follow(const struct generation *g)
         if (!set_topic(&c[i]))
             return false;
     }
+    if (fiber_sleep_us(1) != OK) /* cancelled: then so were the pushes */
+        return false;
     set_pushes(topics);
     return true;
 }
@@ -258,8 +259,7 @@ static void run(void *arg)
         if (looks++ % SHOW_EVERY == 0)
             show(room, room + ROOM_BYTES);
     } while (fiber_sleep_us(LOOK_US) == OK);
-    for (size_t i = 0; i < watch.pushes_count; i++)
-        topic_push_stop(watch.pushes[i]);
+    /* the pushes were cancelled too, and end by themselves */
     swap(watch.topics, watch.topics_now, TOPICS_SHOWN_MAX);
     swap(watch.groups, watch.groups_now, GROUPS_SHOWN_MAX);
     memset(&watch, 0, sizeof watch);
