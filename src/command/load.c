@@ -11,9 +11,9 @@
 #include "command/load.h"
 #include "load/emit.h"
 #include "load/hdr.h"
+#include "load/http2.h"
 #include "load/live.h"
 #include "load/prometheus.h"
-#include "load/quick.h"
 #include "load/report.h"
 #include "net/tls_context.h"
 
@@ -53,11 +53,54 @@ struct bytes load_request(struct load_args *a, struct bytes method, struct bytes
     return (struct bytes){ all, head.len + body.len };
 }
 
+#if WEIR_HAVE_NGHTTP2
+static err add_http2(struct load_args *a, struct quick_request *r)
+{
+    struct http2_request *http2 = arena_get(&a->arena, sizeof *http2);
+    if (!http2)
+        return ERR_MEMORY;
+    r->http2 = http2;
+    return http2_request_make(r->bytes, a->target.tls, &a->arena, http2);
+}
+#else
+static err add_http2(struct load_args *a, struct quick_request *r)
+{
+    (void)a;
+    (void)r;
+    return ERR_UNSUPPORTED;
+}
+#endif
+
+err load_quick_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body,
+                       struct quick_request *ret)
+{
+    *ret = (struct quick_request){ .bytes = load_request(a, method, path, body),
+                                   .method = http_method_of(method) };
+    if (!ret->bytes.ptr)
+        return ERR_MEMORY;
+    return a->load.http2 ? add_http2(a, ret) : OK;
+}
+
+struct quick_plan load_quick_plan(const struct load_args *a, const struct quick_request *requests,
+                                  size_t count)
+{
+    struct quick_plan p = { .addr = &a->target.addr,
+                            .requests = requests,
+                            .count = count,
+                            .protocol = &quick_http1,
+                            .pipeline = (unsigned)a->pipeline };
+#if WEIR_HAVE_NGHTTP2
+    if (a->load.http2)
+        p.protocol = &quick_http2;
+#endif
+    return p;
+}
+
 #if WEIR_HAVE_OPENSSL
 int load_use_tls(struct load_args *a, const struct target *t)
 {
     const struct tls_options options = { .version_min = 12,
-                                         .alpn = BYTES("\x08http/1.1"),
+                                         .alpn = a->load.http2 ? BYTES("\x02h2") : BYTES("\x08http/1.1"),
                                          .verify = a->insecure ? TLS_VERIFY_OFF : TLS_VERIFY_REQUIRED,
                                          .ca = a->ca };
     struct diag d = DIAG_NONE;
@@ -392,7 +435,7 @@ static int quick(struct load_args *a)
 {
     struct diag d = DIAG_NONE;
     struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
-    struct quick_request request = { .method = http_method_of(method) };
+    struct quick_request request;
     static const struct bytes kinds[] = { { "request", 7 } };
     struct load_job job = { .has_curve = a->rate > 0,
                             .seconds = (double)a->duration_ms / 1e3,
@@ -401,12 +444,12 @@ static int quick(struct load_args *a)
     struct stage stage = { .kind = STAGE_CONSTANT, .seconds = job.seconds + job.warmup_s, .from = a->rate };
     if (!a->target.addr.len && !a->agents_count && target_resolve(&a->target, &d) != OK)
         return load_fail(d.text, NULL);
-    request.bytes = load_request(a, method, a->target.path, a->body);
-    if (!request.bytes.ptr || curve_open(&job.curve, &stage, 1) != OK)
-        return load_fail("no memory", NULL);
-    struct quick_plan plan = {
-        .addr = &a->target.addr, .requests = &request, .count = 1, .pipeline = (unsigned)a->pipeline
-    };
+    err e = load_quick_request(a, method, a->target.path, a->body, &request);
+    if (!e)
+        e = curve_open(&job.curve, &stage, 1);
+    if (e)
+        return load_fail("the request", err_text(e));
+    struct quick_plan plan = load_quick_plan(a, &request, 1);
     a->load.carrier = &quick_carrier;
     a->load.plan = &plan;
     a->load.kinds = kinds;

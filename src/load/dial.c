@@ -10,6 +10,8 @@ err load_dial(const struct load *l, const struct addr *to, unsigned number, uint
 #if WEIR_HAVE_OPENSSL
     if (!e && l->tls) {
         e = tls_connect(io, l->tls, NULL, l->server_name, NULL, deadline_us);
+        if (!e && l->http2 && !bytes_eq(tls_alpn(tls_of(io)), BYTES("h2")))
+            e = ERR_PROTOCOL;
         if (e)
             io_abort(io, false);
     }

@@ -50,6 +50,7 @@ struct load {
     unsigned tcp_count;
     struct ssl_ctx_st *tls;  /* https; NULL: plain */
     const char *server_name; /* asked for and checked with TLS */
+    bool http2;              /* else HTTP/1.1 */
     unsigned threads;
     unsigned share_first, shares; /* this process has `threads` of so many shares, from that one on: the other
                                    * machines' have the rest */

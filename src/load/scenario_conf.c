@@ -418,6 +418,12 @@ const struct conf_struct scenario_conf_struct = {
               .offset = AT(cookies),
               .preset = "on",
               .doc = "each user keeps the cookies that it is given" },
+            { .name = "http2",
+              .type = CONF_BOOL,
+              .offset = AT(http2),
+              .preset = "off",
+              .doc =
+                  "HTTP/2 instead of HTTP/1.1: with https by ALPN, else without asking (prior knowledge)" },
             { .name = "data",
               .type = CONF_MAP,
               .offset = AT(data),

@@ -188,8 +188,7 @@ static err users_open(struct load_worker *lw)
 
 static void close_user(struct user *u)
 {
-    if (u->io)
-        io_abort(u->io, false);
+    user_drop_io(u);
     cookies_close(&u->cookies);
     text_free(&u->body);
     arena_close(&u->kept);

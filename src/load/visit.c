@@ -5,6 +5,7 @@
 #include "core/fiber.h"
 #include "load/script.h"
 #include "load/user.h"
+#include "load/visit_http2.h"
 
 #define FIRST_BYTES 3072
 
@@ -70,10 +71,11 @@ static struct bytes value(struct template_values *values, int variable, struct a
 
 /* ---- a connection ---- */
 
-static void drop_io(struct user *u)
+void user_drop_io(struct user *u)
 {
     if (!u->io)
         return;
+    user_http2_close(u);
     io_abort(u->io, false);
     u->io = NULL;
     u->all->lw->connections--;
@@ -84,11 +86,17 @@ static uint64_t deadline(const struct user *u)
     return worker_now_us() + u->all->lw->load->timeout_us;
 }
 
-/* One that the server has ended meanwhile is not used again. */
+/* The server has ended it meanwhile, or said what nobody asked for. */
+static bool is_stale(struct user *u)
+{
+    return io_peer_ended(u->io) || io_failed(u->io) ||
+           (u->http2 ? user_http2_look(u) != OK : io_peek(u->io).len > 0);
+}
+
 static err open_io(struct user *u)
 {
-    if (u->io && (io_peek(u->io).len || io_peer_ended(u->io) || io_failed(u->io)))
-        drop_io(u);
+    if (u->io && is_stale(u))
+        user_drop_io(u);
     if (u->io)
         return OK;
     err e = load_dial(u->all->lw->load, &u->all->scenario->target.addr, u->number, deadline(u), &u->io);
@@ -96,6 +104,7 @@ static err open_io(struct user *u)
         return e;
     u->all->lw->connections++;
     u->all->lw->stats->connects++;
+    user_http2_open(u);
     return OK;
 }
 
@@ -107,6 +116,12 @@ struct seen {
     struct http_field fields[ANSWER_FIELDS_MAX];
     struct lease *lease; /* that the head's slices point into */
 };
+
+void user_keep_body(struct user *u, struct bytes piece)
+{
+    if (u->body.len + piece.len <= BODY_BYTES_MAX)
+        text_add(&u->body, piece);
+}
 
 static err read_body(struct user *u, struct seen *seen, bool wanted, uint64_t until_us)
 {
@@ -122,18 +137,21 @@ static err read_body(struct user *u, struct seen *seen, bool wanted, uint64_t un
             return e;
         if (seen->answer.done && seen->answer.framing == HTTP_BODY_CLOSE)
             break;
-        if (wanted && u->body.len + piece.len <= BODY_BYTES_MAX)
-            text_add(&u->body, piece);
+        if (wanted)
+            user_keep_body(u, piece);
         io_consume(u->io, used);
     }
     return OK;
 }
 
 /* Written and read; the fields stay good until seen_close. */
-static err ask(struct user *u, const struct scenario_step *step, struct bytes request, struct seen *seen)
+static err ask(struct visit *v, const struct scenario_step *step, struct bytes request, struct seen *seen)
 {
+    struct user *u = v->u;
     uint64_t until_us = deadline(u);
     size_t used;
+    if (u->http2)
+        return user_http2_ask(u, step, request, &v->arena, until_us, &seen->answer, &seen->head);
     err e = io_write(u->io, request, until_us);
     if (!e)
         e = answer_head(&seen->answer, u->io, step->method, until_us, seen->fields, &seen->head, &used);
@@ -223,7 +241,7 @@ static bool send_and_see(struct visit *v, const struct scenario_step *step, stru
     uint64_t sent_ns = load_now_ns();
     lw->stats->kinds[step->kind].sent++;
     lw->stats->kinds[step->kind].bytes_out += request.len;
-    err e = ask(u, step, request, &seen);
+    err e = ask(v, step, request, &seen);
     uint64_t now_ns = load_now_ns();
     struct load_kind *k = &lw->stats->kinds[step->kind]; /* another interval's by now, perhaps */
     enum load_error why = e ? load_error_of(e) : LOAD_NO_ERROR;
@@ -241,7 +259,7 @@ static bool send_and_see(struct visit *v, const struct scenario_step *step, stru
             load_count_bad(k, why);
     }
     if (e || !seen.answer.keep_alive)
-        drop_io(u);
+        user_drop_io(u);
     seen_close(u, &seen);
     return why == LOAD_NO_ERROR;
 }
