@@ -202,6 +202,16 @@ static int on_frame_not_sent(nghttp2_session *ng, const nghttp2_frame *frame, in
     return 0;
 }
 
+/* We end it: it has broken the rules. */
+static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct http2_conn *c = user;
+    (void)ng;
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+        c->wrong = true;
+    return 0;
+}
+
 static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *buffer, size_t length, uint32_t *flags,
                          nghttp2_data_source *source, void *user)
 {
@@ -248,6 +258,7 @@ static void prepare(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_sent);
     must(nghttp2_option_new(&here.options) == 0);
     nghttp2_option_set_no_closed_streams(here.options, 1);
@@ -321,6 +332,8 @@ err http2_flush(struct http2_conn *c, bool wait, uint64_t deadline_us)
         if (e)
             return e;
     }
+    if (c->wrong)
+        return ERR_PROTOCOL;
     return nghttp2_session_want_read(c->ng) ? OK : ERR_CLOSED;
 }
 

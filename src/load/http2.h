@@ -54,6 +54,7 @@ struct http2_conn {
     struct link asks;          /* in flight */
     uint32_t streams_max;      /* that the server takes at a time */
     bool ending;               /* the server takes nothing new (GOAWAY) */
+    bool wrong;                /* it has broken the rules, and was told so */
 };
 
 /* From the bytes of the same request in HTTP/1.1, as load_request and scenario_compose make them; the result
@@ -69,7 +70,7 @@ err http2_ask(struct http2_conn *c, struct http2_ask *a, const struct http2_requ
 /* a is given up; it is the owner's again, and done is not called. */
 void http2_cancel(struct http2_conn *c, struct http2_ask *a);
 /* Writes what windows allow. wait: until the socket has taken it, from a fiber; else what does not fit waits
- * for the next flush. ERR_CLOSED: the session is over. */
+ * for the next flush. ERR_CLOSED, ERR_PROTOCOL: the session is over. */
 err http2_flush(struct http2_conn *c, bool wait, uint64_t deadline_us) CHECK_RESULT;
 /* Reads what has arrived at io. ERR_PROTOCOL. */
 err http2_feed(struct http2_conn *c) CHECK_RESULT;

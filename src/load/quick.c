@@ -135,17 +135,12 @@ void quick_failed(struct conn *c, struct asked *a, enum load_error why)
     is_done(c, a);
 }
 
-static void fail_list(struct conn *c, struct link *list, enum load_error why)
-{
-    while (!list_empty(list))
-        quick_failed(c, container_of(list->next, struct asked, link), why);
-}
-
 /* Everything that is in flight on it has failed. */
 static void fail(struct conn *c, enum load_error why)
 {
     drop_io(c);
-    fail_list(c, &c->flight, why);
+    while (!list_empty(&c->flight))
+        quick_failed(c, quick_first(c), why);
     begin_again(c);
 }
 
@@ -180,7 +175,10 @@ static void connect_failed(struct conn *c, err why)
 {
     if (why != ERR_CANCELLED && !c->quick->lw->load->open_loop)
         (void)!fiber_sleep_us(OPEN_AGAIN_MS * 1000);
-    fail_list(c, &c->waiting, LOAD_ERROR_CONNECT);
+    while (!list_empty(&c->waiting)) {
+        struct asked *a = container_of(c->waiting.next, struct asked, link);
+        quick_failed(c, a, a->again ? LOAD_ERROR_CLOSED : LOAD_ERROR_CONNECT);
+    }
     begin_again(c);
 }
 
@@ -233,6 +231,13 @@ void quick_answered(struct conn *c, struct asked *a, const struct quick_answer *
     is_done(c, a);
 }
 
+/* A closed loop, and not at its end. */
+static bool asks_by_itself(const struct conn *c)
+{
+    const struct load_worker *lw = c->quick->lw;
+    return !lw->load->open_loop && !lw->stopping && !c->in_body;
+}
+
 /* All that was there is read. */
 static void go_on(struct conn *c)
 {
@@ -243,10 +248,12 @@ static void go_on(struct conn *c)
         return;
     }
     uint64_t now_ns = load_now_ns();
-    if (!lw->load->open_loop && !lw->stopping && !c->in_body)
-        ask_more(c, now_ns);
-    if (!send_waiting(c, now_ns, true))
-        return;
+    do { /* a stream that has broken the rules is free only when that is said */
+        if (asks_by_itself(c))
+            ask_more(c, now_ns);
+        if (!send_waiting(c, now_ns, true))
+            return;
+    } while (asks_by_itself(c) && c->outstanding < c->room && lw->left);
     bool free = lw->load->open_loop ? c->outstanding < c->room : !c->outstanding;
     if (free) {
         c->state = CONN_IDLE;

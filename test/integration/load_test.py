@@ -63,7 +63,7 @@ def test_pipelined(load, origin, each_loop):
 
 def test_the_request_is_as_asked_for(load, scripted):
     server = scripted(answer("x"))
-    code, result = load("-n", 2, "-c", 1, "-m", "PUT", "-H", "X-A: b c", "-H", "Host: shop.example", "--body", "hello",
+    code, result = load("-n", 2, "-c", 1, "-X", "PUT", "-H", "X-A: b c", "-H", "Host: shop.example", "--body", "hello",
                         f"http://{server.address}/a/b?c=d")
     assert code == 0 and result["total"]["good"] == 2
     assert server.requests == [b"PUT /a/b?c=d HTTP/1.1\r\nX-A: b c\r\nHost: shop.example\r\nContent-Length: 5\r\n\r\n"
@@ -261,6 +261,8 @@ def test_own_addresses_are_taken_in_turn(load, scripted):
     (["--body", "@/nowhere/at/all", "http://a/"], "/nowhere/at/all"),
     (["--from", "x", "http://a/"], "addresses"),
     (["-t", "4", "-c", "2", "http://a/"], "one a thread"),
+    (["-m", "4", "http://a/"], "--pipeline"),
+    (["--http2", "--pipeline", "4", "http://a/"], "--streams"),
 ])
 def test_mistakes(weir_command, args, says):
     done = weir_command("load", *args)
