@@ -325,18 +325,37 @@ static void whole_drive(struct run *run, void *arg)
     run_whole(run);
 }
 
-static int raise_files(const struct load *l)
+/* What this process has of the connections must fit its descriptors, and its addresses' ports. */
+static int check_room(const struct load_args *a)
 {
+    const struct load *l = &a->load;
+    const uint64_t here = (uint64_t)l->connections * l->threads / l->shares;
+    const uint64_t ports = (uint64_t)(l->port_last - l->port_first + 1) * l->tcp_count;
     struct rlimit files;
-    char text[96];
+    char text[256];
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur >= (rlim_t)l->connections * l->threads / l->shares + FILES_SPARE + 8 * l->threads)
+    if (a->agents_count) /* they look for themselves */
         return LOAD_OK;
-    snprintf(text, sizeof text, "%u connections need more open files than the %llu allowed (ulimit -n)",
-             l->connections, (unsigned long long)files.rlim_cur);
-    return load_fail(text, NULL);
+    if (files.rlim_cur < here + FILES_SPARE + 8 * l->threads) {
+        snprintf(text, sizeof text,
+                 "%llu connections need more open files than the %llu that this process may have: raise "
+                 "`ulimit -n`, "
+                 "or share them out (--agents, also several on one machine)",
+                 (unsigned long long)here, (unsigned long long)files.rlim_cur);
+        return load_fail(text, NULL);
+    }
+    if (l->port_first && here > ports && a->target.addr.sock.any.sa_family != AF_UNIX) {
+        snprintf(text, sizeof text,
+                 "%llu connections need more ports than the %llu of %u own address%s "
+                 "(net.ipv4.ip_local_port_range): "
+                 "name more addresses with --from",
+                 (unsigned long long)here, (unsigned long long)ports, l->tcp_count,
+                 l->tcp_count > 1 ? "es" : "");
+        return load_fail(text, NULL);
+    }
+    return LOAD_OK;
 }
 
 /* So long that what is kept of intervals stays small, even over weeks. */
@@ -421,11 +440,13 @@ int load_job_run(struct load_args *a, struct load_job *job)
 {
     if (!a->load.shares)
         a->load.shares = a->load.threads * (a->agents_count ? a->agents_count : 1);
+    if (!ports_of_system(&a->load.port_first, &a->load.port_last))
+        a->load.port_first = 0;
     int result = check_kinds(a);
     if (!result && !a->scenario)
         result = load_use_tls(a, &a->target);
     if (!result)
-        result = raise_files(&a->load);
+        result = check_room(a);
     if (!result)
         result = run_it(a, job);
     return result;

@@ -159,7 +159,7 @@ static bool send_waiting(struct conn *c, uint64_t now_ns, bool wait)
 static err connect_to(struct conn *c)
 {
     struct quick *q = c->quick;
-    return load_dial(q->lw->load, q->plan->addr, c->number, deadline_of(c), &c->io);
+    return load_dial(q->lw, q->plan->addr, c->number, deadline_of(c), &c->io);
 }
 
 /* More is due on it in a closed loop. */

@@ -30,6 +30,8 @@ struct step_conf {
     struct bytes name;
     struct conf_mark mark;
     struct bytes get, head, post, put, patch, del, options;
+    struct bytes websocket, send;
+    int64_t receive, close; /* 0: not said */
     struct bytes body, body_file, json;
     struct conf_list fields; /* struct conf_pair */
     struct conf_list take;   /* struct conf_pair */

@@ -12,6 +12,7 @@
 
 struct users;
 struct user_http2;
+struct visit_websocket;
 
 struct user {
     struct users *all;
@@ -19,9 +20,10 @@ struct user {
     struct io *io;            /* NULL: no connection */
     struct user_http2 *http2; /* NULL: HTTP/1.1, or no connection */
     struct fiber *fiber;
-    unsigned number; /* in the whole run */
-    unsigned here;   /* of this worker's */
-    uint64_t visits; /* made before */
+    struct visit_websocket *websocket; /* of the visit; NULL: none is open */
+    unsigned number;                   /* in the whole run */
+    unsigned here;                     /* of this worker's */
+    uint64_t visits;                   /* made before */
     uint64_t line;   /* of the data that are in order: this visit's number in the whole run */
     uint64_t due_ns; /* of the visit; 0: not by a rate */
     struct cookies cookies;
