@@ -431,12 +431,6 @@ const struct tls_certificate *tls_context_certificates(const SSL_CTX *context, s
     return c ? c->certificates : NULL;
 }
 
-bool tls_context_covers(const SSL_CTX *context, const SSL_CTX *chosen, struct bytes name)
-{
-    const struct contexts *c = contexts_of(context);
-    return c && find(c, name) == chosen;
-}
-
 /* By any name: it is not known yet which one will be asked for. */
 bool tls_context_is_slow(const SSL_CTX *context)
 {

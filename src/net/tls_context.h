@@ -2,9 +2,12 @@
  * OpenSSL's with everything set: certificates by name, versions, ciphers, ALPN, whom to trust. Immutable once
  * made; counted by OpenSSL (each connection holds it): SSL_CTX_free lets go of it. Any thread.
  *
- *      SNI "a.example"  ──exact──▶ context of a.example      RSA and ECDSA certificates of one name side by
- * side: "b.x.example" ──*.x──▶ context of *.x.example     the client's signature algorithms decide none,
- * other  ─────────▶ context of the first certificate
+ *      SNI "a.example"  ──exact──▶ context of a.example
+ *      "b.x.example"    ──*.x────▶ context of *.x.example
+ *      none, other      ─────────▶ context of the first certificate
+ *
+ * RSA and ECDSA certificates of one name stand side by side in one context: the client's signature algorithms
+ * decide.
  *
  * Names: RFC 6066 3, RFC 9525 6.3 (a wildcard is the whole left-most label, and stands for one). */
 #pragma once
@@ -62,9 +65,6 @@ err tls_client_context(const struct tls_options *o, struct ssl_ctx_st **ret_cont
                        struct diag *reterr) CHECK_RESULT;
 /* Its certificates; they live as long as it does. */
 const struct tls_certificate *tls_context_certificates(const struct ssl_ctx_st *context, size_t *ret_count);
-/* Is that name's certificate the one that a connection of this context was given (chosen: SSL_get_SSL_CTX)?
- * For requests that come over a connection made for another name (RFC 9110 7.4). */
-bool tls_context_covers(const struct ssl_ctx_st *context, const struct ssl_ctx_st *chosen, struct bytes name);
 /* Has it a certificate whose signatures take so long that no worker should make them (RSA)? */
 bool tls_context_is_slow(const struct ssl_ctx_st *context);
 void tls_context_hold(struct ssl_ctx_st *context);
