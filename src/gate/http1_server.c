@@ -159,6 +159,12 @@ static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
     return tls_fact(tls_of(((const struct request *)x->carried)->conn->io), fact);
 }
 
+static bool client_covers(const struct exchange *x, struct bytes host)
+{
+    const struct tls *t = tls_of(((const struct request *)x->carried)->conn->io);
+    return !t || tls_covers(t, host);
+}
+
 static int client_fd(const struct exchange *x)
 {
     return io_fd(((const struct request *)x->carried)->conn->io);
@@ -257,7 +263,7 @@ static err send_interim(struct exchange *x, const struct http_response *response
 }
 
 static const struct carrier carrier = {
-    .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
+    .interim = send_interim, .fd = client_fd, .tls = client_tls, .covers = client_covers, .gone = client_gone
 };
 
 static bool may_have_body(const struct exchange *x)

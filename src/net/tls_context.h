@@ -24,7 +24,8 @@ struct tls_tickets;
 struct tls_files {
     struct bytes certificate; /* with its chain, PEM */
     struct bytes key;         /* PEM; may stand in the certificate's file */
-    struct bytes ocsp;        /* a response in DER to be stapled (RFC 6066 8) */
+    struct bytes ocsp;        /* an answer in DER that is given with it (net/tls_staple.h) */
+    bool ocsp_fetch;          /* it is asked for */
 };
 
 enum tls_verify { TLS_VERIFY_OFF, TLS_VERIFY_OPTIONAL, TLS_VERIFY_REQUIRED };
@@ -44,6 +45,7 @@ struct tls_options {
     enum tls_verify verify;
     const struct tls_tickets
         *tickets;           /* a server's; outlives the context; NULL: OpenSSL makes keys of its own */
+    bool covers_all;        /* a server's: tls_context_covers anything */
     unsigned tickets_count; /* so many after a full handshake (TLS 1.3); 0: sessions are not gone on with */
     struct bytes ca;        /* path of those whose certificates are believed; empty: the system's */
 };
@@ -54,6 +56,7 @@ struct tls_certificate {
     const char *key;   /* "rsa", "ecdsa", "ed25519", "other" */
     int64_t not_after; /* seconds since 1970 */
     bool expired;
+    char ocsp_why[256]; /* why there is no OCSP answer to go with it; empty: there is, or none is wanted */
 };
 
 /* Can they be read, and do certificate and key go together? ERR_CONF. */
@@ -65,6 +68,13 @@ err tls_client_context(const struct tls_options *o, struct ssl_ctx_st **ret_cont
                        struct diag *reterr) CHECK_RESULT;
 /* Its certificates; they live as long as it does. */
 const struct tls_certificate *tls_context_certificates(const struct ssl_ctx_st *context, size_t *ret_count);
+/* The OCSP answer of one of them, which lives as long as the context. NULL: it has none. */
+struct tls_staple *tls_context_staple(const struct ssl_ctx_st *context, size_t index);
+/* May who asked for server_name over a connection ask for host, too (RFC 9110 7.4)? Not if another
+ * certificate has that name and the one that was given has not. Who asked for no name was given no choice,
+ * and a host that no certificate has is nobody's secret: both may. context: any that such a connection has.
+ */
+bool tls_context_covers(const struct ssl_ctx_st *context, struct bytes server_name, struct bytes host);
 /* Has it a certificate whose signatures take so long that no worker should make them (RSA)? */
 bool tls_context_is_slow(const struct ssl_ctx_st *context);
 void tls_context_hold(struct ssl_ctx_st *context);
