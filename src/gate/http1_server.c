@@ -130,9 +130,7 @@ static void accept_conn(struct clients *s, struct io *io, bool proxied, const st
         worker_on_end(&conns_end);
     }
     struct http1_conn *c = pool_take(&conns);
-    *c = (struct http1_conn){ .io = io, .proxied = proxied };
-    if (peer)
-        c->peer = *peer;
+    *c = (struct http1_conn){ .io = io, .proxied = proxied, .peer = peer ? *peer : (struct peer){ 0 } };
     clients_add(s, &c->client, &protocol);
     conn_park(c);
 }
@@ -161,8 +159,7 @@ static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
 
 static bool client_covers(const struct exchange *x, struct bytes host)
 {
-    const struct tls *t = tls_of(((const struct request *)x->carried)->conn->io);
-    return !t || tls_covers(t, host);
+    return tls_covers(tls_of(((const struct request *)x->carried)->conn->io), host);
 }
 
 static int client_fd(const struct exchange *x)

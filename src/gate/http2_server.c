@@ -92,8 +92,7 @@ static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
 static bool client_covers(const struct exchange *x, struct bytes host)
 {
     const struct http2_session *c = &((const struct request *)x->carried)->conn->session;
-    const struct tls *t = c->io ? tls_of(c->io) : NULL;
-    return !t || tls_covers(t, host);
+    return !c->io || tls_covers(tls_of(c->io), host);
 }
 
 static bool client_gone(const struct exchange *x)

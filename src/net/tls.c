@@ -436,7 +436,7 @@ struct bytes tls_server_name(const struct tls *t)
 
 bool tls_covers(const struct tls *t, struct bytes host)
 {
-    return tls_context_covers(SSL_get_SSL_CTX(t->ssl), tls_server_name(t), host);
+    return !t || tls_context_covers(SSL_get_SSL_CTX(t->ssl), tls_server_name(t), host);
 }
 
 const char *tls_why(const struct tls *t)

@@ -53,7 +53,7 @@ bool tls_resumed(const struct tls *t);
 struct bytes tls_alpn(const struct tls *t);
 /* The name that the client asked for; empty: none. */
 struct bytes tls_server_name(const struct tls *t);
-/* See tls_context_covers. */
+/* See tls_context_covers; in the clear (NULL) any. */
 bool tls_covers(const struct tls *t, struct bytes host);
 /* Why the handshake failed, in words; "" if it did not. */
 const char *tls_why(const struct tls *t);
