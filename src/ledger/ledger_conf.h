@@ -10,6 +10,8 @@ struct ledger_durability_conf {
     uint64_t every_ms;
 };
 
+#define LEDGER_PASSWORD_BYTES_MAX 512
+
 struct ledger_conf {
     struct bytes path;
     struct conf_mark mark;
@@ -20,12 +22,14 @@ struct ledger_conf {
     uint64_t checkpoint_interval_ms;
     uint64_t checkpoint_bytes_max;
     int64_t batch_entries_max;
-    struct api_conf *http;       /* NULL: none */
-    struct bytes stock_file;     /* empty: none */
-    struct addr listen;          /* of clients that speak RESP; len 0: none */
-    struct tls_listen_conf *tls; /* of it; NULL: in the clear */
-    struct bytes password;       /* of theirs: a text, "file:/path", "env:NAME"; empty: none */
-    struct bytes key;            /* "file:/path", "env:NAME"; empty: not encrypted */
+    struct api_conf *http;                  /* NULL: none */
+    struct bytes stock_file;                /* empty: none */
+    struct addr listen;                     /* of clients that speak RESP; len 0: none */
+    struct tls_listen_conf *tls;            /* of it; NULL: in the clear */
+    struct bytes password;                  /* of theirs: a text, "file:/path", "env:NAME"; empty: none */
+    char secret[LEDGER_PASSWORD_BYTES_MAX]; /* what password stands for, read with the configuration */
+    uint32_t secret_bytes;
+    struct bytes key; /* "file:/path", "env:NAME"; empty: not encrypted */
 };
 
 extern const struct conf_struct ledger_conf_struct;
