@@ -18,7 +18,7 @@ static void the_windows_are_the_range(void **state)
                 uint16_t from, to;
                 ports_window(&p, &from, &to);
                 assert_true(from >= ranges[i][0] && to <= ranges[i][1] && from <= to &&
-                            to - from < PORTS_WINDOW);
+                            (unsigned)(to - from) < PORTS_WINDOW);
                 seen += to - from + 1u;
             }
             assert_int_equal(seen, ranges[i][1] - ranges[i][0] + 1);
