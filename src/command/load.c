@@ -338,14 +338,6 @@ static int check_room(const struct load_args *a)
     setrlimit(RLIMIT_NOFILE, &files);
     if (a->agents_count) /* they look for themselves */
         return LOAD_OK;
-    if (files.rlim_cur < here + FILES_SPARE + 8 * l->threads) {
-        snprintf(text, sizeof text,
-                 "%llu connections need more open files than the %llu that this process may have: raise "
-                 "`ulimit -n`, "
-                 "or share them out (--agents, also several on one machine)",
-                 (unsigned long long)here, (unsigned long long)files.rlim_cur);
-        return load_fail(text, NULL);
-    }
     if (l->port_first && here > ports && a->target.addr.sock.any.sa_family != AF_UNIX) {
         snprintf(text, sizeof text,
                  "%llu connections need more ports than the %llu of %u own address%s "
@@ -353,6 +345,14 @@ static int check_room(const struct load_args *a)
                  "name more addresses with --from",
                  (unsigned long long)here, (unsigned long long)ports, l->tcp_count,
                  l->tcp_count > 1 ? "es" : "");
+        return load_fail(text, NULL);
+    }
+    if (files.rlim_cur < here + FILES_SPARE + 8 * l->threads) {
+        snprintf(text, sizeof text,
+                 "%llu connections need more open files than the %llu that this process may have: raise "
+                 "`ulimit -n`, "
+                 "or share them out (--agents, also several on one machine)",
+                 (unsigned long long)here, (unsigned long long)files.rlim_cur);
         return load_fail(text, NULL);
     }
     return LOAD_OK;
