@@ -17,8 +17,8 @@ Three switches make a server sick on purpose. They answer only to a request that
 With --ledger it also works for the ledger, which pushes messages to it as fast as it takes them; each is delivered until it
 is answered with 2xx, so what this server had in hand when it dies goes to another one:
 
-    POST /work/order               an order that weir holds: here the customer would get a mail
-    POST /work/delivery            a paid order: delivered, at this server's own pace (--pace)
+    POST /jobs/order               an order that weir holds: here the customer would get a mail
+    POST /jobs/delivery            a paid order: delivered, at this server's own pace (--pace)
 """
 import argparse
 import http.client
@@ -104,9 +104,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.buy()
         elif url.path.startswith("/api/pay/"):
             self.pay(urllib.parse.unquote(url.path[len("/api/pay/"):]))
-        elif url.path == "/work/order":
+        elif url.path == "/jobs/order":
             self.receive()
-        elif url.path == "/work/delivery":
+        elif url.path == "/jobs/delivery":
             self.deliver(body)
         elif url.path in ("/api/slow", "/api/fail", "/api/restock"):
             self.switch(url.path, query)

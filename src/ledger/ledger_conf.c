@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "ledger/crypt.h"
 #include "ledger/topic_conf.h"
+#include "net/tls_conf.h"
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -94,6 +95,10 @@ static err ledger_check(void *conf, struct diag *reterr)
     }
     if (l->path.len == 0 || l->path.ptr[0] != '/') {
         diag_set(reterr, "ledger: path: \"%s\" is no absolute path", l->path.ptr);
+        return ERR_CONF;
+    }
+    if (l->tls && !l->listen.len) {
+        diag_set(reterr, "ledger: tls: it is for `listen`, which is not said");
         return ERR_CONF;
     }
     if (l->password.len && !l->listen.len) {
@@ -184,6 +189,11 @@ const struct conf_struct ledger_conf_struct = {
               .offset = AT(ledger_conf, listen),
               .doc = "where clients of Redis find it (RESP2 and RESP3): `127.0.0.1:6390`, `unix:/path`; none "
                      "when not said" },
+            { .name = "tls",
+              .type = CONF_STRUCT,
+              .offset = AT(ledger_conf, tls),
+              .sub = &tls_listen_struct,
+              .doc = "`listen` speaks TLS" },
             { .name = "password",
               .type = CONF_TEXT,
               .offset = AT(ledger_conf, password),
