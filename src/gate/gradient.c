@@ -10,8 +10,7 @@ static double clamp(double value, double min, double max)
     return value < min ? min : value > max ? max : value;
 }
 
-/* The square root, by Newton; of what is between 1 and a million. */
-static double root(double value)
+double gradient_root(double value)
 {
     double r = value > 1000 ? 1000 : value;
     for (int i = 0; i < 20; i++)
@@ -29,7 +28,7 @@ struct gradient gradient_step(const struct gradient_bounds *b, struct gradient g
     const double gradient = clamp((1 + b->tolerance) * g.long_us / s.mean_us, GRADIENT_MIN, 1);
     if (gradient >= 1 && s.running_max < g.limit / 2)
         return g; /* nobody needs more */
-    const double wanted = g.limit * gradient + root(g.limit);
+    const double wanted = g.limit * gradient + gradient_root(g.limit);
     g.limit = clamp(g.limit * (1 - SMOOTHING) + wanted * SMOOTHING, b->at_least, b->at_most);
     return g;
 }

@@ -23,3 +23,5 @@ struct gradient_bounds {
 };
 
 struct gradient gradient_step(const struct gradient_bounds *b, struct gradient g, struct sample s);
+/* The square root, by Newton; of what is between 1 and a million. */
+double gradient_root(double value);
