@@ -396,6 +396,7 @@ static void block_signals(void)
         sigaddset(&set, taken[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* what cannot be written any more says so: EFBIG, as a full disk does */
     process_self.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     must(process_self.signals >= 0);
 }
