@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/alt_svc.h"
+#include "gate/carrier.h"
 #include "gate/gate_metrics.h"
 #include "gate/grpc.h"
 #include "gate/listening.h"
@@ -326,8 +327,25 @@ static bool find_route(struct exchange *x)
     return true;
 }
 
+/* Of "a.example:443" what stands before the port. */
+static struct bytes host_of(struct bytes authority)
+{
+    return (struct bytes){ authority.ptr, bytes_index(authority, ':') };
+}
+
+/* RFC 9110 7.4, 15.5.20: its client was given another certificate, and has not made sure of this one. */
+static bool is_misdirected(struct exchange *x)
+{
+    if (exchange_tls_covers(x, host_of(x->request.authority)))
+        return false;
+    exchange_answer(x, 421, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+    return true;
+}
+
 static void run_chain(struct exchange *x)
 {
+    if (x->gate->misdirects && is_misdirected(x))
+        return;
     if (x->gate->generation->trusted_proxies && !find_client(x))
         return;
     if (!find_route(x))

@@ -33,7 +33,8 @@ struct generation {
     struct router *router;
     struct map services_by_name;             /* -> index in conf->services, + 1 */
     struct trusted_proxies *trusted_proxies; /* NULL: nobody */
-    struct tls_listener **listen_tls;        /* of each listener; NULL: in the clear */
+    struct conf_list listen;                 /* struct listen_conf: the file's, then weir's own */
+    struct tls_listener **listen_tls;        /* of each of them; NULL: in the clear */
     struct tls_service **service_tls;        /* of each service; NULL: in the clear */
     struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
@@ -81,6 +82,7 @@ struct gate {
     struct listening *listening; /* in the order of the file */
     unsigned listening_count;
     bool says_alt_svc; /* some listener has HTTP/3, and answers over TCP say so */
+    bool misdirects; /* some listener has several certificates, and a request may be for another one's host */
     struct service_metrics *unrouted;
     struct websocket_route *websocket; /* of the routes that say nothing about it; NULL: there is none */
     struct early_links

@@ -130,9 +130,7 @@ static void accept_conn(struct clients *s, struct io *io, bool proxied, const st
         worker_on_end(&conns_end);
     }
     struct http1_conn *c = pool_take(&conns);
-    *c = (struct http1_conn){ .io = io, .proxied = proxied };
-    if (peer)
-        c->peer = *peer;
+    *c = (struct http1_conn){ .io = io, .proxied = proxied, .peer = peer ? *peer : (struct peer){ 0 } };
     clients_add(s, &c->client, &protocol);
     conn_park(c);
 }
@@ -157,6 +155,11 @@ void http1_server_accept_proxied(struct clients *s, struct io *io)
 static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
 {
     return tls_fact(tls_of(((const struct request *)x->carried)->conn->io), fact);
+}
+
+static bool client_covers(const struct exchange *x, struct bytes host)
+{
+    return tls_covers(tls_of(((const struct request *)x->carried)->conn->io), host);
 }
 
 static int client_fd(const struct exchange *x)
@@ -257,7 +260,7 @@ static err send_interim(struct exchange *x, const struct http_response *response
 }
 
 static const struct carrier carrier = {
-    .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
+    .interim = send_interim, .fd = client_fd, .tls = client_tls, .covers = client_covers, .gone = client_gone
 };
 
 static bool may_have_body(const struct exchange *x)

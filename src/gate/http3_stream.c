@@ -37,6 +37,12 @@ static struct bytes carrier_tls(const struct exchange *x, enum tls_fact fact)
     return s->conn->quic ? quic_fact(s->conn->quic, fact, &s->x.arena) : BYTES_NONE;
 }
 
+static bool carrier_covers(const struct exchange *x, struct bytes host)
+{
+    const struct http3_stream *s = stream_of(x);
+    return !s->conn->quic || quic_covers(s->conn->quic, host);
+}
+
 /* ---- heads out ---- */
 
 static nghttp3_nv pair(struct bytes name, struct bytes value)
@@ -102,6 +108,7 @@ const struct carrier http3_carrier = {
     .interim = carrier_interim,
     .fd = carrier_fd,
     .tls = carrier_tls,
+    .covers = carrier_covers,
     .gone = carrier_gone,
 };
 
