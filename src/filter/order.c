@@ -17,6 +17,7 @@
 #include "gate/gate_conf.h"
 #include "gate/order_id.h"
 #include "gate/problem.h"
+#include "gate/random_id.h"
 #include "gate/request_value.h"
 #include "gate/stock_http.h"
 
@@ -78,7 +79,7 @@ struct order {
     struct admission admission;
     struct metric_instance *metrics;
     struct metric_cells *cells;
-    struct order_ids ids;
+    struct random_ids ids;
 };
 
 enum { AT_ITEM, AT_QUANTITY, AT_ITEMS, AT_USER, AT_ID, AT_STATUS, AT_CONFIRM, AT_RELEASE, AT_STOCK };
@@ -180,7 +181,7 @@ static const char *read_order(struct order_request *a)
     r->order = without_quotes(value_of(a, AT_ID));
     a->own_id = !r->order.len;
     if (a->own_id)
-        r->order = order_id_make(&a->o->ids, &a->x->arena);
+        r->order = random_id_make(&a->o->ids, &a->x->arena);
     if (!stock_name_is_good(r->order))
         return "the order's id is longer than 64 bytes, or has control characters";
     if (r->user.len && !stock_name_is_good(r->user))
