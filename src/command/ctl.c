@@ -277,7 +277,6 @@ static const struct {
     const char *name, *args, *help;
     int args_min, args_max;
     int (*run)(struct ctl *c, int argc, char **argv);
-    bool ledger; /* asked at the ledger's own address */
 } words[] = {
     { "status", "", "version, state, generation", 0, 0, run_status },
     { "services", "", "services with their servers", 0, 0, run_services },
@@ -294,8 +293,8 @@ static const struct {
     { "upgrade", "", "the binary on disk takes over", 0, 0, run_upgrade },
     { "ledger", "", "does it serve, how safe, how far", 0, 0, run_ledger },
     { "backup", "FOLDER", "copies the ledger to a new folder", 1, 1, run_backup },
-    { "stock", "load FILE.csv|list|show ITEM|add ITEM N", "items that are sold", 1, 3, ctl_stock, true },
-    { "order", "show ID", "one order", 2, 2, ctl_order, true },
+    { "stock", "load FILE.csv|list|show ITEM|add ITEM N", "items that are sold", 1, 3, ctl_stock },
+    { "order", "show ID", "one order", 2, 2, ctl_order },
     { "log", "[LEVEL]", "the log level", 0, 1, run_log },
     { "tap", "[CONDITION ...] [--fields]", "exchanges as they end: status=5xx path=/api/* ms>=100", 0, 9,
       run_tap },
@@ -395,7 +394,8 @@ static int run_word(struct ctl *c, int argc, char **argv, const char *address, c
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(words[i].name, argv[0]) != 0)
             continue;
-        const int result = find_address(c, address, file, words[i].ledger);
+        const bool ledger = words[i].run == ctl_stock || words[i].run == ctl_order;
+        const int result = find_address(c, address, file, ledger);
         if (result)
             return result;
         if (argc - 1 < words[i].args_min || argc - 1 > words[i].args_max) {

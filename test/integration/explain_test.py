@@ -113,7 +113,7 @@ def test_sessions_and_orders(explain, tmp_path):
     _, text = explain("http://shop.example/x")
     has(text, "session", "a new session; the answer sets the cookie weir_session", "the server that the session stays at",
         "127.0.0.1:2")
-    _, text = explain("http://shop.example/x", "X-Session-Id: 1", "Cookie: weir_session=1")
+    _, text = explain("http://shop.example/x", "-H", "X-Session-Id: 1", "-H", "Cookie: weir_session=1")
     has(text, "takes out what only weir may say, fields that begin with X-Session", "the session of the cookie, if weir signed it")
     _, text = explain("POST http://shop.example/buy/radio?n=2")
     has(text, "429 with a place in the line", "holds what is ordered", "item: radio", "quantity: 2",
