@@ -33,6 +33,10 @@ int ctl_stream(struct ctl *c, const char *target);
 /* What may not stand in a path or a query is escaped; the arena's. */
 const char *ctl_escaped(struct ctl *c, const char *text);
 
+/* The words that are asked at the ledger's own address. */
+int ctl_stock(struct ctl *c, int argc, char **argv);
+int ctl_order(struct ctl *c, int argc, char **argv);
+
 /* Tables. */
 void ctl_show_status(const struct json *j);
 void ctl_show_services(const struct json *j);

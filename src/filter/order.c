@@ -15,9 +15,11 @@
 #include "core/metrics.h"
 #include "gate/admission.h"
 #include "gate/gate_conf.h"
+#include "gate/order_conf.h"
 #include "gate/order_id.h"
 #include "gate/order_message.h"
 #include "gate/problem.h"
+#include "gate/random_id.h"
 #include "gate/request_value.h"
 #include "gate/stock_http.h"
 #include "ledger/ledger_conf.h"
@@ -25,17 +27,6 @@
 
 #define BODY_BYTES_MAX_MAX (256 * 1024)
 #define URL_BYTES_MAX 200
-
-/* What a route does. The word is its setting and its place in the conf. */
-enum order_does { ORDER_RESERVE, ORDER_STATUS, ORDER_CONFIRM, ORDER_RELEASE, ORDER_STOCK };
-#define ORDER_TEXTS 9
-struct order_conf {
-    struct bytes item, quantity, items, user, id, status, confirm, release, stock;
-    uint64_t hold_ms, body_bytes_max;
-    struct bytes url;
-    struct admission_conf *admit; /* NULL: everybody */
-    struct bytes publish;         /* a topic; empty: none */
-};
 
 /* ---- metrics ---- */
 
@@ -82,15 +73,8 @@ struct order {
     struct admission admission;
     struct metric_instance *metrics;
     struct metric_cells *cells;
-    struct order_ids ids;
+    struct random_ids ids;
 };
-
-enum { AT_ITEM, AT_QUANTITY, AT_ITEMS, AT_USER, AT_ID, AT_STATUS, AT_CONFIRM, AT_RELEASE, AT_STOCK };
-
-static const struct bytes *texts_of(const struct order_conf *c)
-{
-    return &c->item;
-}
 
 /* One request. */
 struct order_request {
@@ -130,7 +114,7 @@ static err ledger_failed(struct order_request *a, err e)
 /* Who buys: what the configuration names, else whom an earlier filter has found. */
 static struct bytes user_of(const struct order_request *a)
 {
-    return a->o->values[AT_USER].kind == REQUEST_VALUE_NONE ? a->x->user : value_of(a, AT_USER);
+    return a->o->values[ORDER_AT_USER].kind == REQUEST_VALUE_NONE ? a->x->user : value_of(a, ORDER_AT_USER);
 }
 
 /* ---- what is ordered ---- */
@@ -155,7 +139,7 @@ static bool read_quantity(struct bytes text, uint32_t *ret_quantity)
 /* [{"item": "radio", "quantity": 2}, "case"] */
 static const char *read_items(struct order_request *a)
 {
-    const struct json *list = json_pointer(a->json, a->o->values[AT_ITEMS].pointer);
+    const struct json *list = json_pointer(a->json, a->o->values[ORDER_AT_ITEMS].pointer);
     if (!list || list->kind != JSON_ARRAY || !list->count || list->count > STOCK_LINES_MAX)
         return "a list of 1 to 16 items is missing";
     JSON_EACH(at, list)
@@ -181,21 +165,21 @@ static const char *read_order(struct order_request *a)
     struct stock_reserve *r = &a->reserve;
     r->hold_ms = a->o->conf->hold_ms;
     r->user = a->user;
-    r->order = without_quotes(value_of(a, AT_ID));
+    r->order = without_quotes(value_of(a, ORDER_AT_ID));
     a->own_id = !r->order.len;
     if (a->own_id)
-        r->order = order_id_make(&a->o->ids, &a->x->arena);
+        r->order = random_id_make(&a->o->ids, &a->x->arena);
     if (!stock_name_is_good(r->order))
         return "the order's id is longer than 64 bytes, or has control characters";
     if (r->user.len && !stock_name_is_good(r->user))
         return "the user's name is longer than 64 bytes, or has control characters";
-    if (!r->user.len && a->o->values[AT_USER].kind != REQUEST_VALUE_NONE)
+    if (!r->user.len && a->o->values[ORDER_AT_USER].kind != REQUEST_VALUE_NONE)
         return "it does not say who the user is";
-    if (a->o->values[AT_ITEMS].kind != REQUEST_VALUE_NONE)
+    if (a->o->values[ORDER_AT_ITEMS].kind != REQUEST_VALUE_NONE)
         return read_items(a);
-    const struct bytes quantity = value_of(a, AT_QUANTITY);
+    const struct bytes quantity = value_of(a, ORDER_AT_QUANTITY);
     r->count = 1;
-    r->lines[0] = (struct stock_line){ value_of(a, AT_ITEM), 1 };
+    r->lines[0] = (struct stock_line){ value_of(a, ORDER_AT_ITEM), 1 };
     if (!stock_name_is_good(r->lines[0].item))
         return "the item has no name, or none that is possible";
     return quantity.len && !read_quantity(quantity, &r->lines[0].quantity)
@@ -406,7 +390,7 @@ static err order_handle(struct exchange *x, void *state, struct chain *next)
     if (e || answered)
         return e;
     a.user = user_of(&a);
-    const struct bytes name = value_of(&a, AT_STATUS + (unsigned)a.o->does - ORDER_STATUS);
+    const struct bytes name = value_of(&a, ORDER_AT_STATUS + (unsigned)a.o->does - ORDER_STATUS);
     if (!stock_name_is_good(name))
         return problem(&a, 400, "malformed", "it does not say which one, or as no name can be");
     if (a.o->does == ORDER_CONFIRM || a.o->does == ORDER_RELEASE)
@@ -426,25 +410,15 @@ static void order_close(void *state)
     mem_free(o);
 }
 
-static enum order_does does(const struct order_conf *c)
-{
-    const struct bytes *others = texts_of(c) + AT_STATUS;
-    for (unsigned i = 0; i + ORDER_STATUS <= ORDER_STOCK; i++) {
-        if (others[i].len)
-            return ORDER_STATUS + i;
-    }
-    return ORDER_RESERVE;
-}
-
 static err open_values(struct order *o)
 {
     for (unsigned i = 0; i < ORDER_TEXTS; i++) {
-        const err e = request_value_open(texts_of(o->conf)[i], &o->values[i]);
+        const err e = request_value_open(order_texts(o->conf)[i], &o->values[i]);
         if (e)
             return e;
         o->wants_json |= o->values[i].kind == REQUEST_VALUE_JSON;
     }
-    o->user_is_json = o->values[AT_USER].kind == REQUEST_VALUE_JSON;
+    o->user_is_json = o->values[ORDER_AT_USER].kind == REQUEST_VALUE_JSON;
     return OK;
 }
 
@@ -456,7 +430,7 @@ static err order_open(const void *conf, struct gate *g, struct bytes scope, void
     if (!o)
         return ERR_MEMORY;
     o->conf = conf;
-    o->does = does(conf);
+    o->does = order_does(conf);
     err e = open_values(o);
     if (!e && o->conf->admit)
         e = admission_open(&o->admission, o->conf->admit, scope, reterr);
@@ -486,7 +460,7 @@ static err check_texts(const struct order_conf *c, const struct route_conf *rout
 {
     const struct variable_scope scope = { .route = route };
     for (unsigned i = 0; i < ORDER_TEXTS; i++) {
-        const err e = texts_of(c)[i].len ? request_value_check(texts_of(c)[i], &scope, reterr) : OK;
+        const err e = order_texts(c)[i].len ? request_value_check(order_texts(c)[i], &scope, reterr) : OK;
         if (e)
             return e;
     }
@@ -497,18 +471,19 @@ static err order_check(void *conf, struct diag *reterr)
 {
     struct order_conf *c = conf;
     const char *wrong = NULL;
-    unsigned ways = (unsigned)(c->item.len != 0) + (c->items.len != 0);
-    for (unsigned i = AT_STATUS; i <= AT_STOCK; i++)
-        ways += texts_of(c)[i].len != 0;
+    unsigned ways = c->item.len ? 1 : 0;
+    ways += c->items.len != 0;
+    for (unsigned i = ORDER_AT_STATUS; i <= ORDER_AT_STOCK; i++)
+        ways += order_texts(c)[i].len != 0;
     if (ways != 1)
         wrong = "expected one of item, items, status, confirm, release and stock";
     else if (c->items.len && !bytes_starts(c->items, BYTES("json ")))
         wrong = "items: expected where the list stands in the body, like `json /items`";
-    else if (does(c) != ORDER_RESERVE && c->admit)
+    else if (order_does(c) != ORDER_RESERVE && c->admit)
         wrong = "admit: only where something is ordered";
-    else if (does(c) != ORDER_RESERVE && c->publish.len)
+    else if (order_does(c) != ORDER_RESERVE && c->publish.len)
         wrong = "publish: only where something is ordered";
-    else if (does(c) != ORDER_RESERVE && does(c) != ORDER_STATUS && c->user.len)
+    else if (order_does(c) != ORDER_RESERVE && order_does(c) != ORDER_STATUS && c->user.len)
         wrong = "user: only where something is ordered, or an order is shown";
     else if (c->url.len > URL_BYTES_MAX || c->url.ptr[0] != '/')
         wrong = "url: expected a path of at most 200 bytes";
@@ -593,6 +568,7 @@ const struct filter order_filter = {
               .doc = "Sells from the ledger's stock." },
     .ends = true,
     .check_route = order_check_route,
+    .explain = order_explain,
     .open = order_open,
     .handle = order_handle,
     .close = order_close,
