@@ -400,7 +400,8 @@ err tls_server_context(const struct tls_options *o, SSL_CTX **ret_context, struc
         contexts_free(c);
         return ERR_MEMORY;
     }
-    memcpy(alpn, o->alpn.ptr, o->alpn.len);
+    if (o->alpn.len)
+        memcpy(alpn, o->alpn.ptr, o->alpn.len);
     c->alpn = (struct bytes){ alpn, o->alpn.len };
     c->covers_all = o->covers_all;
     struct building b = { .options = o, .contexts = c, .reterr = reterr };
