@@ -451,6 +451,7 @@ static int ctl_run(int argc, char **argv)
         result = find_address(c, address, file);
     if (!result)
         result = run_word(c, argc - optind, argv + optind);
+    ctl_tls_close(c->tls);
     arena_close(&c->arena);
     mem_free(c);
     return result == HELPED ? CTL_OK : result;
