@@ -464,7 +464,7 @@ bool tls_context_covers(const SSL_CTX *context, struct bytes server_name, struct
 {
     const struct contexts *c = contexts_of(context);
     char text[TLS_NAME_BYTES_MAX + 1];
-    if (!c || c->covers_all || c->all_count < 2 || !server_name.len)
+    if (!c || c->covers_all || c->all_count < 2 || !server_name.len || bytes_eq_nocase(server_name, host))
         return true;
     const SSL_CTX *better = find(c, host);
     const SSL_CTX *chosen = find(c, server_name);
