@@ -99,19 +99,20 @@ static err open_routes(struct gate *g, struct diag *reterr)
     return OK;
 }
 
-static void collect_early(struct gate *g)
+static void collect_early(struct gate *g, enum early when)
 {
+    struct early_links *e = &g->early[when];
     unsigned count = 0;
     for (unsigned i = 0; i < g->routes_count; i++) {
         for (const struct chain_link *l = g->routes[i].chain; l->filter; l++) {
-            if (!l->filter->early || !l->filter->early(NULL, l->state))
+            if (!l->filter->early || !l->filter->early(NULL, l->state, when))
                 continue;
-            if (count < GATE_EARLY_MAX)
-                g->early[count] = *l;
+            if (count < EARLY_LINKS_MAX)
+                e->links[count] = *l;
             count++;
         }
     }
-    g->early_count = count <= GATE_EARLY_MAX ? count : 0;
+    e->count = count <= EARLY_LINKS_MAX ? count : 0;
 }
 
 static void gate_close(struct gate *g)
@@ -160,7 +161,8 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         gate_close(g);
         return e;
     }
-    collect_early(g);
+    for (unsigned i = 0; i < EARLY_COUNT; i++)
+        collect_early(g, (enum early)i);
     *ret_gate = g;
     return OK;
 }

@@ -383,6 +383,7 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r, size_t used)
 {
     struct exchange *x = &r->x;
+    gate_early(x, EARLY_HEAD);
     if (!r->kept)
         r->head = io_hold(r->conn->io);
     io_consume(r->conn->io, used);
@@ -499,7 +500,7 @@ static enum next serve_one(struct http1_conn *c)
     unsigned status = 0;
     request_open(r, c, on_stack.first, sizeof on_stack.first,
                  gate_current()->generation->client_limits.fields_max);
-    gate_early(&r->x);
+    gate_early(&r->x, EARLY_CLIENT);
     err e = read_head(r, &used, &status);
     if (e && !status) { /* gone before it had asked for anything */
         exchange_release(&r->x);

@@ -284,6 +284,7 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r)
 {
     struct exchange *x = &r->x;
+    gate_early(x, EARLY_HEAD);
     exchange_take_id(x);
     open_body(r);
     if (x->request.framing == HTTP_BODY_LENGTH &&
@@ -315,7 +316,7 @@ static void request_open(struct request *r, struct http2_stream *s, char *first,
     x->carrier = &carrier;
     x->carried = r;
     s->owner = r;
-    gate_early(x);
+    gate_early(x, EARLY_CLIENT);
 }
 
 static uint32_t code_of(const struct request *r)

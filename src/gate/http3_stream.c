@@ -387,6 +387,7 @@ static err tell_early(struct http3_stream *s)
 static void serve(struct http3_stream *s)
 {
     struct exchange *x = &s->x;
+    gate_early(x, EARLY_HEAD);
     exchange_take_id(x);
     open_body(s);
     if (x->request.framing == HTTP_BODY_LENGTH &&
