@@ -462,6 +462,7 @@ static int ctl_run(int argc, char **argv)
         result = print_words(stderr);
     if (!result)
         result = run_word(c, argc - optind, argv + optind, address, file);
+    ctl_tls_close(c->tls);
     arena_close(&c->arena);
     mem_free(c);
     return result == HELPED ? CTL_OK : result;

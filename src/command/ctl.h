@@ -9,7 +9,7 @@ struct ctl_tls;
 
 struct ctl {
     struct addr address;
-    struct ctl_tls *tls; /* NULL: in the clear; lives as long as the process */
+    struct ctl_tls *tls; /* NULL: in the clear */
     char token[1024];    /* empty: none */
     bool json;           /* the answer as it came */
     struct arena arena;

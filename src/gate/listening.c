@@ -74,7 +74,7 @@ static err open_one(struct listening *l, struct gate *g, const struct listen_con
     err e = conf->proxy_protocol ? trust(l, &conf->proxy_protocol->from, reterr) : OK;
     if (!e && l->tls)
         e = tls_listening_open(l);
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
     if (!e && conf->http3) {
         alt_svc_open(l);
         g->says_alt_svc |= *l->alt_svc != 0;
@@ -125,7 +125,7 @@ void listening_close(struct gate *g)
     for (unsigned i = 0; i < g->listening_count; i++) {
         cidr_set_free(g->listening[i].proxies);
         tls_listening_close(&g->listening[i]);
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
         http3_listening_close(&g->listening[i]);
 #endif
         metric_instance_free(g->listening[i].metrics);

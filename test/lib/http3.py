@@ -88,6 +88,7 @@ class Relay:
         self.client = None
         self.paths = paths
         self.until = until  # what the client sends is passed on up to the first datagram for which this is true
+        self.deaf = False  # while it is, what the client sends is lost
         self.open = True
         self.backs = []
         self.back()
@@ -105,7 +106,7 @@ class Relay:
                 data, self.client = self.front.recvfrom(65536)
                 if not data:
                     return
-                if self.until and self.sent and self.until(self.sent[-1]):
+                if self.deaf or (self.until and self.sent and self.until(self.sent[-1])):
                     continue
                 self.sent.append(data)
                 short = not data[0] & 0x80
