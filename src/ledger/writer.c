@@ -43,6 +43,7 @@ static bool take_mail(struct ledger *l)
     struct ledger_call *oldest = NULL, *last = newest;
     while (newest) {
         struct ledger_call *next = newest->next;
+        __builtin_prefetch(newest->ops);
         newest->next = oldest;
         oldest = newest;
         newest = next;
@@ -115,12 +116,21 @@ void ledger_fail(struct ledger *l, err e, const struct diag *d)
     log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
 }
 
+/* A call lies on its fiber's stack, which another core has written. */
+static void fetch(const struct ledger_call *c)
+{
+    __builtin_prefetch(c->ops->body.ptr);
+    __builtin_prefetch(c->ops->answer, 1);
+}
+
 static void apply_waiting(struct ledger *l)
 {
     struct ledger_call *c;
     uint32_t count = 0;
     while ((c = l->waiting) && count < l->opts.batch_entries_max && machine_has_room(&l->machine, c)) {
         l->waiting = c->next;
+        if (c->next)
+            fetch(c->next);
         if (!l->waiting)
             l->waiting_last = &l->waiting;
         c->next = NULL;
