@@ -6,11 +6,10 @@
 #include "ledger/records_internal.h"
 
 #define PIECE_BYTES (1u << 20)
-/* Who has so much, and may have far more, gets it in larger pieces, and these in huge pages: what lies here
- * and there in a gigabyte is found sooner, and one fault brings 512 pages. */
-#define MANY_BYTES (4u << 20)
+/* Who has so much gets it in larger pieces, and these in huge pages: what lies here and there in a gigabyte
+ * is found sooner. */
+#define MANY_BYTES (64u << 20)
 #define LARGE_PIECE_BYTES (16u << 20)
-#define LARGE_PIECES_MIN 16 /* that the budget must have room for */
 #define HUGE_PAGE_BYTES (2u << 20)
 #define SMALL_BYTES 256 /* up to here sizes are 16 apart */
 #define LARGE_BYTES (64u * 1024)
@@ -82,8 +81,7 @@ void *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_m
         return memory;
     }
     if ((size_t)(m->end - m->at) < room) {
-        const bool large = m->taken >= MANY_BYTES && bytes_max / LARGE_PIECES_MIN >= LARGE_PIECE_BYTES;
-        struct record_piece *p = large ? piece_new(m, LARGE_PIECE_BYTES, bytes_max) : NULL;
+        struct record_piece *p = m->taken < MANY_BYTES ? NULL : piece_new(m, LARGE_PIECE_BYTES, bytes_max);
         if (!p)
             p = piece_new(m, PIECE_BYTES, bytes_max);
         if (!p)

@@ -88,21 +88,29 @@ static void sleep_until_mail(struct ledger *l, uint64_t us)
     atomic_store(&l->asleep, 0);
 }
 
+#define GATHER_TURNS 4
+
 /* Those whose answers went out a moment ago are about to ask again, and others are on their way: what is
- * taken now shares one sync, what comes later sits it out. */
+ * taken now shares one sync, what comes later sits it out. As long as each look brings more, up to a bound;
+ * where nobody waits for this core a look takes no time. */
+static bool take_what_comes(struct ledger *l)
+{
+    unsigned turns = 0;
+    do
+        sched_yield();
+    while (take_mail(l) && ++turns < GATHER_TURNS);
+    return turns > 0;
+}
+
 static void gather(struct ledger *l)
 {
-    if (l->waiting)
-        return;
-    sched_yield();
-    if (take_mail(l) || is_told_to_end(l))
+    if (l->waiting || take_what_comes(l) || is_told_to_end(l))
         return;
     uint64_t us = idle_us(l);
     if (us == 0)
         return;
     sleep_until_mail(l, us);
-    sched_yield();
-    take_mail(l);
+    take_what_comes(l);
 }
 
 /* ---- a batch ---- */
