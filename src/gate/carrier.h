@@ -18,6 +18,8 @@ struct carrier {
     int (*fd)(const struct exchange *x);
     /* What is known of its TLS connection; NULL: there never is one. */
     struct bytes (*tls)(const struct exchange *x, enum tls_fact fact);
+    /* May its TLS connection carry requests for that host (tls_context_covers)? NULL: any. */
+    bool (*covers)(const struct exchange *x, struct bytes host);
     /* Has the client left, or taken back its request? Never waits. */
     bool (*gone)(const struct exchange *x);
 };
@@ -32,6 +34,11 @@ static inline int exchange_client_fd(const struct exchange *x)
 static inline struct bytes exchange_tls_fact(const struct exchange *x, enum tls_fact fact)
 {
     return x->carrier && x->carrier->tls ? x->carrier->tls(x, fact) : BYTES_NONE;
+}
+
+static inline bool exchange_tls_covers(const struct exchange *x, struct bytes host)
+{
+    return !x->carrier || !x->carrier->covers || x->carrier->covers(x, host);
 }
 
 static inline bool exchange_client_gone(const struct exchange *x)

@@ -13,7 +13,7 @@
 #include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
-#include "gate/tls_conf.h"
+#include "net/tls_conf.h"
 #include "gate/trusted_proxies.h"
 #include "gate/websocket.h"
 #include "ledger/ledger_conf.h"

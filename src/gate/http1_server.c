@@ -130,9 +130,7 @@ static void accept_conn(struct clients *s, struct io *io, bool proxied, const st
         worker_on_end(&conns_end);
     }
     struct http1_conn *c = pool_take(&conns);
-    *c = (struct http1_conn){ .io = io, .proxied = proxied };
-    if (peer)
-        c->peer = *peer;
+    *c = (struct http1_conn){ .io = io, .proxied = proxied, .peer = peer ? *peer : (struct peer){ 0 } };
     clients_add(s, &c->client, &protocol);
     conn_park(c);
 }
@@ -157,6 +155,11 @@ void http1_server_accept_proxied(struct clients *s, struct io *io)
 static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
 {
     return tls_fact(tls_of(((const struct request *)x->carried)->conn->io), fact);
+}
+
+static bool client_covers(const struct exchange *x, struct bytes host)
+{
+    return tls_covers(tls_of(((const struct request *)x->carried)->conn->io), host);
 }
 
 static int client_fd(const struct exchange *x)
@@ -257,7 +260,7 @@ static err send_interim(struct exchange *x, const struct http_response *response
 }
 
 static const struct carrier carrier = {
-    .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
+    .interim = send_interim, .fd = client_fd, .tls = client_tls, .covers = client_covers, .gone = client_gone
 };
 
 static bool may_have_body(const struct exchange *x)
@@ -380,6 +383,7 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r, size_t used)
 {
     struct exchange *x = &r->x;
+    gate_early(x, EARLY_HEAD);
     if (!r->kept)
         r->head = io_hold(r->conn->io);
     io_consume(r->conn->io, used);
@@ -496,7 +500,7 @@ static enum next serve_one(struct http1_conn *c)
     unsigned status = 0;
     request_open(r, c, on_stack.first, sizeof on_stack.first,
                  gate_current()->generation->client_limits.fields_max);
-    gate_early(&r->x);
+    gate_early(&r->x, EARLY_CLIENT);
     err e = read_head(r, &used, &status);
     if (e && !status) { /* gone before it had asked for anything */
         exchange_release(&r->x);

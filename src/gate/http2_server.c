@@ -82,6 +82,19 @@ static int client_fd(const struct exchange *x)
     return c->io ? io_fd(c->io) : -1;
 }
 
+/* Nothing any more once the connection is lost. */
+static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
+{
+    const struct http2_session *c = &((const struct request *)x->carried)->conn->session;
+    return c->io ? tls_fact(tls_of(c->io), fact) : BYTES_NONE;
+}
+
+static bool client_covers(const struct exchange *x, struct bytes host)
+{
+    const struct http2_session *c = &((const struct request *)x->carried)->conn->session;
+    return !c->io || tls_covers(tls_of(c->io), host);
+}
+
 static bool client_gone(const struct exchange *x)
 {
     return ((const struct request *)x->carried)->stream->failed != OK;
@@ -115,9 +128,12 @@ static err send_interim(struct exchange *x, const struct http_response *response
     return OK;
 }
 
-static const struct carrier carrier = {
-    .protocol = "HTTP/2", .interim = send_interim, .fd = client_fd, .gone = client_gone
-};
+static const struct carrier carrier = { .protocol = "HTTP/2",
+                                        .interim = send_interim,
+                                        .fd = client_fd,
+                                        .tls = client_tls,
+                                        .covers = client_covers,
+                                        .gone = client_gone };
 
 static void send_continue(struct http2_stream *s)
 {
@@ -268,6 +284,7 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r)
 {
     struct exchange *x = &r->x;
+    gate_early(x, EARLY_HEAD);
     exchange_take_id(x);
     open_body(r);
     if (x->request.framing == HTTP_BODY_LENGTH &&
@@ -299,7 +316,7 @@ static void request_open(struct request *r, struct http2_stream *s, char *first,
     x->carrier = &carrier;
     x->carried = r;
     s->owner = r;
-    gate_early(x);
+    gate_early(x, EARLY_CLIENT);
 }
 
 static uint32_t code_of(const struct request *r)

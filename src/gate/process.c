@@ -302,9 +302,7 @@ static err start(struct generation *first, struct diag *reterr)
     if (upgrade_active())
         snprintf(origin.reason, sizeof origin.reason, "upgrade");
     (void)upgrade_conf(&origin.rolled_back_to);
-    err e = resp_start(first->conf->ledger, reterr);
-    if (!e)
-        e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
+    err e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
     if (!e)
         e = reload_apply(first, &origin, reterr);
     if (e)
