@@ -111,6 +111,7 @@ access_log: off
 state_dir: off
 via: off
 x_forwarded: off
+request_id: off
 ledger: {path: %(folder)s/ledger, http: unix:%(folder)s/ledger.sock, stock_file: %(folder)s/items.csv}
 routes:
   - match: POST /buy/{item}

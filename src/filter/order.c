@@ -168,7 +168,7 @@ static const char *read_order(struct order_request *a)
     r->order = without_quotes(value_of(a, ORDER_AT_ID));
     a->own_id = !r->order.len;
     if (a->own_id)
-        r->order = random_id_make(&a->o->ids, &a->x->arena);
+        r->order = random_id_make_sorted(&a->o->ids, worker_wall_us() / 1000, &a->x->arena);
     if (!stock_name_is_good(r->order))
         return "the order's id is longer than 64 bytes, or has control characters";
     if (r->user.len && !stock_name_is_good(r->user))

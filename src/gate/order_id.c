@@ -3,8 +3,11 @@
 /* unreserved of RFC 3986 2.3 */
 static bool is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.' || c == '~';
+    static const bool plain[256] = {
+        ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true,
+        ['_'] = true,         ['.'] = true,         ['~'] = true
+    };
+    return plain[(unsigned char)c];
 }
 
 struct bytes order_id_url(struct bytes front, struct bytes id, struct arena *a)
