@@ -2,7 +2,7 @@
 
 #include <sys/socket.h>
 
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
 #include "gate/gate.h"
@@ -37,17 +37,8 @@ struct http1_conn {
 
 _Static_assert(sizeof(struct http1_conn) <= 64, "an idle connection is one line here");
 
-static _Thread_local struct pool conns;
-static _Thread_local struct pool kept; /* struct kept_request */
-static _Thread_local struct turn_hook conns_end;
-
-static void end_pool(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&conns);
-    pool_close(&kept);
-    conns.object_bytes = 0;
-}
+static _Thread_local struct worker_pool conns;
+static _Thread_local struct worker_pool kept; /* struct kept_request */
 
 /* One request of a connection. */
 struct request {
@@ -79,7 +70,7 @@ static void relay(struct kept_request *k);
 static void conn_free(struct http1_conn *c)
 {
     clients_remove(&c->client);
-    pool_give(&conns, c);
+    worker_pool_give(&conns, c);
 }
 
 static void conn_woke(void *owner, err why)
@@ -123,13 +114,7 @@ static const struct client_protocol protocol = { .close_idle = close_idle, .abor
 
 static void accept_conn(struct clients *s, struct io *io, bool proxied, const struct peer *peer)
 {
-    if (!conns.object_bytes) {
-        pool_init(&conns, sizeof(struct http1_conn));
-        pool_init(&kept, sizeof(struct kept_request));
-        conns_end.run = end_pool;
-        worker_on_end(&conns_end);
-    }
-    struct http1_conn *c = pool_take(&conns);
+    struct http1_conn *c = worker_pool_take(&conns, sizeof(struct http1_conn));
     *c = (struct http1_conn){ .io = io, .proxied = proxied };
     if (peer)
         c->peer = *peer;
@@ -206,14 +191,10 @@ static void send_continue(struct http1_body *b)
     (void)!io_write(b->io, BYTES("HTTP/1.1 100 Continue\r\n\r\n"), DEADLINE_NONE);
 }
 
-/* What the request's body does to its reader is the client's doing: it is remembered as that. */
 static err request_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
 {
-    struct http1_body *h = container_of(b, struct http1_body, body);
-    err e = http1_body_pull(b, deadline_us, ret_bytes);
-    if (e && e != ERR_CANCELLED)
-        ((struct request *)h->owner)->x.request_failed = e;
-    return e;
+    struct request *r = container_of(b, struct http1_body, body)->owner;
+    return exchange_note_body(&r->x, http1_body_pull(b, deadline_us, ret_bytes));
 }
 
 static const struct body_ops request_body_ops = {
@@ -260,17 +241,11 @@ static const struct carrier carrier = {
     .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
 };
 
-static bool may_have_body(const struct exchange *x)
-{
-    unsigned status = x->response.status;
-    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
-}
-
 static void choose_framing(struct request *r)
 {
     struct exchange *x = &r->x;
     struct http_response *a = &x->response;
-    if (!may_have_body(x) || !x->response_body) {
+    if (!exchange_may_have_body(x) || !x->response_body) {
         /* of an answer to HEAD, Content-Length says what a GET would have brought */
         bool says_length = (x->request.method == HTTP_HEAD || a->status == 304) && a->has_content_length;
         a->framing = says_length && a->content_length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
@@ -329,7 +304,7 @@ static err write_body(struct request *r)
 {
     struct exchange *x = &r->x;
     bool from_server;
-    if (!x->response_body || !may_have_body(x) || x->response.framing == HTTP_BODY_NONE)
+    if (!x->response_body || !exchange_may_have_body(x) || x->response.framing == HTTP_BODY_NONE)
         return OK;
     return http1_body_send(r->conn->io, x->response_body, x->response.framing, x->response.content_length,
                            client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &x->response_bytes,
@@ -387,11 +362,7 @@ static void serve(struct request *r, size_t used)
         r->close = true;
     exchange_take_id(x);
     open_body(r);
-    if (x->request.framing == HTTP_BODY_LENGTH &&
-        x->request.content_length > client_conf(r)->body_bytes_max) {
-        x->failed = x->request_failed = ERR_LIMIT;
-        exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http1"));
-    } else {
+    if (exchange_admit_body(x, BYTES("http1"))) {
         http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r));
         r->conn->client.clients->serve(x);
         http1_gone_unwatch(&r->gone);
@@ -463,7 +434,7 @@ static enum next end_request(struct request *r, err e)
 
 static enum next serve_kept(struct http1_conn *c, uint64_t start_us, size_t used, uint32_t fields)
 {
-    struct kept_request *k = pool_take(&kept);
+    struct kept_request *k = worker_pool_take(&kept, sizeof(struct kept_request));
     struct exchange *x = &k->r.x;
     unsigned status = 431;
     request_open(&k->r, c, k->first, sizeof k->first, fields + KEPT_FIELDS_MORE);
@@ -481,7 +452,7 @@ static enum next serve_kept(struct http1_conn *c, uint64_t start_us, size_t used
     if (k->r.relayed)
         return NEXT_RELAYED;
     enum next next = end_request(&k->r, e);
-    pool_give(&kept, k);
+    worker_pool_give(&kept, k);
     return next;
 }
 
@@ -584,7 +555,7 @@ static void relay_over(struct upgraded *u)
     struct kept_request *k = container_of(u, struct kept_request, upgraded);
     struct http1_conn *c = k->r.conn;
     enum next next = end_request(&k->r, OK);
-    pool_give(&kept, k);
+    worker_pool_give(&kept, k);
     conn_go_on(c, next);
 }
 

@@ -1,7 +1,7 @@
 /* http2_stream: what comes in on a stream, piece by piece, and what goes out. */
 #if WEIR_HAVE_NGHTTP2
 #include "base/must.h"
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/http2_session.h"
 
 /* As in http1_body: below this a copy beside the frame's head is cheaper. */
@@ -17,40 +17,17 @@ struct http2_piece {
     bool large;
     char data[];
 };
-#define SMALL_BYTES (1024 - sizeof(struct http2_piece))
+#define SMALL_PIECE_BYTES 1024
+#define SMALL_BYTES (SMALL_PIECE_BYTES - sizeof(struct http2_piece))
 #define LARGE_BYTES ((size_t)16 * 1024) /* as the worker's chunks are */
 
-static _Thread_local struct {
-    struct pool streams, small;
-    bool ready;
-    struct turn_hook end;
-} here;
-
-static void end_here(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&here.streams);
-    pool_close(&here.small);
-    here.ready = false;
-}
-
-static void prepare(void)
-{
-    if (here.ready)
-        return;
-    pool_init(&here.streams, sizeof(struct http2_stream));
-    pool_init(&here.small, 1024);
-    here.end.run = end_here;
-    worker_on_end(&here.end);
-    here.ready = true;
-}
+static _Thread_local struct worker_pool streams, small;
 
 /* ---- life ---- */
 
 struct http2_stream *http2_stream_new(struct http2_session *c, int32_t id)
 {
-    prepare();
-    struct http2_stream *s = pool_take(&here.streams);
+    struct http2_stream *s = worker_pool_take(&streams, sizeof *s);
     memset(s, 0, offsetof(struct http2_stream, arena));
     s->session = c;
     s->id = id;
@@ -71,7 +48,7 @@ static struct http2_piece *drop_first(struct http2_stream *s)
     if (p->large)
         arena_worker.put(p, LARGE_BYTES);
     else
-        pool_give(&here.small, p);
+        worker_pool_give(&small, p);
     if (!s->first)
         s->last = NULL;
     return s->first;
@@ -105,7 +82,7 @@ static void stream_free(struct http2_stream *s)
     drop_input(s);
     arena_close(&s->arena);
     list_remove(&s->link);
-    pool_give(&here.streams, s);
+    worker_pool_give(&streams, s);
     if (--c->streams_count == 0 && c->side->look)
         c->side->look(c);
 }
@@ -247,7 +224,7 @@ static struct http2_piece *piece_for(struct http2_stream *s, size_t len)
         return p;
     const bool large = len > SMALL_BYTES || p;
     size_t size = LARGE_BYTES;
-    p = large ? arena_worker.get(&size) : pool_take(&here.small);
+    p = large ? arena_worker.get(&size) : worker_pool_take(&small, SMALL_PIECE_BYTES);
     *p = (struct http2_piece){ .size = (uint32_t)(large ? size - sizeof *p : SMALL_BYTES), .large = large };
     if (s->last)
         s->last->next = p;

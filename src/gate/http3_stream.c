@@ -144,14 +144,10 @@ static err body_pull_now(struct http3_stream *s, uint64_t deadline_us, struct by
     return OK;
 }
 
-/* What the body does to its reader is the client's doing: it is remembered as that. */
 static err request_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
 {
     struct http3_stream *s = container_of(b, struct http3_stream, body);
-    err e = body_pull_now(s, deadline_us, ret_bytes);
-    if (e && e != ERR_CANCELLED)
-        s->x.request_failed = e;
-    return e;
+    return exchange_note_body(&s->x, body_pull_now(s, deadline_us, ret_bytes));
 }
 
 static void request_body_give(struct body *b, size_t n)
@@ -310,12 +306,6 @@ static err write_body(struct http3_stream *s)
 
 /* ---- the answer ---- */
 
-static bool may_have_body(const struct exchange *x)
-{
-    unsigned status = x->response.status;
-    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
-}
-
 /* Of an answer to HEAD, Content-Length says what a GET would have brought. */
 static uint64_t length_to_say(const struct exchange *x, bool has_body)
 {
@@ -355,7 +345,7 @@ static err send_answer(struct http3_stream *s)
     struct exchange *x = &s->x;
     if (s->gone)
         return ERR_RESET;
-    bool has_body = x->response_body && may_have_body(x) && x->response_body->length != 0;
+    bool has_body = x->response_body && exchange_may_have_body(x) && x->response_body->length != 0;
     err e = send_head(s, has_body);
     if (e || !has_body)
         return e;
@@ -382,12 +372,8 @@ static void serve(struct http3_stream *s)
     struct exchange *x = &s->x;
     exchange_take_id(x);
     open_body(s);
-    if (x->request.framing == HTTP_BODY_LENGTH &&
-        x->request.content_length > client_conf(s)->body_bytes_max) {
-        x->failed = x->request_failed = ERR_LIMIT;
-        exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http3"));
+    if (!exchange_admit_body(x, BYTES("http3")))
         return;
-    }
     s->serving = client_conf(s)->cancel_when_gone != GONE_OFF;
     if (s->gone)
         x->client_gone = true;

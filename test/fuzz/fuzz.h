@@ -13,3 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         if (!(condition))     \
             abort();          \
     } while (0)
+
+/* A target whose library this weir was built without. */
+#define FUZZ_LEFT_OUT                                            \
+    int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) \
+    {                                                            \
+        (void)data;                                              \
+        (void)size;                                              \
+        return 0;                                                \
+    }

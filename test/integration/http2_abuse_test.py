@@ -1,4 +1,6 @@
 """What one client of HTTP/2 may cost: each kind of abuse ends in ENHANCE_YOUR_CALM, and nobody else suffers."""
+import threading
+
 import pytest
 
 from lib import http2
@@ -141,6 +143,35 @@ def test_tiny_windows(weir, origin):
 
     abused(gate, send, window=1, auto_window=False)
     assert kind(gate) == ["tiny_windows"]
+
+
+def test_windows_that_our_data_explains(weir, origin):
+    """One that is opened by a hundred bytes again and again is slow, and no abuse."""
+    gate = weir(one_service(origin()))
+    size = 300_000
+    with http2.Client(gate.port, window=100) as c:  # two updates a frame: 6,000
+        m = c.get(f"/bytes/{size}")
+        assert (len(m.body), m.reset, c.goaway) == (size, None, None)
+
+
+def test_no_more_run_than_twice_those_that_may_be_open(weir, scripted):
+    """Where servers go on with what was taken back."""
+    hold = threading.Event()
+
+    def serve(peer):
+        while peer.read_request():
+            hold.wait(60)
+            peer.send(answer("late"))
+
+    gate = weir(one_service(scripted(serve), root="client: {cancel_when_gone: off, http2: {streams_max: 2}}"))
+    with http2.Client(gate.port) as c:
+        for _ in range(4):
+            c.send(http2.reset_frame(c.start()))
+        assert c.response(c.start()).reset == http2.REFUSED_STREAM
+        assert gate.metric("weir_http2_refused_total") == 1 and gate.metric("weir_http2_requests_total") == 4
+        hold.set()
+        wait_until(lambda: len(gate.access()) == 4, 20)
+        assert c.get().text == "late"
 
 
 def test_a_window_that_stays_shut(weir, origin):

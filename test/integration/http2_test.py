@@ -251,25 +251,36 @@ def test_a_slow_client_slows_its_server_and_nobody_else(weir, origin):
 
 
 def test_a_slow_server_slows_its_stream_and_nobody_else(weir, scripted, origin):
-    hold = threading.Event()
+    """A body that no server takes yet keeps its window shut."""
+    asked, hold = threading.Event(), threading.Event()
 
     def serve(peer):
-        peer.read_until(b"\r\n\r\n")
-        hold.wait(20)
-        peer.send(answer("enough"))
+        while peer.read_request():
+            asked.set()
+            hold.wait(60)
+            peer.send(answer("enough"))
 
-    gate = weir("routes: [{match: /slow, service: slow}, {match: /*, service: quick}]\n"
-                f"services: {{slow: {{servers: ['{scripted(serve).address}'], tcp: {{}}}}, "
-                f"quick: {{servers: ['{origin().address}']}}}}".replace(", tcp: {}", ""))
+    gate = weir(f"""
+        workers: 1
+        routes: [{{match: /slow, service: slow}}, {{match: /*, service: quick}}]
+        services:
+          slow: {{servers: ["{scripted(serve).address}"], connections_max: 1, wait_timeout: 60s}}
+          quick: {{servers: ["{origin().address}"]}}
+    """)
     with connect(gate) as c:
         c.read_until(lambda: c.settled)
         window = c.settings[http2.WINDOW_SIZE]
-        stream = c.start("POST", "/slow", end=False)
+        first = c.start(path="/slow")
+        assert asked.wait(20)
+        stream = c.start("POST", "/slow", [("content-length", str(window + 1))], end=False)  # waits for the connection
         c.send_body(stream, b"x" * window, end=False)
         for _ in range(10):
             assert '"body_bytes": 20000' in c.request("POST", "/echo", body=b"x" * 20000).text
+        assert stream not in c.updates and c.updates[0] >= 200_000
         hold.set()
-        assert c.response(stream).text == "enough"
+        c.read_until(lambda: stream in c.updates)
+        c.send_body(stream, b"x")
+        assert c.response(first).text == c.response(stream).text == "enough"
 
 
 def test_urgent_answers_come_first(weir):

@@ -160,7 +160,7 @@ def test_goaway_loses_nothing(weir, served):
 
     def post():
         with Client(gate.port) as c:
-            texts.append(c.request("GET", "/").text)
+            texts.append(c.request("POST", "/").text)
 
     threads = [threading.Thread(target=post) for _ in range(2)]
     for t in threads:
@@ -185,6 +185,46 @@ def test_a_refused_stream_is_asked_again_whatever_its_method(weir, served):
 
     gate = weir(to_http2(served(serve)))
     assert gate.request("POST", "/").text == "taken" and refused
+
+
+def test_a_slow_client_slows_its_stream_and_nobody_else(weir, served):
+    """What a client does not take stays at its server, but for a window; others share the connection."""
+    size, sent = 3_000_000, []
+
+    def serve(c):
+        large = None
+        while True:
+            c.read_until(lambda: [s for s, m in c.streams.items() if m.over and s not in c.taken] or can_send(c, large))
+            n = can_send(c, large)
+            if n:
+                sent.append(n)
+                c.send(http2.frame(http2.DATA, int(sum(sent) == size), large, b"x" * n))
+                continue
+            stream, m = c.next_request()
+            if m.get(":path") == "/large":
+                large = stream
+                c.send(c.headers(stream, [(":status", "200")]))
+            else:
+                c.answer(stream, m.get(":path").encode())
+
+    def can_send(c, stream):
+        if stream is None:
+            return 0
+        return min(c.settings[http2.WINDOW_SIZE] + c.updates.get(stream, 0) - sum(sent), size - sum(sent), 16384)
+
+    server = served(serve)
+    gate = weir(to_http2(server))
+    with http2.Client(gate.port, auto_window=False) as c:
+        slow = c.start(path="/large")
+        c.read_until(lambda: len(c.message(slow).body) == 65535)
+        c.send(http2.window_update(0, 1_000_000))  # of the connection, but not of that stream
+        for n in range(20):
+            assert c.get(f"/{n}").text == f"/{n}"
+        window = server.connections[0].settings[http2.WINDOW_SIZE]
+        assert 65535 <= sum(sent) <= 65535 + window + 16384
+        c.send(http2.window_update(0, size) + http2.window_update(slow, size))
+        assert len(c.response(slow).body) == size
+    assert len(server.connections) == 1
 
 
 def test_a_reset_answer(weir, served):
@@ -285,6 +325,61 @@ def test_a_silent_connection_is_asked_and_lost(weir, served):
     assert gate.request("POST", "/", body=b"x").status == 504
     assert gate.get().text == "new" and len(server.connections) == 2
     hold.set()
+
+
+def test_health_checks_speak_it_too(weir, served):
+    """A server that speaks nothing else is found well, and by what it answers."""
+    asked, state = [], {"status": "200", "body": b"all is ready"}
+
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            asked.append(dict(m.fields))
+            c.answer(stream, state["body"], status=state["status"])
+
+    server = served(serve)
+    check = ("{method: GET, path: /healthz, contains: ready, host: shop.example, interval: 200ms, unhealthy_after: 1, "
+             "healthy_after: 1}")
+    gate = weir(to_http2(server, service=f"health_check: {check}"))
+
+    def is_up(wanted):
+        wait_until(lambda: gate.metric("weir_health_check_up", server=server.address) == wanted, 20)
+
+    wait_until(lambda: gate.metric("weir_health_check_succeeded_total", server=server.address) >= 2, 20)
+    is_up(1)
+    assert {k: asked[0][k] for k in (":method", ":path", ":authority", "user-agent")} == {
+        ":method": "GET", ":path": "/healthz", ":authority": "shop.example", "user-agent": "weir-health-check"}
+    for change, words in (({"status": "503"}, "status=503"), ({"body": b"not yet"}, "does not contain"), ({"body": b""}, "")):
+        before = dict(state)
+        state.update(change)
+        is_up(0)
+        assert words in gate.log()
+        state.update(before)
+        is_up(1)
+
+
+@pytest.mark.parametrize("how", ["head", "plain", "cut"])
+def test_health_checks_of_other_kinds(weir, served, how):
+    """HEAD; without a look at the body, however much of it there is; one that is reset."""
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            methods.add(m.get(":method"))
+            if how == "head":
+                c.send(c.headers(stream, [(":status", "204")], end=True))
+                continue
+            c.send(c.headers(stream, [(":status", "103")]) + c.headers(stream, [(":status", "200")]))
+            if how == "cut":
+                c.send(http2.reset_frame(stream, http2.INTERNAL_ERROR))
+
+    methods = set()
+    server = served(serve)
+    more = {"head": "method: HEAD", "plain": "method: GET", "cut": "contains: x"}[how]
+    gate = weir(to_http2(server, service=f"health_check: {{{more}, interval: 200ms}}"))
+    name = "failed" if how == "cut" else "succeeded"
+    wait_until(lambda: gate.metric(f"weir_health_check_{name}_total", server=server.address) >= 2, 20)
+    assert how != "cut" or gate.metric("weir_health_check_succeeded_total", server=server.address) == 0
+    assert methods == {"HEAD" if how == "head" else "GET"}
 
 
 def test_what_cannot_work_is_refused(tmp_path, weir_command):
