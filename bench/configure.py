@@ -46,13 +46,13 @@ def configure(options, proxy, case, port, ports, folder):
     pem = certificate(folder) if case.tls else None
     values.update(SSL="", BIND="", H2OTLS="")
     if case.tls:
-        values["SSL"] = f" ssl; ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.3; ssl_session_tickets on"
+        values["SSL"] = f" ssl{' http2' if case.http2 else ''}; ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.3; ssl_session_tickets on"
         values["BIND"] = f" ssl crt {pem}"
         values["H2OTLS"] = f", ssl: {{certificate-file: {pem}, key-file: {pem}}}"
+    elif case.http2:
+        values["SSL"] = " http2"
     if case.http2:
-        values["SSL"] += " http2"
         values["BIND"] += " alpn h2" if case.tls else " proto h2"
-        values["HTTP"] = "    http2_max_requests 1000000000;"
     if proxy == "nginx":
         values["SERVERS"] = "\n".join(f"        server {s};" for s in servers)
         if large:

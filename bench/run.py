@@ -218,7 +218,8 @@ class Pair:
 def measure_load(pair):
     busy, begun = busy_seconds(), time.monotonic()
     if pair.proxy.http2:
-        r = http2_load.run(str(OPTIONS.load_core), OPTIONS.seconds, pair.proxy.address, pair.proxy.tls, pair.proxy.pids())
+        r = http2_load.run(str(OPTIONS.load_core), OPTIONS.seconds, pair.proxy.address, pair.proxy.tls, pair.proxy.pids(),
+                           pair.load.process.pid)
     else:
         r = pair.load.command("go", pair.proxy.address, *pair.proxy.pids())
     busy, whole = busy_seconds() - busy, time.monotonic() - begun

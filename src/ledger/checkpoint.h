@@ -47,7 +47,7 @@ struct checkpoint_store {
     const struct checkpoint_ops *ops;
 };
 
-#if WEIR_HAVE_LMDB
+/* Without liblmdb all of these are ERR_UNSUPPORTED, with words. */
 struct crypt;
 /* folder: made when it is not there. crypt NULL: nothing is encrypted. */
 err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only, struct crypt *crypt,
@@ -56,7 +56,6 @@ err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only,
 err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct diag *reterr) CHECK_RESULT;
 /* Each record that was left on disk, read and checked: `verify`. */
 err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr) CHECK_RESULT;
-#endif
 
 /* ---- the thread. All calls but checkpoint_hold: the writer's */
 

@@ -483,4 +483,32 @@ err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only,
     *ret_store = &s->store;
     return OK;
 }
+
+#else
+#include "ledger/checkpoint.h"
+
+static err left_out(struct diag *reterr)
+{
+    diag_set(reterr, "this weir was built without lmdb, which the ledger needs");
+    return ERR_UNSUPPORTED;
+}
+
+err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only, struct crypt *crypt,
+                         struct checkpoint_store **ret_store, struct diag *reterr)
+{
+    (void)folder, (void)bytes_max, (void)read_only, (void)crypt, (void)ret_store;
+    return left_out(reterr);
+}
+
+err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct diag *reterr)
+{
+    (void)s, (void)folder;
+    return left_out(reterr);
+}
+
+err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr)
+{
+    (void)s, (void)ret_count;
+    return left_out(reterr);
+}
 #endif
