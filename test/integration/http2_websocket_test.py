@@ -4,9 +4,10 @@ import struct
 import pytest
 
 from lib import http2
+from lib.client import Closed
 from lib.conf import one_service
 from lib.process import wait_until
-from lib.websocket import CLOSE, PING, PONG, TEXT, close, echo, frame, read_frame
+from lib.websocket import CLOSE, PING, PONG, TEXT, accept, close, echo, frame, read_frame
 
 pytestmark = pytest.mark.usefixtures("each_loop")
 
@@ -71,7 +72,6 @@ def test_several_and_requests_beside_them(weir, scripted, origin):
 def test_a_lot_of_it_waits_for_windows(weir, scripted):
     """The server says more than the client's window takes; nothing is lost and nobody waits for it."""
     def serve(peer):
-        from lib.websocket import accept
         accept(peer)
         for _ in range(40):
             peer.send(frame(TEXT, "y" * 10000))
@@ -102,6 +102,29 @@ def test_a_stream_that_is_reset_ends_its_server(weir, scripted):
         wait_until(lambda: gone, 20, "the server's connection ends")
         assert Stream(c).message.status == 200
     wait_until(lambda: len(gone) == 2, 20, "so does the other with its connection")
+
+
+def test_what_is_still_to_be_said_ends_with_its_connection(weir, scripted):
+    """A client that takes nothing: the WebSocket is over, what it had to say is not, and the connection is given up."""
+    def serve(peer):
+        accept(peer)
+        try:
+            for _ in range(1000):
+                peer.send(frame(TEXT, "y" * 60000))
+        except (Closed, OSError):
+            pass
+
+    gate = weir(one_service(scripted(serve), root="client: {write_timeout: 2s}",
+                            route="websocket: {ping: 200ms, pong_timeout: 200ms, close_timeout: 100ms}"))
+    with http2.Client(gate.port, window=2**31 - 1) as c:
+        c.send(http2.window_update(0, 2**30))
+        Stream(c)
+        wait_until(lambda: gate.access(), 20, "the WebSocket is over")
+        wait_until(lambda: gate.metric("weir_http2_connections") != 1, 20)
+    assert gate.metric("weir_http2_connections") == 0
+    with http2.Client(gate.port) as one, http2.Client(gate.port) as other:
+        assert Stream(one).message.status == Stream(other).message.status == 200
+        assert gate.metric("weir_http2_connections") == 2
 
 
 def test_refused_as_over_http1(weir, scripted):
