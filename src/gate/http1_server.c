@@ -9,6 +9,7 @@
 #include "gate/http1_body.h"
 #include "gate/http1_gone.h"
 #include "gate/http2_server.h"
+#include "gate/listening.h"
 #include "gate/proxied.h"
 #include "gate/upgraded.h"
 #include "net/tcp.h"
@@ -407,10 +408,10 @@ static void request_close(struct request *r)
 enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_RELAYED, NEXT_HTTP2 };
 
 /* RFC 9113 3.4: a client of HTTP/2 begins with what looks like a request of a version that we do not know. */
-static bool is_http2(const struct http1_conn *c, unsigned status, const struct client_conf *conf)
+static bool is_http2(const struct http1_conn *c, unsigned status, const struct gate *g)
 {
-    return status == 505 && !c->requests && conf->http2 &&
-           bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n"));
+    return status == 505 && !c->requests && bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n")) &&
+           listening_http2(g, io_fd(c->io));
 }
 
 /* e: of its head. */
@@ -473,7 +474,7 @@ static enum next serve_one(struct http1_conn *c)
         exchange_release(&r->x);
         return NEXT_CLOSE;
     }
-    if (e && is_http2(c, status, client_conf(r))) {
+    if (e && is_http2(c, status, r->x.gate)) {
         exchange_release(&r->x);
         return NEXT_HTTP2;
     }

@@ -1,15 +1,15 @@
 #if WEIR_HAVE_NGHTTP2
 #include "gate/http2_server.h"
 
-#include "base/base64.h"
-#include "base/hash.h"
 #include "core/worker_pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
+#include "gate/extended_connect.h"
 #include "gate/gate.h"
 #include "gate/http2_conf.h"
 #include "gate/http2_metrics.h"
 #include "gate/http2_session.h"
+#include "gate/listening.h"
 #include "gate/upgraded.h"
 #include "net/tcp.h"
 #include "net/tls.h"
@@ -158,14 +158,6 @@ static void open_body(struct request *r)
 
 /* ---- the answer ---- */
 
-/* RFC 8441 5: what HTTP/1.1 says with 101 is 200 here, and the key that we made is nobody's business. */
-static void say_switched(struct exchange *x)
-{
-    x->response.status = 200;
-    x->response.has_content_length = false;
-    http_fields_remove(&x->response.fields, BYTES("sec-websocket-accept"));
-}
-
 /* The body to be sent; NULL: none. */
 static struct body *choose_body(struct exchange *x)
 {
@@ -215,11 +207,11 @@ static err answer(struct request *r)
 {
     struct exchange *x = &r->x;
     struct http2_stream *s = r->stream;
-    struct body *body = x->tunnel ? NULL : choose_body(x);
     bool from;
     err e = s->failed;
-    if (x->tunnel)
-        say_switched(x);
+    if (x->request.upgrade)
+        extended_connect_answer(x);
+    struct body *body = x->tunnel ? NULL : choose_body(x);
     if (!e && body) {
         http2_stream_begin(s, body, body->length);
         if (body_ready(body))
@@ -300,19 +292,6 @@ static void request_close(struct request *r)
     exchange_release(&r->x);
 }
 
-/* HTTP/1.1 proves with a key that a server means it (RFC 6455 4.2.2); HTTP/2 needs none, so the client sent
- * none. */
-static err add_key(struct exchange *x)
-{
-    uint64_t random[2] = { random_u64(), random_u64() };
-    char *text = arena_get(&x->arena, 25);
-    if (!text)
-        return ERR_LIMIT;
-    struct bytes key = { text, base64_encode((struct bytes){ (const char *)random, sizeof random }, text) };
-    http_fields_remove(&x->request.fields, BYTES("sec-websocket-key"));
-    return http_fields_add(&x->request.fields, &x->arena, BYTES("sec-websocket-key"), key);
-}
-
 /* False: it is malformed, and gone. */
 static bool run_request(struct request *r)
 {
@@ -320,7 +299,7 @@ static bool run_request(struct request *r)
     unsigned status = 400;
     err e = http2_head_request(&s->head, s->flags & HTTP2_BARE, &r->x.request, &status);
     if (!e && r->x.request.upgrade) {
-        e = add_key(&r->x);
+        e = extended_connect_begin(&r->x);
         status = 431;
     }
     if (e == ERR_SYNTAX) {
@@ -526,9 +505,8 @@ static const struct client_protocol protocol = { .drain = drain,
                                                  .close_idle = close_idle,
                                                  .abort = abort_conn };
 
-static struct http2_limits limits_of(const struct client_conf *c)
+static struct http2_limits limits_of(const struct client_conf *c, const struct http2_conf *h)
 {
-    const struct http2_conf *h = c->http2;
     return (struct http2_limits){
         .streams_max = (uint32_t)h->streams_max,
         .window_bytes = (uint32_t)h->window_bytes,
@@ -545,12 +523,18 @@ static struct http2_limits limits_of(const struct client_conf *c)
 
 void http2_server_accept(struct clients *s, struct io *io, const struct peer *peer)
 {
+    const struct gate *gate = gate_current();
+    const struct http2_conf *conf = listening_http2(gate, io_fd(io));
+    if (!conf) { /* it has been turned off since the handshake began */
+        io_close(io, 0, false);
+        return;
+    }
     struct http2_conn *conn = worker_pool_take(&conns, sizeof(struct http2_conn));
     *conn = (struct http2_conn){ .peer = peer && peer->family ? *peer : peer_of(io_fd(io)),
                                  .secure = tls_of(io) != NULL,
                                  .idle = true };
     conn->session.side = &side;
-    conn->session.limits = limits_of(gate_current()->generation->conf->client);
+    conn->session.limits = limits_of(gate->generation->conf->client, conf);
     clients_add(s, &conn->client, &protocol);
     s->parked_count++;
     http2_count(HTTP2_CONNECTIONS);

@@ -21,7 +21,7 @@ struct tls_listen_conf {
     struct bytes ticket_keys; /* path; empty: made and rotated here */
     uint64_t ticket_rotate_ms;
     uint64_t handshake_timeout_ms;
-    bool http1_only; /* worked out: `client: {http2: off}` */
+    bool http1_only; /* worked out: `http2: off` */
 };
 
 /* To servers. */

@@ -75,6 +75,37 @@ def test_off(weir, scripted):
         assert s.selected_alpn_protocol() == "http/1.1"
 
 
+def test_a_listener_that_is_off(weir, scripted):
+    ports = [free_port(), free_port()]
+    listen = ", ".join(f'{{address: "127.0.0.1:{p}", tls: {{self_signed: true}}, http2: {said}}}'
+                       for p, said in zip(ports, ("off", "{streams_max: 7}")))
+    weir(one_service(scripted(answer("here")), root=f"listen: [{listen}]\nclient: {{http2: off}}"))
+    with connect(ports[0], "h2", "http/1.1") as s:
+        assert s.selected_alpn_protocol() == "http/1.1"
+    with TlsClient(ports[1]) as c:
+        assert c.get().text == "here" and c.settings[http2.MAX_STREAMS] == 7
+
+
+def test_turned_off_while_a_client_shakes_hands(weir, scripted):
+    """It agrees on h2 by the settings that it came under, and is let go of."""
+    port = free_port()
+    server = scripted(answer("here"))
+    gate = weir(conf(port, server))
+    before = gate.metric("weir_worker_connections")
+    early = socket.create_connection(("127.0.0.1", port), 20)
+    wait_until(lambda: gate.metric("weir_worker_connections") > before, 20, "it has arrived")
+    gate.reload(conf(port, server, root="client: {http2: off}"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(early) as s:
+        assert s.selected_alpn_protocol() == "h2"
+        s.settimeout(20)
+        assert s.recv(1) == b""
+    with connect(port, "h2", "http/1.1") as s:
+        assert s.selected_alpn_protocol() == "http/1.1"
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
 def test_curl(weir, origin):
     port = free_port()

@@ -1,5 +1,6 @@
 """WebSocket over HTTP/2 (extended CONNECT, RFC 8441), to servers of HTTP/1.1."""
 import struct
+import threading
 
 import pytest
 
@@ -125,6 +126,56 @@ def test_what_is_still_to_be_said_ends_with_its_connection(weir, scripted):
     with http2.Client(gate.port) as one, http2.Client(gate.port) as other:
         assert Stream(one).message.status == Stream(other).message.status == 200
         assert gate.metric("weir_http2_connections") == 2
+
+
+def test_nothing_reaches_the_server_before_its_101(weir, scripted):
+    """What the client has said on its stream by then comes behind it, whole."""
+    asked, go, seen = threading.Event(), threading.Event(), []
+
+    def serve(peer):
+        head = peer.read_until(b"\r\n\r\n")
+        asked.set()
+        go.wait(60)
+        peer.socket.setblocking(False)
+        try:
+            seen.append(peer.socket.recv(1000))
+        except BlockingIOError:
+            seen.append(b"")
+        peer.socket.settimeout(20)
+        peer.read_until = lambda mark: head
+        accept(peer)
+        seen.extend(read_frame(peer).payload for _ in range(2))
+
+    gate = weir(one_service(scripted(serve)))
+    with http2.Client(gate.port) as c:
+        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/"),
+                             (":authority", "test"), ("sec-websocket-version", "13")], end=False)
+        c.send_body(stream, frame(TEXT, "too early", masked=True) + frame(TEXT, "x" * 30000, masked=True), end=False)
+        assert asked.wait(20)
+        c.send(http2.frame(http2.PING, 0, 0, b"12345678"))
+        c.read_until(lambda: c.pongs)  # weir has read the frames
+        go.set()
+        c.read_until(lambda: c.message(stream).headed)
+        assert c.message(stream).status == 200
+        wait_until(lambda: len(seen) == 3, 20)
+    assert seen == [b"", b"too early", b"x" * 30000]
+
+
+@pytest.mark.parametrize("said,status", [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 502),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", 502),
+    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", 404),
+    (b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 502),
+    (b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", 502),
+], ids=["ok", "no content", "not found", "no proof", "another key's"])
+def test_what_is_no_acceptance_is_taken_for_none(weir, scripted, said, status):
+    """A 2xx opens a WebSocket here, whatever the server meant by it."""
+    gate = weir(one_service(scripted(said)))
+    with http2.Client(gate.port) as c:
+        assert Stream(c).message.status == status
+        wait_until(lambda: [line["status"] for line in gate.access()] == [status], 20)
+        assert c.get().status in (200, 204, 404, 502)  # the connection goes on
 
 
 def test_refused_as_over_http1(weir, scripted):
