@@ -60,6 +60,7 @@ static void on_closed(struct io_far *f, bool broken)
     struct http2_far *t = far_of(f);
     struct http2_stream *s = t->stream;
     s->far = NULL;
+    http2_session_hungry(s->session, false);
     if (!broken)
         on_end(f);
     http2_stream_leave(s, broken ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
@@ -95,6 +96,7 @@ struct io *http2_stream_io(struct http2_stream *s)
     s->far = t;
     s->news = on_news;
     s->owner = NULL;
+    http2_session_hungry(s->session, true);
     struct io *io = io_far_open(&t->far);
     if (s->failed) /* while its head was sent */
         io_far_fail(&t->far, s->failed);

@@ -54,15 +54,28 @@ static struct http2_piece *drop_first(struct http2_stream *s)
     return s->first;
 }
 
-/* As much is acknowledged of the connection's window as is not held back by streams that are not read. */
-static void give_back(struct http2_session *c, size_t n)
+static void pay(struct http2_session *c)
 {
-    c->unread_bytes -= (uint32_t)n;
-    if (!c->owed_bytes || c->unread_bytes > c->limits.connection_bytes || c->over)
+    if (!c->owed_bytes || c->over)
         return;
     nghttp2_session_consume_connection(c->ng, c->owed_bytes);
     c->owed_bytes = 0;
     http2_session_soon(c);
+}
+
+/* As much is acknowledged of the connection's window as is not held back by streams that are not read. */
+static void give_back(struct http2_session *c, size_t n)
+{
+    c->unread_bytes -= (uint32_t)n;
+    if (c->unread_bytes <= c->limits.connection_bytes)
+        pay(c);
+}
+
+void http2_session_hungry(struct http2_session *c, bool hungry)
+{
+    c->hungry_count += hungry ? 1 : -1u;
+    if (hungry)
+        pay(c);
 }
 
 static void drop_input(struct http2_stream *s)
@@ -256,7 +269,7 @@ void http2_stream_input(struct http2_stream *s, struct bytes data)
     }
     keep(s, data);
     c->unread_bytes += (uint32_t)data.len;
-    if (c->unread_bytes <= c->limits.connection_bytes)
+    if (c->unread_bytes <= c->limits.connection_bytes || c->hungry_count)
         nghttp2_session_consume_connection(c->ng, data.len);
     else
         c->owed_bytes += (uint32_t)data.len;
@@ -275,7 +288,9 @@ static err wait_input(struct http2_stream *s, uint64_t deadline_us)
         s->before_wait = NULL;
     }
     s->waiting = fiber_self();
+    http2_session_hungry(s->session, true);
     err e = fiber_wait(earlier(deadline_us, deadline_in_ms(s->pause_ms_max)));
+    http2_session_hungry(s->session, false);
     s->waiting = NULL;
     return e;
 }

@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from lib import http2
+from lib.client import Client
 from lib.conf import one_service
 from lib.process import wait_until
 from lib.servers import answer
@@ -191,6 +192,63 @@ def test_a_head_that_does_not_end(weir, scripted):
         c.read_to_end()
     with http2.Client(gate.port) as c:
         assert c.get().text == "here"
+
+
+def test_a_client_that_says_nothing_after_its_preface(weir, scripted):
+    gate = weir(one_service(scripted(answer("here")), root="client: {head_timeout: 1s, idle_timeout: 1h}"))
+    with Client(gate.port) as silent:
+        silent.send(http2.PREFACE)
+        assert silent.read_all()
+    with http2.Client(gate.port) as c:  # one that has said its settings may rest
+        c.read_until(lambda: c.settled)
+        with Client(gate.port) as silent:
+            silent.send(http2.PREFACE)
+            silent.read_all()
+        assert c.get().text == "here"
+
+
+def test_bodies_together_have_a_window(weir, scripted):
+    """What no server has taken counts over all requests of a connection; then all of them wait, until it is taken."""
+    hold = threading.Event()
+
+    def serve(peer):
+        while True:
+            head = peer.read_until(b"\r\n\r\n")
+            hold.wait(60)
+            peer.read_exactly(60000 if b"POST" in head else 0)
+            peer.send(answer("taken"))
+
+    gate = weir(one_service(scripted(serve), service="connections_max: 1, wait_timeout: 60s, waiting_max: 100",
+                            root="workers: 1\nclient: {http2: {connection_window: 100000, window: 64k}}"))
+    with http2.Client(gate.port) as c:
+        first = c.start()
+        wait_until(lambda: gate.metric("weir_http2_requests_total") == 1, 20)
+        streams = [c.start("POST", fields=[("content-length", "60000")], end=False) for _ in range(8)]
+        left, sent = dict.fromkeys(streams, 60000), 0
+
+        def send_on():
+            """As far as the connection's window lets."""
+            nonlocal sent
+            for stream in streams:
+                n = min(left[stream], 65535 + c.updates.get(0, 0) - sent, 10000)
+                if n:
+                    left[stream], sent = left[stream] - n, sent + n
+                    c.send_body(stream, b"x" * n, end=not left[stream])
+
+        before = -1
+        while sent > before:  # a PING's answer comes behind what opens the window
+            before, pongs = sent, c.pongs
+            c.send(http2.frame(http2.PING, 0, 0, b"12345678"))
+            c.read_until(lambda: c.pongs > pongs)
+            send_on()
+        assert 100000 <= sent <= 200000
+        hold.set()
+        while any(left.values()):
+            before = sent
+            send_on()
+            if sent == before:
+                c.read_frame()
+        assert {c.response(stream).text for stream in [first, *streams]} == {"taken"}
 
 
 def test_patience(weir, scripted):

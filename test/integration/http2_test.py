@@ -9,6 +9,7 @@ import pytest
 from lib import http2
 from lib.client import Client
 from lib.conf import one_service
+from lib.ports import free_port
 from lib.process import wait_until
 from lib.servers import answer
 
@@ -195,6 +196,32 @@ def test_heads_have_bounds(weir, scripted):
         assert c.get().text == "here"
 
 
+def test_bodies_have_bounds(weir, scripted):
+    """Of length and of time, whoever announced what."""
+    def serve(peer):
+        while peer.read_until(b"\r\n\r\n"):
+            peer.read_exactly(10000)  # more than comes
+
+    gate = weir(one_service(scripted(serve), root="client: {body_bytes_max: 1k, body_timeout: 2s}"))
+    with connect(gate) as c:
+        assert c.request("POST", "/", [("content-length", "2000")], b"x" * 2000).status == 413
+        assert c.request("POST", "/", body=b"x" * 2000).status == 413
+        stream = c.start("POST", "/", end=False)
+        c.send_body(stream, b"x", end=False)
+        assert c.response(stream).status == 408
+
+
+def test_what_a_client_may_do_is_told(weir, scripted):
+    more = "client: {http2: {window: 10k, frame_bytes_max: 20000, table_bytes_max: 1000, connection_window: 70000}}"
+    gate = weir(one_service(scripted(answer("here")), root=more))
+    with connect(gate) as c:
+        c.read_until(lambda: c.settled and c.updates.get(0))
+        assert (c.settings[http2.WINDOW_SIZE], c.settings[http2.MAX_FRAME]) == (10240, 20000)
+        assert (c.settings[http2.HEADER_TABLE_SIZE], c.updates[0]) == (1000, 70000 - 65535)
+        c.encoder.header_table_size = 1000
+        assert c.get().text == "here"
+
+
 def test_more_streams_than_allowed_break_the_protocol(weir, scripted):
     hold = threading.Event()
 
@@ -345,6 +372,44 @@ def test_requests_max(weir, scripted):
 def test_off(weir, scripted):
     gate = weir(one_service(scripted(answer("here")), root="client: {http2: off}"))
     assert gate.raw(http2.PREFACE).startswith(b"HTTP/1.1 505 ")
+
+
+def test_a_listener_says_it_itself(weir, scripted):
+    """Before what the clients' settings say, whatever address it has; new connections hear of a reload."""
+    ports = [free_port() for _ in range(4)]
+    server = scripted(answer("here"))
+
+    def conf(*said):
+        at = [f"127.0.0.1:{p}" for p in ports[:3]] + [f":{ports[3]}"]
+        listen = ", ".join(f'{{address: "{a}"{s and ", http2: " + s}}}' for a, s in zip(at, said))
+        return one_service(server, root=f"listen: [{listen}]\nclient: {{http2: {{streams_max: 9}}}}")
+
+    def spoken():
+        for port in ports:
+            with Client(port) as one:
+                one.send(http2.PREFACE)
+                one.more()
+                if one.buffer.startswith(b"HTTP/1.1 505 "):
+                    yield None
+                    continue
+            with http2.Client(port) as c:
+                assert c.get().text == "here"
+                yield c.settings[http2.MAX_STREAMS]
+
+    gate = weir(conf("", "{streams_max: 7}", "off", "{streams_max: 5}"))
+    assert list(spoken()) == [9, 7, None, 5]
+    gate.reload(conf("off", "on", "", ""))
+    assert list(spoken()) == [None, 100, 9, 9]
+
+
+def test_a_listener_that_takes_no_http(tmp_path, weir_command):
+    text = "listen: [{address: ':1', tcp: s%s}]\nservices: {s: {servers: ['127.0.0.1:1']}}\n"
+    conf = tmp_path / "weir.yaml"
+    conf.write_text(text % ", http2: {streams_max: 7}")
+    checked = weir_command("check", "-c", conf)
+    assert checked.returncode and "it is for a listener of HTTP" in checked.stdout + checked.stderr
+    conf.write_text(text % "")
+    assert weir_command("check", "-c", conf).returncode == 0
 
 
 def test_an_answer_cut_by_the_server_is_reset(weir, scripted):

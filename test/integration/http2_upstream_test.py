@@ -231,6 +231,7 @@ def test_a_reset_answer(weir, served):
     def serve(c):
         while True:
             stream, m = c.next_request()
+            asked.append(m.get(":path"))
             if m.get(":path") == "/head":
                 c.send(http2.reset_frame(stream, http2.INTERNAL_ERROR))
             else:
@@ -238,11 +239,14 @@ def test_a_reset_answer(weir, served):
                        + http2.frame(http2.DATA, 0, stream, b"x" * 50)
                        + http2.reset_frame(stream, http2.INTERNAL_ERROR))
 
-    gate = weir(to_http2(served(serve)))
-    assert gate.request("POST", "/head", body=b"x").status == 502
+    asked = []
+    gate = weir(to_http2(served(serve), served(serve)))
+    assert gate.request("POST", "/head").status == 502
+    assert asked == ["/head"]  # the server may have begun on it: nobody else is asked
     with http2.Client(gate.port) as c:
         m = c.get("/body")
         assert m.status == 200 and m.reset == http2.INTERNAL_ERROR
+    assert asked == ["/head", "/body"]
 
 
 @pytest.mark.parametrize("fields", [[], [(":status", "abc")], [(":status", "200"), ("Upper", "1")],
@@ -256,6 +260,98 @@ def test_malformed_answers(weir, served, fields):
 
     gate = weir(to_http2(served(serve)))
     assert gate.get().status == 502
+
+
+def test_heads_in_between_have_an_end(weir, served):
+    def serve(c):
+        while True:
+            stream, _ = c.next_request()
+            try:
+                for _ in range(1000):
+                    c.send(c.headers(stream, [(":status", "103"), ("link", "</x>")]))
+            except http2.Closed:
+                pass
+
+    gate = weir(to_http2(served(serve)))
+    assert gate.request("POST", "/").status == 502
+
+
+@pytest.mark.parametrize("setting", ["first_byte_timeout", "idle_timeout"])
+def test_a_server_that_takes_too_long(weir, served, setting):
+    """Before the head of its answer, and inside its body."""
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            if m.reset is not None:
+                resets.append(m.reset)
+            elif m.get(":path") == "/slow" and setting == "idle_timeout":
+                c.send(c.headers(stream, [(":status", "200")]) + http2.frame(http2.DATA, 0, stream, b"x"))
+            elif m.get(":path") != "/slow":
+                c.answer(stream, b"quick")
+
+    resets = []
+    server = served(serve)
+    gate = weir(to_http2(server, service=f"{setting}: 2s, ping_interval: 1h"))
+    with http2.Client(gate.port) as c:
+        m = c.request("POST", "/slow")
+        if setting == "first_byte_timeout":
+            assert (m.status, m.reset) == (504, None)
+        else:
+            assert (m.status, m.body, m.reset) == (200, b"x", http2.INTERNAL_ERROR)
+        assert c.get("/quick").text == "quick"  # the others' connection is none the worse
+    assert len(server.connections) == 1
+
+
+def test_so_many_wait_for_a_stream(weir, served):
+    """streams_max of connections_max connections, and waiting_max behind them; the next one is refused."""
+    hold = threading.Event()
+
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            held.append(stream)
+            hold.wait(60)
+            c.answer(stream, m.get(":path").encode())
+
+    held, texts = [], []
+    server = served(serve)
+    gate = weir(to_http2(server, service="streams_max: 1, connections_max: 2, waiting_max: 2, wait_timeout: 60s"))
+
+    def ask(n):
+        texts.append(gate.get(f"/{n}").text)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
+    for n, t in enumerate(threads):
+        t.start()
+        wait_until(lambda n=n: gate.metric("weir_upstream_requests_total") == n + 1, 20)
+    wait_until(lambda: len(held) == 2, 20)
+    assert gate.get("/more").status == 503
+    hold.set()
+    for t in threads:
+        t.join(20)
+    assert sorted(texts) == ["/0", "/1", "/2", "/3"] and len(server.connections) == 2
+
+
+def test_a_client_that_breaks_off_is_no_fault_of_its_server(weir, served):
+    """In the middle of its body: the stream is taken back, and nobody counts that against the server."""
+    reset = threading.Event()
+
+    def serve(c):
+        c.read_until(lambda: any(m.headed for m in c.streams.values()))
+        first = min(c.streams)
+        c.read_until(lambda: c.streams[first].reset is not None)
+        reset.set()
+        http2.echo(c)
+
+    server = served(serve)
+    gate = weir(to_http2(server, service="outlier: {errors: 1, rest: 1h, rest_max: 10h, error_ratio: 100%}"))
+    with Client(gate.port) as c:
+        c.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
+        wait_until(lambda: gate.metric("weir_http2_upstream_requests_total") == 1, 20)
+    assert reset.wait(20)
+    wait_until(lambda: gate.access(), 20)
+    assert gate.metric("weir_outlier_ejected") == 0
+    assert gate.get("/next").text == "/next" and len(server.connections) == 1
 
 
 def test_a_server_of_http1(weir, scripted):
