@@ -50,6 +50,14 @@ static void end(struct call *c, unsigned status)
     call_answer_status(c, status, JSON);
 }
 
+/* The same with what every answer of the ledger's has: when that was, and how safe it is. */
+static void end_asked(struct call *c, const struct stock_ask *q, unsigned status)
+{
+    json_u64(c->out, "now_ms", q->now_ms);
+    json_text(c->out, "durability", bytes_from(ledger_durability_words[q->durability]));
+    end(c, status);
+}
+
 /* ---- items ---- */
 
 static void answer_item(struct call *c, struct bytes name, unsigned status)
@@ -65,8 +73,7 @@ static void answer_item(struct call *c, struct bytes name, unsigned status)
     must(stock_read_item(&q.rest, &i));
     json_begin(c->out, NULL, '{');
     stock_json_item(c->out, &i);
-    json_u64(c->out, "now_ms", q.now_ms);
-    end(c, status);
+    end_asked(c, &q, status);
 }
 
 static void item_get(struct call *c)
@@ -123,7 +130,7 @@ static void items_get(struct call *c)
     json_end(c->out, ']');
     if (q.answer.count == page->max)
         json_i64(c->out, "next", page->from + page->max);
-    end(c, 200);
+    end_asked(c, &q, 200);
 }
 
 struct item_body {
@@ -246,6 +253,7 @@ static void items_post(struct call *c)
     log_info("stock", "items=%u loaded by %s", csv.items, c->author);
     json_begin(c->out, NULL, '{');
     json_u64(c->out, "items", csv.items);
+    json_text(c->out, "durability", bytes_from(ledger_durability_words[csv.durability]));
     end(c, 200);
 }
 
@@ -327,9 +335,7 @@ static void orders_post(struct call *c)
     json_begin(c->out, NULL, '{');
     stock_json_state(c->out, b->order, &q.answer);
     json_bool(c->out, "done_before", q.answer.result == STOCK_DONE_BEFORE);
-    json_u64(c->out, "now_ms", q.now_ms);
-    json_text(c->out, "durability", bytes_from(ledger_durability_words[q.durability]));
-    end(c, q.answer.result == STOCK_DONE ? 201 : 200);
+    end_asked(c, &q, q.answer.result == STOCK_DONE ? 201 : 200);
 }
 
 static void order_get(struct call *c)
@@ -345,8 +351,7 @@ static void order_get(struct call *c)
     must(stock_read_order(&q.rest, &o));
     json_begin(c->out, NULL, '{');
     stock_json_order(c->out, &o);
-    json_u64(c->out, "now_ms", q.now_ms);
-    end(c, 200);
+    end_asked(c, &q, 200);
 }
 
 static void order_move(struct call *c)
@@ -368,8 +373,7 @@ static void order_move(struct call *c)
     json_begin(c->out, NULL, '{');
     stock_json_state(c->out, c->args[0], &q.answer);
     json_bool(c->out, "done_before", q.answer.result == STOCK_DONE_BEFORE);
-    json_u64(c->out, "now_ms", q.now_ms);
-    end(c, 200);
+    end_asked(c, &q, 200);
 }
 
 static void answer_orders(struct call *c, struct stock_ask *q)
@@ -390,8 +394,7 @@ static void answer_orders(struct call *c, struct stock_ask *q)
         json_end(c->out, '}');
     }
     json_end(c->out, ']');
-    json_u64(c->out, "now_ms", q->now_ms);
-    end(c, 200);
+    end_asked(c, q, 200);
 }
 
 struct line_query {
@@ -464,8 +467,7 @@ static void sales_get(struct call *c)
     json_begin(c->out, NULL, '{');
     stock_json_sums(c->out, &s);
     json_number(c->out, "orders_per_second", stock_watch_rate());
-    json_u64(c->out, "now_ms", q.now_ms);
-    end(c, 200);
+    end_asked(c, &q, 200);
 }
 
 /* ---- the table ---- */

@@ -8,7 +8,9 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "command/command.h"
+#include "command/ctl_tls.h"
 #include "gate/process.h"
+#include "net/tls_conf.h"
 
 #define ARENA_BYTES_MAX ((size_t)1 << 30)
 #define TARGET_BYTES_MAX 8192
@@ -338,6 +340,22 @@ static void set_address(struct ctl *c, const struct addr *a)
         c->address.sock.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 }
 
+/* Its certificates are known from the file; the one that is made at each start is not. */
+static bool open_tls(struct ctl *c, const struct tls_listen_conf *conf)
+{
+    const struct tls_files_conf *more = conf->certificates.items;
+    struct bytes *files = arena_get(&c->arena, (conf->certificates.count + 1) * sizeof *files);
+    size_t count = 0;
+    if (!files)
+        return false;
+    if (conf->files.certificate.len)
+        files[count++] = conf->files.certificate;
+    for (size_t i = 0; i < conf->certificates.count; i++)
+        files[count++] = more[i].certificate;
+    c->tls = ctl_tls_open(count ? CTL_TRUST_FILES : CTL_TRUST_ANYBODY, files, count, &c->address);
+    return c->tls != NULL;
+}
+
 static int from_file(struct ctl *c, const char *path)
 {
     struct bytes text;
@@ -357,6 +375,8 @@ static int from_file(struct ctl *c, const char *path)
         return CTL_REFUSED;
     }
     set_address(c, &admin->address);
+    if (admin->tls && !open_tls(c, admin->tls))
+        return CTL_REFUSED;
     if (!c->token[0] && admin->token_file.len)
         take_first_token(c, admin->token_file.ptr);
     return CTL_OK;
@@ -374,9 +394,14 @@ static int find_address(struct ctl *c, const char *address, const char *file)
         address = getenv("WEIR_ADMIN");
     if (!address)
         return command_misused("ctl needs -c FILE, -a ADDRESS or WEIR_ADMIN in the environment", "");
-    if (addr_parse(bytes_from(address), &a) != OK)
-        return command_misused("no address (like 127.0.0.1:9901 or unix:/run/weir.sock): ", address);
+    const struct bytes said = bytes_from(address);
+    const bool tls = bytes_starts(said, BYTES("https://"));
+    if (addr_parse(bytes_skip(said, tls ? 8 : 0), &a) != OK)
+        return command_misused(
+            "no address (like 127.0.0.1:9901, https://10.0.0.5:9901 or unix:/run/weir.sock): ", address);
     set_address(c, &a);
+    if (tls && !(c->tls = ctl_tls_open(CTL_TRUST_SYSTEM, NULL, 0, &c->address)))
+        return CTL_REFUSED;
     return CTL_OK;
 }
 

@@ -5,10 +5,13 @@
 #include "base/text.h"
 #include "core/conf.h"
 
+struct ctl_tls;
+
 struct ctl {
     struct addr address;
-    char token[1024]; /* empty: none */
-    bool json;        /* the answer as it came */
+    struct ctl_tls *tls; /* NULL: in the clear; lives as long as the process */
+    char token[1024];    /* empty: none */
+    bool json;           /* the answer as it came */
     struct arena arena;
 };
 

@@ -21,7 +21,7 @@ void exchange_answer(struct exchange *x, unsigned status, struct bytes content_t
 #include "ledger/stock_test.h"
 
 static struct little ledger;
-static bool ledger_gone;
+static bool ledger_gone, ledger_full;
 static char said[9000];
 
 uint64_t fake_worker_wall_us(void)
@@ -48,6 +48,13 @@ err fake_ledger_submit(struct ledger *l, struct ledger_call *c)
     if (ledger_gone)
         return ERR_UNAVAILABLE;
     assert_int_equal(c->ops_count, 1);
+    if (ledger_full) {
+        const struct stock_answer full = { .result = STOCK_FULL };
+        memcpy(op->answer, &full, sizeof full);
+        op->ret_answer_bytes = sizeof full;
+        c->ret_refused = ERR_LIMIT;
+        return OK;
+    }
     assert_int_equal(op->rules, stock_rules.id);
     c->ret_refused = little_apply(&ledger, op->body);
     assert_true(ledger.answer_bytes <= op->answer_size);
@@ -141,7 +148,7 @@ static int setup(void **unused)
 {
     (void)unused;
     little_open(&ledger);
-    ledger_gone = false;
+    ledger_gone = ledger_full = false;
     return 0;
 }
 
@@ -198,8 +205,13 @@ static void why_not(void **unused)
     ledger.now_ms += 600000;
     assert_int_equal(asks(&r, "http://h/buy?item=radio", NULL, bob), 202); /* expired: and still the same */
     says("\"state\":\"expired\"");
+    ledger_full = true;
+    assert_int_equal(asks(&r, "http://h/buy?item=radio", NULL, ann), 503);
+    says("\"reason\":\"full\"");
+    assert_string_equal(retry_after, "1");
     ledger_gone = true;
     assert_int_equal(asks(&r, "http://h/buy?item=radio", NULL, ann), 503);
+    says("\"reason\":\"unavailable\"");
     assert_string_equal(retry_after, "1");
     closed(&r);
 }
@@ -349,6 +361,8 @@ static void mistakes(void **unused)
         { "{item: a, url: x}", "url: expected a path" },
         { "{item: a, url: '/a b'}", "url: no URL" },
         { "{status: query id, admit: 5/s}", "admit: only where" },
+        { "{release: query id, user: cookie uid}", "user: only where" },
+        { "{confirm: query id, user: cookie uid}", "user: only where" },
         { "{item: a, admit: 500001/s}", "at most 500000/s" },
         { "{item: a, hold: 1ms}", "out of bounds" },
         { "{item: a, admit: {rate: 1/s, waiting_room: {cookie: 'a b'}}}", "name of a cookie" },

@@ -18,6 +18,8 @@ struct carrier {
     int (*fd)(const struct exchange *x);
     /* What is known of its TLS connection; NULL: there never is one. */
     struct bytes (*tls)(const struct exchange *x, enum tls_fact fact);
+    /* May its TLS connection carry requests for that host (tls_context_covers)? NULL: any. */
+    bool (*covers)(const struct exchange *x, struct bytes host);
     /* Has the client left, or taken back its request? Never waits. */
     bool (*gone)(const struct exchange *x);
 };
@@ -52,6 +54,11 @@ static inline err exchange_note_body(struct exchange *x, err e)
 /* A body that is announced to be longer than clients may send is not waited for. False: 413, said by that
  * protocol. */
 bool exchange_admit_body(struct exchange *x, struct bytes protocol);
+
+static inline bool exchange_tls_covers(const struct exchange *x, struct bytes host)
+{
+    return !x->carrier || !x->carrier->covers || x->carrier->covers(x, host);
+}
 
 static inline bool exchange_client_gone(const struct exchange *x)
 {

@@ -14,7 +14,7 @@
 #include "gate/route_match.h"
 #include "gate/service.h"
 #include "gate/service_breaker.h"
-#include "gate/tls_conf.h"
+#include "net/tls_conf.h"
 #include "gate/trusted_proxies.h"
 #include "gate/websocket.h"
 #include "ledger/ledger_conf.h"
@@ -393,8 +393,6 @@ static void take_http2(struct gate_conf *g, struct listen_conf *l)
         g->listen_http2 = true;
     else
         l->http2 = g->client->http2;
-    if (l->tls)
-        l->tls->http1_only = !l->http2;
 }
 
 static err root_check(void *conf, struct diag *reterr)

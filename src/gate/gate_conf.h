@@ -1,8 +1,8 @@
 /* gate_conf: the configuration's root, as structs. The tables that fill them are in gate_conf.c; the manual's
  * reference comes from there. A loaded one is immutable and lives in its generation's arena. Any thread. */
 #pragma once
-#include "core/api_conf.h"
 #include "core/conf.h"
+#include "net/api_conf.h"
 
 /* TCP options that a listener and a service both have. */
 struct tcp_conf {
@@ -25,7 +25,7 @@ struct proxy_protocol_conf {
 #define LISTEN_IDLE_AUTO CONF_UINT_WORD(0)
 
 struct listen_conf {
-    bool resp; /* the ledger's, for clients of Redis: not one of the list */
+    int own; /* enum listen_kind, from LISTEN_RESP on: one of weir's own, not of the list; else 0 */
     struct addr address;
     struct conf_mark mark;
     int64_t backlog;
@@ -44,12 +44,21 @@ struct listen_conf {
 struct http2_conf;
 struct http3_conf;
 
-/* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. */
-enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_HTTP3, LISTEN_RESP };
+/* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. LISTEN_RESP: the ledger's, for
+ * clients of Redis. The last two: those of the control worker (gate/control_listener.h). */
+enum listen_kind {
+    LISTEN_HTTP,
+    LISTEN_TCP,
+    LISTEN_UDP,
+    LISTEN_HTTP3,
+    LISTEN_RESP,
+    LISTEN_ADMIN,
+    LISTEN_LEDGER
+};
 static inline enum listen_kind listen_kind(const struct listen_conf *l)
 {
-    if (l->resp)
-        return LISTEN_RESP;
+    if (l->own)
+        return (enum listen_kind)l->own;
     return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
 }
 

@@ -47,7 +47,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     const struct bytes text = { (const char *)value, value_len };
     uint64_t status;
     if (bytes_eq(field, BYTES("grpc-status")))
-        q->grpc_status = grpc_status_read(text);
+        q->grpc_status = (int)grpc_status_read(text);
     else if (bytes_eq(field, BYTES(":status")) && bytes_to_u64(text, &status))
         q->status = (unsigned)status;
     return 0;

@@ -116,9 +116,7 @@ static const struct client_protocol protocol = { .close_idle = close_idle, .abor
 static void accept_conn(struct clients *s, struct io *io, bool proxied, const struct peer *peer)
 {
     struct http1_conn *c = worker_pool_take(&conns, sizeof(struct http1_conn));
-    *c = (struct http1_conn){ .io = io, .proxied = proxied };
-    if (peer)
-        c->peer = *peer;
+    *c = (struct http1_conn){ .io = io, .proxied = proxied, .peer = peer ? *peer : (struct peer){ 0 } };
     clients_add(s, &c->client, &protocol);
     conn_park(c);
 }
@@ -143,6 +141,11 @@ void http1_server_accept_proxied(struct clients *s, struct io *io)
 static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
 {
     return tls_fact(tls_of(((const struct request *)x->carried)->conn->io), fact);
+}
+
+static bool client_covers(const struct exchange *x, struct bytes host)
+{
+    return tls_covers(tls_of(((const struct request *)x->carried)->conn->io), host);
 }
 
 static int client_fd(const struct exchange *x)
@@ -239,7 +242,7 @@ static err send_interim(struct exchange *x, const struct http_response *response
 }
 
 static const struct carrier carrier = {
-    .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
+    .interim = send_interim, .fd = client_fd, .tls = client_tls, .covers = client_covers, .gone = client_gone
 };
 
 static void choose_framing(struct request *r)
@@ -356,6 +359,7 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r, size_t used)
 {
     struct exchange *x = &r->x;
+    gate_early(x, EARLY_HEAD);
     if (!r->kept)
         r->head = io_hold(r->conn->io);
     io_consume(r->conn->io, used);
@@ -468,7 +472,7 @@ static enum next serve_one(struct http1_conn *c)
     unsigned status = 0;
     request_open(r, c, on_stack.first, sizeof on_stack.first,
                  gate_current()->generation->client_limits.fields_max);
-    gate_early(&r->x);
+    gate_early(&r->x, EARLY_CLIENT);
     err e = read_head(r, &used, &status);
     if (e && !status) { /* gone before it had asked for anything */
         exchange_release(&r->x);

@@ -1,7 +1,6 @@
 #include "gate/http2_metrics.h"
 
-#include "base/must.h"
-#include "core/worker.h"
+#include "core/metrics_here.h"
 
 static const struct metric_def defs[] = {
 #define X(index, name, type, help) { name, type, help },
@@ -10,29 +9,10 @@ static const struct metric_def defs[] = {
 };
 static const struct metric_group group = { "http2", defs, sizeof defs / sizeof *defs, NULL };
 
-/* Opened with the first connection. */
-static _Thread_local struct {
-    struct metric_instance *metrics;
-    struct metric_cells *cells;
-    struct turn_hook end;
-} here;
-
-static void end_here(struct turn_hook *h)
-{
-    (void)h;
-    metric_instance_free(here.metrics);
-    here.cells = NULL;
-}
-
 static struct metric_cells *cells(void)
 {
-    if (here.cells)
-        return here.cells;
-    must(metric_instance_open(&group, NULL, &here.metrics) == OK);
-    here.cells = metric_cells(here.metrics, worker_index(worker_self()));
-    here.end.run = end_here;
-    worker_on_end(&here.end);
-    return here.cells;
+    static _Thread_local struct metrics_here here;
+    return metrics_here(&here, &group);
 }
 
 void http2_count(enum http2_metric index)

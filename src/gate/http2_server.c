@@ -80,6 +80,12 @@ static struct bytes client_tls(const struct exchange *x, enum tls_fact fact)
     return c->io ? tls_fact(tls_of(c->io), fact) : BYTES_NONE;
 }
 
+static bool client_covers(const struct exchange *x, struct bytes host)
+{
+    const struct http2_session *c = &((const struct request *)x->carried)->conn->session;
+    return !c->io || tls_covers(tls_of(c->io), host);
+}
+
 static bool client_gone(const struct exchange *x)
 {
     return ((const struct request *)x->carried)->stream->failed != OK;
@@ -113,9 +119,12 @@ static err send_interim(struct exchange *x, const struct http_response *response
     return OK;
 }
 
-static const struct carrier carrier = {
-    .protocol = "HTTP/2", .interim = send_interim, .fd = client_fd, .tls = client_tls, .gone = client_gone
-};
+static const struct carrier carrier = { .protocol = "HTTP/2",
+                                        .interim = send_interim,
+                                        .fd = client_fd,
+                                        .tls = client_tls,
+                                        .covers = client_covers,
+                                        .gone = client_gone };
 
 static void send_continue(struct http2_stream *s)
 {
@@ -248,6 +257,7 @@ static void refuse(struct request *r, unsigned status)
 static void serve(struct request *r)
 {
     struct exchange *x = &r->x;
+    gate_early(x, EARLY_HEAD);
     exchange_take_id(x);
     open_body(r);
     if (exchange_admit_body(x, BYTES("http2")) && !r->stream->failed) {
@@ -275,7 +285,7 @@ static void request_open(struct request *r, struct http2_stream *s, char *first,
     x->carrier = &carrier;
     x->carried = r;
     s->owner = r;
-    gate_early(x);
+    gate_early(x, EARLY_CLIENT);
 }
 
 static uint32_t code_of(const struct request *r)

@@ -4,7 +4,7 @@
 #include <gnutls/gnutls.h>
 
 #include "base/file_read.h"
-#include "gate/tls_conf.h"
+#include "net/tls_conf.h"
 #include "net/tls_export.h"
 
 #define PEM_BYTES_MAX ((size_t)1024 * 1024)

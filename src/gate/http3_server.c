@@ -133,7 +133,7 @@ struct http3_stream *http3_stream_open(struct http3_conn *c, int64_t id)
     const struct http1_limits *limits = &x->gate->generation->client_limits;
     http2_head_open(&s->head, HTTP2_REQUEST, &x->arena, &x->request.fields, limits->fields_max,
                     limits->head_bytes_max);
-    gate_early(x);
+    gate_early(x, EARLY_CLIENT);
     list_push_back(&c->streams, &s->link);
     if (c->streams_count++ == 0)
         count_parked(c, false);

@@ -36,6 +36,12 @@ static struct bytes carrier_tls(const struct exchange *x, enum tls_fact fact)
     return s->conn->quic ? quic_fact(s->conn->quic, fact, &s->x.arena) : BYTES_NONE;
 }
 
+static bool carrier_covers(const struct exchange *x, struct bytes host)
+{
+    const struct http3_stream *s = stream_of(x);
+    return !s->conn->quic || quic_covers(s->conn->quic, host);
+}
+
 /* ---- heads out ---- */
 
 static nghttp3_nv pair(struct bytes name, struct bytes value)
@@ -101,6 +107,7 @@ const struct carrier http3_carrier = {
     .interim = carrier_interim,
     .fd = carrier_fd,
     .tls = carrier_tls,
+    .covers = carrier_covers,
     .gone = carrier_gone,
 };
 
@@ -379,6 +386,7 @@ static err tell_early(struct http3_stream *s)
 static void serve(struct http3_stream *s)
 {
     struct exchange *x = &s->x;
+    gate_early(x, EARLY_HEAD);
     exchange_take_id(x);
     open_body(s);
     if (!exchange_admit_body(x, BYTES("http3")))

@@ -6,6 +6,7 @@
 #include "gate/gate.h"
 #include "gate/http3_listen.h"
 #include "gate/tls_counts.h"
+#include "net/tls_conf.h"
 
 #define TCP_IDLE_MS (10 * 60 * 1000)
 #define UDP_IDLE_MS (30 * 1000)
@@ -80,9 +81,9 @@ static err open_one(struct listening *l, struct gate *g, const struct listen_con
         e = http3_listening_open(l, g->generation->conf, reterr);
     }
 #endif
-    if (e || l->kind == LISTEN_HTTP)
-        return e;
     bool tcp = l->kind == LISTEN_TCP;
+    if (e || (!tcp && l->kind != LISTEN_UDP))
+        return e;
     l->service = gate_service(g, tcp ? conf->tcp_service : conf->udp_service);
     uint64_t idle_ms = tcp ? TCP_IDLE_MS : UDP_IDLE_MS;
     if (conf->idle_timeout_ms != LISTEN_IDLE_AUTO)
@@ -95,15 +96,23 @@ static err open_one(struct listening *l, struct gate *g, const struct listen_con
     return e;
 }
 
+static bool may_misdirect(const struct listen_conf *l)
+{
+    const struct tls_listen_conf *t = l->tls;
+    return t && t->misdirected == TLS_MISDIRECTED_REFUSE &&
+           t->certificates.count + (t->files.certificate.len > 0) + t->self_signed > 1;
+}
+
 err listening_open(struct gate *g, struct diag *reterr)
 {
-    const struct conf_list *list = &g->generation->conf->listen;
+    const struct conf_list *list = &g->generation->listen;
     g->listening = mem_get((list->count + 1) * sizeof *g->listening);
     if (!g->listening)
         return ERR_MEMORY;
     for (size_t i = 0; i < list->count; i++) {
         g->listening_count = (unsigned)i + 1;
         g->listening[i].tls = g->generation->listen_tls[i];
+        g->misdirects |= may_misdirect((const struct listen_conf *)list->items + i);
         err e = open_one(&g->listening[i], g, (const struct listen_conf *)list->items + i, reterr);
         if (e)
             return e;

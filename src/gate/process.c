@@ -302,9 +302,7 @@ static err start(struct generation *first, struct diag *reterr)
     if (upgrade_active())
         snprintf(origin.reason, sizeof origin.reason, "upgrade");
     (void)upgrade_conf(&origin.rolled_back_to);
-    err e = resp_start(first->conf->ledger, reterr);
-    if (!e)
-        e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
+    err e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
     if (!e)
         e = reload_apply(first, &origin, reterr);
     if (e)
@@ -396,6 +394,7 @@ static void block_signals(void)
         sigaddset(&set, taken[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* what cannot be written any more says so: EFBIG, as a full disk does */
     process_self.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     must(process_self.signals >= 0);
 }

@@ -11,7 +11,7 @@
  *      resp_table.c   all commands                 resp_script.c   EVAL of the scripts that locks use
  *      resp_keys.c    commands on keys             resp_lock.c, resp_stock.c   LOCK.*, STOCK.*
  *
- * For the files of resp and for listeners.c, process.c. Connections: on their worker. */
+ * For the files of resp and for listeners.c. Connections: on their worker. */
 #pragma once
 #include "core/io.h"
 #include "gate/clients.h"
@@ -21,8 +21,8 @@
 
 struct ledger_conf;
 
-/* Reads the password where it says so; before any client comes. ERR_CONF. */
-err resp_start(const struct ledger_conf *conf, struct diag *reterr) CHECK_RESULT;
+/* Of this worker's current generation, until its fiber waits. NULL: it has no ledger, or there is none. */
+const struct ledger_conf *resp_conf(void);
 /* What io_listen wants. */
 void resp_accept(void *owner, struct io *io);
 
@@ -31,6 +31,7 @@ void resp_accept(void *owner, struct io *io);
 #define RESP_BATCH_COMMANDS_MAX 1024
 #define RESP_BATCH_BYTES_MAX (256u << 10) /* of its operation, before another one begins */
 #define RESP_ANSWER_BYTES_MAX (32u << 20)
+#define RESP_TURN_BYTES_MAX (2 * RESP_ANSWER_BYTES_MAX) /* the commands, and each room that was tried */
 #define RESP_ROOM_BYTES_MIN 4096
 #define RESP_SEND_TIMEOUT_MS 60000 /* of one long value */
 
@@ -90,6 +91,7 @@ void resp_say_line(struct resp_batch *b, char type, struct bytes text);
 void resp_fail(struct resp_batch *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void resp_say_int(struct resp_batch *b, int64_t n);
 void resp_say_text(struct resp_batch *b, struct bytes text);
+void resp_say_null(struct resp_client *k);
 
 /* ---- connections */
 
@@ -130,8 +132,12 @@ void resp_out_text(struct resp_out *o, struct bytes b);
 void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct bytes answers);
 /* Submits b's operation with as much room as it takes. OK: the answers lie in b's arena. */
 err resp_submit(struct resp_batch *b, struct bytes *ret_answers) CHECK_RESULT;
+/* An entry of that operation alone. What the rules refused it with; ERR_IN_USE: too many wait;
+ * ERR_UNAVAILABLE: the ledger has stopped, or is not open. */
+err resp_submit_op(struct ledger_op *op) CHECK_RESULT;
 /* That error in words for a client. */
 void resp_out_failure(struct resp_out *o, err e);
+void resp_say_failure(struct resp_batch *b, err e);
 
 /* ---- commands */
 
@@ -159,10 +165,13 @@ extern const struct resp_def resp_table[];
 extern const unsigned resp_table_count;
 /* NULL: unknown. */
 const struct resp_def *resp_find(struct bytes name);
+/* Mistakes with the command's name in them. */
+void resp_fail_arity(struct resp_client *k, const struct resp_def *d);
+void resp_fail_time(struct resp_client *k, const struct resp_def *d);
 /* Puts a command into k's batch, or does it. */
 void resp_do(struct resp_client *k, const struct resp_command *c);
 
-/* May this be the password (and the user's name)? */
+/* Is this the password (and the user's name)? A reload changes it; who has said the old one stays trusted. */
 bool resp_password_is(struct bytes user, struct bytes password);
 bool resp_has_password(void);
 
@@ -176,15 +185,16 @@ void resp_tx_free(struct resp_client *k);
 bool resp_tx_queue(struct resp_client *k, const struct resp_command *c, const struct resp_def *d);
 void resp_tx_spoil(struct resp_client *k);
 
-#define RESP_FNS(X)                                                                                         \
-    X(plain)                                                                                                \
-    X(set)                                                                                                  \
-    X(setex)                                                                                                \
-    X(getset) X(getex) X(expire) X(incr) X(incrby) X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo)      \
-        X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) X(config) X(time) X(multi) \
-            X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire)             \
-                X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move) X(stock_get)    \
-                    X(stock_order) X(stock_add) X(stock_set)
+#define RESP_FNS(X)                                                                                          \
+    X(plain)                                                                                                 \
+    X(set)                                                                                                   \
+    X(setex)                                                                                                 \
+    X(getex)                                                                                                 \
+    X(expire) X(incrby) X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth)       \
+        X(quit) X(reset) X(client) X(command) X(info) X(config) X(time) X(multi) X(exec) X(discard) X(watch) \
+            X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire) X(lock_renew) X(lock_release)            \
+                X(lock_status) X(stock_reserve) X(stock_move) X(stock_get) X(stock_order) X(stock_add)       \
+                    X(stock_set)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)
 #undef X

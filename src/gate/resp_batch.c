@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "gate/resp.h"
+#include "gate/resp_metrics.h"
 
 #define REPLIES_FIRST 32
 #define OP_BYTES_FIRST 2048
@@ -136,22 +137,35 @@ void resp_say_text(struct resp_batch *b, struct bytes text)
     resp_say_static(b, (struct bytes){ at, (size_t)(end + 2 - at) });
 }
 
+void resp_say_null(struct resp_client *k)
+{
+    char text[RESP_HEAD_BYTES_MAX];
+    const char *end = resp_null(text, (enum resp_protocol)k->protocol);
+    resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
+}
+
 /* ---- doing ---- */
+
+err resp_submit_op(struct ledger_op *op)
+{
+    struct ledger *l = ledger_here();
+    struct ledger_call c = { .ops = op, .ops_count = 1 };
+    err e = l ? ledger_submit(l, &c) : ERR_UNAVAILABLE;
+    if (e)
+        return e == ERR_LIMIT ? ERR_IN_USE : e;
+    return c.ret_refused;
+}
 
 static err submit(char *op, size_t op_bytes, char *answer, size_t room, uint32_t *ret_bytes)
 {
-    struct ledger *l = ledger_here();
     const uint32_t head = (uint32_t)room;
     memcpy(op, &head, sizeof head);
     struct ledger_op o = {
         .rules = KV_RULES_ID, .body = { op, op_bytes }, .answer = answer, .answer_size = (uint32_t)room
     };
-    struct ledger_call c = { .ops = &o, .ops_count = 1 };
-    err e = l ? ledger_submit(l, &c) : ERR_UNAVAILABLE;
+    err e = resp_submit_op(&o);
     *ret_bytes = o.ret_answer_bytes;
-    if (e)
-        return e == ERR_LIMIT ? ERR_IN_USE : e;
-    return c.ret_refused;
+    return e;
 }
 
 /* Nothing has happened when there was no room for the answers: it is asked again with more. */
@@ -190,8 +204,10 @@ void resp_out_begin(struct resp_out *o, struct resp_client *k)
 
 void resp_out_end(struct resp_out *o)
 {
-    if (o->begin)
+    if (o->begin) {
         io_out_end(o->io, (size_t)(o->at - o->begin));
+        resp_count(RESP_SENT, (size_t)(o->at - o->begin));
+    }
     o->begin = o->at = o->end = NULL;
 }
 
@@ -220,6 +236,7 @@ void resp_out_bytes(struct resp_out *o, struct bytes b)
         return;
     }
     resp_out_end(o);
+    resp_count(RESP_SENT, b.len);
     if (!o->failed)
         o->failed = io_write(o->io, b, deadline_in_ms(RESP_SEND_TIMEOUT_MS));
 }
@@ -233,6 +250,8 @@ void resp_out_text(struct resp_out *o, struct bytes b)
 
 void resp_out_line(struct resp_out *o, char type, struct bytes text)
 {
+    if (type == '-')
+        resp_count(RESP_ERRORS, 1);
     o->at = resp_line(resp_out_room(o, resp_line_bytes(text)), type, text);
 }
 
@@ -356,12 +375,19 @@ static void out_ask(struct resp_out *o, const struct resp_ask *q)
         q->say(o, q);
 }
 
+static void out_literal(struct resp_out *o, struct bytes raw)
+{
+    if (raw.len && *raw.ptr == '-')
+        resp_count(RESP_ERRORS, 1);
+    resp_out_bytes(o, raw);
+}
+
 void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct bytes answers)
 {
     for (uint32_t i = 0; i < b->count && !o->failed; i++) {
         const struct resp_reply *r = &b->replies[i];
         if (r->shape == RESP_LITERAL)
-            resp_out_bytes(o, r->literal);
+            out_literal(o, r->literal);
         else if (r->shape == RESP_ASK)
             out_ask(o, r->ask);
         else
@@ -369,29 +395,37 @@ void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct byt
     }
 }
 
-void resp_out_failure(struct resp_out *o, err e)
+/* In words for a client. */
+static struct bytes failure(err e, char text[512])
 {
     const struct ledger *l = ledger_here();
     const char *why = l ? ledger_stopped(l) : NULL;
-    char text[512];
     switch (e) {
     case ERR_LIMIT:
-        resp_out_line(o, '-', BYTES("OOM command not allowed when used memory > 'maxmemory'."));
-        break;
+        return BYTES("OOM command not allowed when used memory > 'maxmemory'.");
     case ERR_AGAIN:
-        resp_out_line(o, '-', BYTES("ERR the answer is larger than 32 MiB"));
-        break;
+        return BYTES("ERR the answer is larger than 32 MiB");
     case ERR_IN_USE:
-        resp_out_line(o, '-', BYTES("BUSY the ledger has more to do than it can take"));
-        break;
+        return BYTES("BUSY the ledger has more to do than it can take");
     case ERR_UNAVAILABLE:
-        snprintf(text, sizeof text, "MISCONF the ledger takes nothing: %s", why ? why : "it is not open");
-        resp_out_line(o, '-', bytes_from(text));
-        break;
+        snprintf(text, 512, "MISCONF the ledger takes nothing: %s", why ? why : "it is not open");
+        return bytes_from(text);
     default:
-        snprintf(text, sizeof text, "ERR %s", err_text(e));
-        resp_out_line(o, '-', bytes_from(text));
+        snprintf(text, 512, "ERR %s", err_text(e));
+        return bytes_from(text);
     }
+}
+
+void resp_out_failure(struct resp_out *o, err e)
+{
+    char text[512];
+    resp_out_line(o, '-', failure(e, text));
+}
+
+void resp_say_failure(struct resp_batch *b, err e)
+{
+    char text[512];
+    resp_say_line(b, '-', failure(e, text));
 }
 
 /* ---- a turn ---- */
@@ -402,7 +436,7 @@ static void do_singly(struct resp_out *o, const struct resp_batch *b)
     for (uint32_t i = 0; i < b->count && !o->failed; i++) {
         const struct resp_reply *r = &b->replies[i];
         if (r->shape == RESP_LITERAL) {
-            resp_out_bytes(o, r->literal);
+            out_literal(o, r->literal);
             continue;
         }
         if (r->shape == RESP_ASK) {
@@ -411,7 +445,7 @@ static void do_singly(struct resp_out *o, const struct resp_batch *b)
         }
         struct arena a;
         struct bytes answers = BYTES_NONE;
-        arena_open(&a, &arena_worker, 2 * RESP_ANSWER_BYTES_MAX, NULL, 0);
+        arena_open(&a, &arena_worker, RESP_TURN_BYTES_MAX, NULL, 0);
         const size_t bytes = KV_OP_BYTES + r->end - r->at;
         char *op = arena_get_zero(&a, bytes);
         err e = ERR_AGAIN;
@@ -466,7 +500,7 @@ err resp_flush(struct resp_client *k)
     } else {
         for (uint32_t i = 0; e && i < b->count; i++) {
             if (b->replies[i].shape == RESP_LITERAL)
-                resp_out_bytes(&o, b->replies[i].literal);
+                out_literal(&o, b->replies[i].literal);
             else if (b->replies[i].shape == RESP_ASK)
                 out_ask(&o, b->replies[i].ask);
             else

@@ -1,14 +1,13 @@
 /* Connections of clients of Redis.
  *
  *      PARKED ──bytes──▶ a fiber: read what is there, do it, answer, again ──nothing left──▶ PARKED */
-#include <stdlib.h>
+#include <sys/socket.h>
 
-#include "base/file_read.h"
 #include "base/pool.h"
-#include "core/log.h"
-#include "core/metrics.h"
+#include "gate/gate.h"
 #include "gate/process.h"
 #include "gate/resp.h"
+#include "gate/resp_metrics.h"
 #include "ledger/ledger_conf.h"
 
 /* The rest of a command, and room for what is to be sent. */
@@ -16,8 +15,6 @@
 #define LINGER_US (5 * 1000000)
 /* What a turn needs first stands on its fiber's stack. */
 #define FIRST_BYTES (12 * 1024)
-#define TURN_BYTES_MAX (3 * RESP_ANSWER_BYTES_MAX / 2)
-#define PASSWORD_BYTES_MAX 512
 
 static _Thread_local struct pool clients;
 static _Thread_local struct turn_hook clients_end;
@@ -27,57 +24,30 @@ static void run(void *arg);
 
 /* ---- the password ---- */
 
-static char password[PASSWORD_BYTES_MAX + 1];
-static size_t password_len;
-
-static err password_from_file(const char *path, struct diag *reterr)
+const struct ledger_conf *resp_conf(void)
 {
-    struct bytes text;
-    err e = file_read_whole(path, PASSWORD_BYTES_MAX, &text, reterr);
-    if (e)
-        return e;
-    struct bytes line = text;
-    line.len = bytes_index(text, '\n');
-    memcpy(password, line.ptr, line.len);
-    password_len = line.len;
-    file_read_free(text);
-    return OK;
-}
-
-err resp_start(const struct ledger_conf *conf, struct diag *reterr)
-{
-    err e = OK;
-    if (!conf || !conf->password.len)
-        return OK;
-    struct bytes said = conf->password;
-    if (bytes_starts(said, BYTES("file:"))) {
-        e = password_from_file(said.ptr + 5, reterr);
-    } else {
-        if (bytes_starts(said, BYTES("env:")))
-            said = bytes_from(getenv(said.ptr + 4));
-        if (said.len <= PASSWORD_BYTES_MAX && said.len)
-            memcpy(password, said.ptr, said.len);
-        password_len = said.len <= PASSWORD_BYTES_MAX ? said.len : 0;
-    }
-    if (e || password_len)
-        return e;
-    diag_set(reterr, "ledger: password: there is none there, or it has more than %d bytes",
-             PASSWORD_BYTES_MAX);
-    return ERR_CONF;
+    const struct gate *g = gate_current();
+    return g ? g->generation->conf->ledger : NULL;
 }
 
 bool resp_has_password(void)
 {
-    return password_len;
+    const struct ledger_conf *l = resp_conf();
+    return !l || l->secret_bytes;
 }
 
 /* In the same time, however much of it is right. */
 bool resp_password_is(struct bytes user, struct bytes text)
 {
-    unsigned char differs = text.len != password_len;
-    for (size_t i = 0; i < password_len; i++)
-        differs |= (unsigned char)(password[i] ^ (i < text.len ? text.ptr[i] : 0));
-    return bytes_eq(user, BYTES("default")) && (!password_len || !differs);
+    const struct ledger_conf *l = resp_conf();
+    if (!l || !bytes_eq(user, BYTES("default")))
+        return false;
+    unsigned char differs = text.len != l->secret_bytes;
+    for (uint32_t i = 0; i < l->secret_bytes; i++)
+        differs |= (unsigned char)(l->secret[i] ^ (i < text.len ? text.ptr[i] : 0));
+    if (l->secret_bytes && differs)
+        resp_count(RESP_PASSWORDS_WRONG, 1);
+    return !l->secret_bytes || !differs;
 }
 
 /* ---- life ---- */
@@ -86,6 +56,7 @@ static void client_free(struct resp_client *k)
 {
     resp_tx_free(k);
     resp_locks_free(k);
+    resp_uncount(RESP_CONNECTIONS_OPEN);
     clients_remove(&k->client);
     pool_give(&clients, k);
 }
@@ -151,6 +122,7 @@ void resp_accept(void *owner, struct io *io)
     }
     struct clients *all = process_clients();
     if (all->full) {
+        resp_count(RESP_CONNECTIONS_REFUSED, 1);
         (void)!io_write(io, BYTES("-ERR max number of clients reached\r\n"), DEADLINE_NONE);
         io_close(io, LINGER_US, true);
         return;
@@ -158,8 +130,10 @@ void resp_accept(void *owner, struct io *io)
     struct resp_client *k = pool_take(&clients);
     *k = (struct resp_client){ .io = io,
                                .protocol = RESP_2,
-                               .trusted = !password_len,
+                               .trusted = !resp_has_password(),
                                .id = ++next_id * 256 + worker_index(worker_self()) };
+    resp_count(RESP_CONNECTIONS, 1);
+    resp_count(RESP_CONNECTIONS_OPEN, 1);
     clients_add(all, &k->client, &protocol);
     park(k);
 }
@@ -170,6 +144,7 @@ void resp_accept(void *owner, struct io *io)
 struct reading {
     struct bytes in;
     size_t done; /* of in */
+    size_t past; /* that were before in */
     char *copy;  /* NULL: in is the connection's */
     size_t copy_size;
 };
@@ -208,6 +183,7 @@ static err read_more(struct resp_client *k, struct reading *r, size_t need)
     if (r->done && !r->copy)
         io_consume(k->io, r->done);
     r->in = bytes_skip(r->in, r->done);
+    r->past += r->done;
     r->done = 0;
     if (r->copy || need > IO_CONTIGUOUS_BYTES_MAX / 2)
         return copy_more(k, r, need);
@@ -232,12 +208,16 @@ static err do_commands(struct resp_client *k, struct reading *r, struct resp_com
 {
     while (r->done < r->in.len && !k->closing) {
         err e = resp_parse(c, bytes_skip(r->in, r->done), limits_of(k), k->batch->arena);
-        if (e == ERR_SYNTAX)
+        if (e == ERR_SYNTAX) {
+            resp_count(RESP_MALFORMED, 1);
             resp_fail(k->batch, "ERR %s", c->mistake);
+        }
         if (e)
             return e;
-        if (c->count)
+        if (c->count) {
+            resp_count(RESP_COMMANDS, 1);
             resp_do(k, c);
+        }
         r->done += c->bytes;
         *c = (struct resp_command){ 0 };
         if (is_enough(k)) {
@@ -257,7 +237,7 @@ static err turn(struct resp_client *k)
     struct resp_batch b;
     struct resp_command c = { 0 };
     struct reading r = { .in = io_peek(k->io) };
-    arena_open(&a, &arena_worker, TURN_BYTES_MAX, first, sizeof first);
+    arena_open(&a, &arena_worker, RESP_TURN_BYTES_MAX, first, sizeof first);
     resp_batch_open(&b, &a);
     k->batch = &b;
     err e;
@@ -274,6 +254,7 @@ static err turn(struct resp_client *k)
     }
     if (!r.copy)
         io_consume(k->io, r.done);
+    resp_count(RESP_RECEIVED, r.past + r.done);
     k->batch = NULL;
     arena_close(&a);
     return e;

@@ -17,11 +17,11 @@ static bool number(struct resp_client *k, struct bytes text, int64_t *ret_n)
     return false;
 }
 
-/* The arguments from `from` on go to kv as they are. */
-static void pass(struct resp_client *k, const struct resp_command *c, const struct resp_def *d, uint32_t from)
+/* The arguments go to kv as they are. */
+void resp_do_plain(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
     struct bytes here[ARGS_HERE], *args = here;
-    const uint32_t count = c->count - from;
+    const uint32_t count = c->count - 1;
     if (count > ARGS_HERE)
         args = arena_get(k->batch->arena, count * sizeof *args);
     if (!args) {
@@ -29,38 +29,21 @@ static void pass(struct resp_client *k, const struct resp_command *c, const stru
         return;
     }
     for (uint32_t i = 0; i < count; i++)
-        args[i] = resp_arg(c, from + i);
+        args[i] = resp_arg(c, 1 + i);
     resp_add(k->batch, d->shape, d->name, d->what, d->kv_flags, d->number, args, count);
-}
-
-void resp_do_plain(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
-{
-    pass(k, c, d, 1);
 }
 
 /* Keys (or fields) and values by turns; d->number: where they begin. */
 void resp_do_pairs(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
     if ((c->count - (uint32_t)d->number) % 2) {
-        resp_fail(k->batch, "ERR wrong number of arguments for '%s' command",
-                  d->what == KV_HSET ? (d->shape == RESP_AS_OK ? "hmset" : "hset")
-                                     : (d->kv_flags ? "msetnx" : "mset"));
+        resp_fail_arity(k, d);
         return;
     }
-    pass(k, c, d, 1);
-}
-
-void resp_do_getset(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
-{
-    pass(k, c, d, 1);
+    resp_do_plain(k, c, d);
 }
 
 /* ---- numbers */
-
-void resp_do_incr(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
-{
-    pass(k, c, d, 1);
-}
 
 void resp_do_incrby(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
@@ -85,15 +68,6 @@ void resp_do_hincrby(struct resp_client *k, const struct resp_command *c, const 
 
 /* ---- times */
 
-static void invalid_time(struct resp_client *k, const struct resp_def *d)
-{
-    char name[32];
-    size_t n = 0;
-    for (; d->name[n] && n < sizeof name - 1; n++)
-        name[n] = ascii_lower(d->name[n]);
-    resp_fail(k->batch, "ERR invalid expire time in '%.*s' command", (int)n, name);
-}
-
 /* In milliseconds. */
 static bool time_of(struct resp_client *k, const struct resp_def *d, struct bytes text, int64_t unit_ms,
                     bool positive, int64_t *ret_ms)
@@ -102,7 +76,7 @@ static bool time_of(struct resp_client *k, const struct resp_def *d, struct byte
     if (!number(k, text, &n))
         return false;
     if ((positive && n <= 0) || __builtin_mul_overflow(n, unit_ms, ret_ms)) {
-        invalid_time(k, d);
+        resp_fail_time(k, d);
         return false;
     }
     return true;
@@ -241,7 +215,7 @@ void resp_do_keys(struct resp_client *k, const struct resp_command *c, const str
         resp_fail(k->batch, "ERR a pattern has at most 1024 bytes");
         return;
     }
-    pass(k, c, d, 1);
+    resp_do_plain(k, c, d);
     k->closing |= resp_flush(k) != OK;
 }
 

@@ -4,7 +4,6 @@
 
 #include "base/glob.h"
 #include "base/mem.h"
-#include "gate/gate.h"
 #include "gate/resp.h"
 #include "ledger/ledger_conf.h"
 
@@ -23,16 +22,6 @@ static void say_many(struct resp_client *k, char type, uint64_t n)
     resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
 }
 
-static void say_null(struct resp_client *k)
-{
-    resp_say_static(k->batch, k->protocol == RESP_3 ? BYTES("_\r\n") : BYTES("$-1\r\n"));
-}
-
-static void wrong_arity(struct resp_client *k, const char *name)
-{
-    resp_fail(k->batch, "ERR wrong number of arguments for '%s' command", name);
-}
-
 static bool is_word(const struct resp_command *c, uint32_t i, struct bytes word)
 {
     return i < c->count && bytes_eq_nocase(resp_arg(c, i), word);
@@ -40,9 +29,8 @@ static bool is_word(const struct resp_command *c, uint32_t i, struct bytes word)
 
 void resp_do_ping(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
-    (void)d;
     if (c->count > 2)
-        wrong_arity(k, "ping");
+        resp_fail_arity(k, d);
     else if (c->count == 2)
         resp_say_text(k->batch, resp_arg(c, 1));
     else
@@ -211,7 +199,7 @@ void resp_do_client(struct resp_client *k, const struct resp_command *c, const s
         if (k->name[0])
             resp_say_text(k->batch, bytes_from(k->name));
         else
-            say_null(k);
+            resp_say_null(k);
     } else if (is_word(c, 1, BYTES("SETNAME")) && c->count == 3) {
         if (set_name(k, resp_arg(c, 2)))
             ok(k);
@@ -290,7 +278,7 @@ static const struct setting {
 /* Its durability, as Redis would call it. */
 static struct bytes fsync_word(void)
 {
-    const struct ledger_conf *l = gate_current() ? gate_current()->generation->conf->ledger : NULL;
+    const struct ledger_conf *l = resp_conf();
     if (!l || l->durability->mode == LEDGER_COMMIT)
         return BYTES("always");
     return l->durability->mode == LEDGER_INTERVAL ? BYTES("everysec") : BYTES("no");

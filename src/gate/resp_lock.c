@@ -32,7 +32,6 @@ static void end_pool(struct turn_hook *h)
 static err ask(const struct lock_op *op, struct bytes name, struct lock_answer *ret_answer)
 {
     char bytes[LOCK_OP_BYTES_MAX];
-    struct ledger *l = ledger_here();
     size_t len;
     if (!lock_write(bytes, op, name, &len))
         return ERR_SYNTAX;
@@ -40,9 +39,7 @@ static err ask(const struct lock_op *op, struct bytes name, struct lock_answer *
                            .body = { bytes, len },
                            .answer = (char *)ret_answer,
                            .answer_size = sizeof *ret_answer };
-    struct ledger_call c = { .ops = &o, .ops_count = 1 };
-    err e = l ? ledger_submit(l, &c) : ERR_UNAVAILABLE;
-    return e ? e : c.ret_refused;
+    return resp_submit_op(&o);
 }
 
 /* ---- what a connection holds ---- */
@@ -65,12 +62,41 @@ void resp_locks_free(struct resp_client *k)
     k->locks = NULL;
 }
 
-static bool has_room(const struct resp_client *k)
+static unsigned count(const struct resp_client *k)
 {
     unsigned n = 0;
     for (const struct resp_lock *h = k->locks; h; h = h->next)
         n++;
-    return n < HELD_MAX;
+    return n;
+}
+
+static bool is_held(const struct resp_lock *h)
+{
+    const struct lock_op status = { .what = LOCK_STATUS };
+    struct lock_answer r = { 0 };
+    err e = ask(&status, (struct bytes){ h->name, h->name_bytes }, &r);
+    return e || (r.result == LOCK_HELD && r.token == h->token);
+}
+
+/* Leases end by themselves, and a lock may be released over another connection. */
+static void forget_ended(struct resp_client *k)
+{
+    for (struct resp_lock **at = &k->locks; *at;) {
+        struct resp_lock *h = *at;
+        if (is_held(h)) {
+            at = &h->next;
+            continue;
+        }
+        *at = h->next;
+        pool_give(&held, h);
+    }
+}
+
+static bool has_room(struct resp_client *k)
+{
+    if (count(k) == HELD_MAX)
+        forget_ended(k);
+    return count(k) < HELD_MAX;
 }
 
 static void remember(struct resp_client *k, struct bytes name, uint64_t token)
@@ -106,10 +132,8 @@ static void failed(struct resp_client *k, err e)
         resp_fail(k->batch,
                   "ERR a lock's name has 1 to %d bytes, a lease 1 ms to a day, a wait at most an hour",
                   LOCK_NAME_BYTES_MAX);
-    else if (e == ERR_LIMIT)
-        resp_fail(k->batch, "OOM command not allowed when used memory > 'maxmemory'.");
     else
-        resp_fail(k->batch, "MISCONF the ledger takes nothing at the moment");
+        resp_say_failure(k->batch, e);
 }
 
 static bool number(struct resp_client *k, struct bytes text, uint64_t *ret_n)
@@ -120,27 +144,36 @@ static bool number(struct resp_client *k, struct bytes text, uint64_t *ret_n)
     return false;
 }
 
-static bool is_shown(struct bytes name, uint64_t owner)
+/* Who holds it (0: nobody), as workers know it; the writer is asked when what it shows has no room for it. */
+static err find_owner(struct bytes name, uint64_t *ret_owner)
 {
+    const struct lock_op status = { .what = LOCK_STATUS };
+    struct lock_answer r = { 0 };
     char key[LOCK_KEY_BYTES_MAX];
-    uint64_t shown;
     const struct ledger *l = ledger_here();
-    return l && ledger_look(l, LOCK_RULES_ID, lock_key(name, key), &shown) && shown == owner;
+    if (l && ledger_look(l, LOCK_RULES_ID, lock_key(name, key), ret_owner))
+        return OK;
+    err e = ask(&status, name, &r);
+    *ret_owner = r.result == LOCK_HELD ? r.owner : 0;
+    return e;
 }
 
-/* In line, until it is held (OK), the time is over (ERR_TIMEOUT), or nobody waits any more. */
+/* In line, until it is held (OK), the time is over or its lease was before it was seen (ERR_TIMEOUT), or
+ * nobody waits any more. */
 static err wait_in_line(struct resp_client *k, struct bytes name, uint64_t owner, uint64_t wait_ms,
                         struct lock_answer *ret_answer)
 {
     const struct lock_op status = { .what = LOCK_STATUS }, leave = { .what = LOCK_LEAVE, .owner = owner };
     const uint64_t until_us = deadline_in_ms(wait_ms);
-    uint64_t look_us = LOOK_US_MIN;
-    err e = OK;
-    while (!e && worker_now_us() < until_us && !is_shown(name, owner)) {
+    uint64_t look_us = LOOK_US_MIN, has_it;
+    err e = find_owner(name, &has_it);
+    while (!e && worker_now_us() < until_us && has_it && has_it != owner) {
         e = fiber_sleep_us(look_us);
         look_us = look_us * 2 < LOOK_US_MAX ? look_us * 2 : LOOK_US_MAX;
         if (!e && (io_peer_ended(k->io) || io_failed(k->io) || k->client.clients->draining))
             e = ERR_CLOSED;
+        if (!e)
+            e = find_owner(name, &has_it);
     }
     if (!e)
         e = ask(&status, name, ret_answer);
@@ -182,7 +215,7 @@ void resp_do_lock_acquire(struct resp_client *k, const struct resp_command *c, c
     else if (!e && r.result == LOCK_BUSY)
         e = ERR_TIMEOUT;
     if (e == ERR_TIMEOUT) {
-        resp_say_static(k->batch, k->protocol == RESP_3 ? BYTES("_\r\n") : BYTES("$-1\r\n"));
+        resp_say_null(k);
         return;
     }
     if (e) {

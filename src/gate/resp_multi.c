@@ -17,6 +17,7 @@ struct resp_transaction {
     struct resp_batch batch;
     struct watched *watched; /* NULL: none */
     uint32_t watched_count;
+    uint32_t put_off; /* commands; some of them say several replies */
     bool begun, spoiled;
 };
 
@@ -76,7 +77,7 @@ bool resp_tx_queue(struct resp_client *k, const struct resp_command *c, const st
     k->batch = &tx->batch;
     d->fn(k, c, d);
     k->batch = before;
-    if (tx->batch.full || tx->batch.count > RESP_BATCH_COMMANDS_MAX ||
+    if (tx->batch.full || ++tx->put_off > RESP_BATCH_COMMANDS_MAX ||
         tx->batch.op_bytes > RESP_COMMAND_BYTES_MAX) {
         tx->spoiled = true;
         resp_fail(k->batch, "ERR a transaction has at most %d commands and %d bytes", RESP_BATCH_COMMANDS_MAX,
@@ -134,7 +135,7 @@ static err run(struct resp_client *k, struct resp_transaction *tx)
     } else if (tx->watched && has_changed(answers)) {
         o.at = resp_null_array(resp_out_room(&o, RESP_HEAD_BYTES_MAX), o.protocol);
     } else {
-        o.at = resp_head(resp_out_room(&o, RESP_HEAD_BYTES_MAX), '*', tx->batch.count);
+        o.at = resp_head(resp_out_room(&o, RESP_HEAD_BYTES_MAX), '*', tx->put_off);
         resp_out_replies(&o, &tx->batch, answers);
     }
     resp_out_end(&o);
@@ -172,18 +173,20 @@ void resp_do_watch(struct resp_client *k, const struct resp_command *c, const st
         const struct bytes key = resp_arg(c, i);
         resp_add(&b, RESP_PLAIN, d->name, KV_VERSION, 0, 0, &key, 1);
     }
-    const err e =
-        b.full || tx->watched_count + c->count > WATCHED_MAX ? ERR_SYSTEM : resp_submit(&b, &answers);
+    if (b.full || tx->watched_count + c->count - 1 > WATCHED_MAX) {
+        resp_fail(k->batch, "ERR at most %d keys are watched", WATCHED_MAX);
+        return;
+    }
+    const err e = resp_submit(&b, &answers);
     if (e) {
-        resp_fail(k->batch,
-                  e == ERR_SYSTEM ? "ERR too many keys are watched" : "ERR the ledger takes nothing");
+        resp_say_failure(k->batch, e);
         return;
     }
     for (uint32_t i = 1; i < c->count && kv_read(&answers, &v); i++) {
         struct watched *w = arena_get(&tx->arena, sizeof *w);
         const struct bytes key = w ? arena_copy(&tx->arena, resp_arg(c, i)) : BYTES_NONE;
         if (!key.ptr) {
-            resp_fail(k->batch, "ERR too many keys are watched");
+            resp_fail(k->batch, "ERR at most %d keys are watched", WATCHED_MAX);
             return;
         }
         *w = (struct watched){ tx->watched, key, v.number };

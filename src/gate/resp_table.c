@@ -1,5 +1,6 @@
 /* All commands, in the order of their names. */
 #include "gate/resp.h"
+#include "gate/resp_metrics.h"
 #include "ledger/stock.h"
 
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
@@ -13,7 +14,7 @@ const struct resp_def resp_table[] = {
     { "COMMAND", -1, 0, 0, 0, 0, resp_do_command },
     { "CONFIG", -2, 0, 0, 0, 0, resp_do_config },
     { "DBSIZE", 1, 0, 0, 0, 0, resp_do_plain, KV_SIZE, 0, RESP_FIRST },
-    { "DECR", 2, RESP_WRITES, 1, 1, 1, resp_do_incr, KV_INCR, 0, RESP_PLAIN, -1 },
+    { "DECR", 2, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_INCR, 0, RESP_PLAIN, -1 },
     { "DECRBY", 3, RESP_WRITES, 1, 1, 1, resp_do_incrby, KV_INCR, 0, RESP_PLAIN, -1 },
     { "DEL", -2, RESP_WRITES, 1, -1, 1, resp_do_plain, KV_DEL },
     { "DISCARD", 1, RESP_NOT_QUEUED, 0, 0, 0, resp_do_discard },
@@ -28,7 +29,7 @@ const struct resp_def resp_table[] = {
     { "GET", 2, 0, 1, 1, 1, resp_do_plain, KV_GET },
     { "GETDEL", 2, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_GETDEL },
     { "GETEX", -2, RESP_WRITES, 1, 1, 1, resp_do_getex, KV_GETEX },
-    { "GETSET", 3, RESP_WRITES, 1, 1, 1, resp_do_getset, KV_SET, KV_RETURN_OLD },
+    { "GETSET", 3, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_SET, KV_RETURN_OLD },
     { "HDEL", -3, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_HDEL },
     { "HELLO", -1, RESP_STRANGER | RESP_NOT_QUEUED | RESP_BARRIER, 0, 0, 0, resp_do_hello },
     { "HEXISTS", 3, 0, 1, 1, 1, resp_do_plain, KV_HEXISTS },
@@ -44,7 +45,7 @@ const struct resp_def resp_table[] = {
     { "HSETNX", 4, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_HSET, KV_NX },
     { "HSTRLEN", 3, 0, 1, 1, 1, resp_do_plain, KV_HSTRLEN },
     { "HVALS", 2, 0, 1, 1, 1, resp_do_plain, KV_HVALS },
-    { "INCR", 2, RESP_WRITES, 1, 1, 1, resp_do_incr, KV_INCR, 0, RESP_PLAIN, 1 },
+    { "INCR", 2, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_INCR, 0, RESP_PLAIN, 1 },
     { "INCRBY", 3, RESP_WRITES, 1, 1, 1, resp_do_incrby, KV_INCR, 0, RESP_PLAIN, 1 },
     { "INCRBYFLOAT", 3, RESP_WRITES, 1, 1, 1, resp_do_plain, KV_INCR_FLOAT },
     { "INFO", -1, RESP_NO_MULTI | RESP_BARRIER, 0, 0, 0, resp_do_info },
@@ -142,15 +143,25 @@ static bool arity_fits(const struct resp_def *d, uint32_t count)
     return d->arity < 0 ? count >= (uint32_t)-d->arity : count == (uint32_t)d->arity;
 }
 
-static void wrong_arity(struct resp_client *k, const struct resp_def *d)
+static const char *lower(const struct resp_def *d, char out[NAME_BYTES_MAX + 1])
+{
+    size_t n = 0;
+    for (; d->name[n]; n++)
+        out[n] = ascii_lower(d->name[n]);
+    out[n] = 0;
+    return out;
+}
+
+void resp_fail_arity(struct resp_client *k, const struct resp_def *d)
 {
     char name[NAME_BYTES_MAX + 1];
-    size_t i = 0;
-    for (; d->name[i]; i++)
-        name[i] = ascii_lower(d->name[i]);
-    name[i] = 0;
-    resp_tx_spoil(k);
-    resp_fail(k->batch, "ERR wrong number of arguments for '%s' command", name);
+    resp_fail(k->batch, "ERR wrong number of arguments for '%s' command", lower(d, name));
+}
+
+void resp_fail_time(struct resp_client *k, const struct resp_def *d)
+{
+    char name[NAME_BYTES_MAX + 1];
+    resp_fail(k->batch, "ERR invalid expire time in '%s' command", lower(d, name));
 }
 
 void resp_do(struct resp_client *k, const struct resp_command *c)
@@ -164,13 +175,16 @@ void resp_do(struct resp_client *k, const struct resp_command *c)
         return;
     }
     if (!arity_fits(d, c->count)) {
-        wrong_arity(k, d);
+        resp_tx_spoil(k);
+        resp_fail_arity(k, d);
         return;
     }
     if (!k->trusted && !(d->flags & RESP_STRANGER)) {
         resp_fail(k->batch, "NOAUTH Authentication required.");
         return;
     }
+    if (d->flags & RESP_WRITES)
+        resp_count(RESP_COMMANDS_WRITE, 1);
     if (k->tx && !(d->flags & RESP_NOT_QUEUED) && resp_tx_queue(k, c, d))
         return;
     if (d->flags & RESP_BARRIER) {

@@ -1,7 +1,6 @@
 #include "gate/stock_csv.h"
 
 #include "base/mem.h"
-#include "ledger/ledger.h"
 #include "ledger/rules.h"
 
 /* ---- reading ---- */
@@ -104,7 +103,7 @@ static void add(struct batch *b, const struct stock_item_change *c, unsigned lin
 }
 
 /* An item that is there already refuses its whole entry: it is left out and the others are sent again. */
-static err send(struct batch *b, struct diag *reterr)
+static err send(struct batch *b, enum ledger_durability *ret_durability, struct diag *reterr)
 {
     struct ledger *l = ledger_here();
     while (b->count) {
@@ -112,6 +111,7 @@ static err send(struct batch *b, struct diag *reterr)
         const err e = l ? ledger_submit(l, &c) : ERR_UNAVAILABLE;
         if (e)
             return e;
+        *ret_durability = c.ret_durability;
         if (!c.ret_refused)
             break;
         const struct stock_answer *a = &b->answers[c.ret_op];
@@ -144,7 +144,7 @@ static err send_all(struct stock_csv *csv, struct batch *b, struct diag *reterr)
             add(b, &c, line);
         }
         if (!e && (b->count == STOCK_CSV_OPS || !found))
-            e = send(b, reterr);
+            e = send(b, &csv->durability, reterr);
         if (e || !found)
             return e;
     }

@@ -8,14 +8,16 @@
  */
 #pragma once
 #include "base/diag.h"
+#include "ledger/ledger.h"
 #include "ledger/stock.h"
 
 #define STOCK_CSV_OPS 32
 
 struct stock_csv {
     struct bytes text;
-    bool if_new;    /* items that exist already stay as they are */
-    unsigned items; /* lines read, and, after OK, sent */
+    bool if_new;                       /* items that exist already stay as they are */
+    unsigned items;                    /* lines read, and, after OK, sent */
+    enum ledger_durability durability; /* after OK: how safe they are */
 };
 /* ERR_CONF with words: line, what is wrong (a total that is too small included); ERR_UNAVAILABLE, ERR_LIMIT:
  * the ledger does not take it, some may have been loaded. */

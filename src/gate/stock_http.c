@@ -58,6 +58,11 @@ static unsigned status_of(const struct stock_answer *a)
     return 200;
 }
 
+static err retry_later(struct exchange *x, err e)
+{
+    return e ? e : http_fields_set(&x->response.fields, &x->arena, BYTES("Retry-After"), BYTES("1"));
+}
+
 err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes item, struct bytes by)
 {
     struct problem p;
@@ -71,7 +76,8 @@ err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes
         json_bool(&p.json, "may_come_back", !a->final);
     if (a->result == STOCK_WRONG_STATE)
         json_text(&p.json, "state", bytes_from(stock_state_words[a->state]));
-    return problem_end(&p, by);
+    const err e = problem_end(&p, by);
+    return a->result == STOCK_FULL ? retry_later(x, e) : e;
 }
 
 err stock_problem_failed(struct exchange *x, err e, struct bytes by)
@@ -81,8 +87,7 @@ err stock_problem_failed(struct exchange *x, err e, struct bytes by)
                   e == ERR_LIMIT ? BYTES("the ledger has more to do than it can take")
                                  : BYTES("the ledger takes nothing at the moment"));
     json_text(&p.json, "reason", BYTES("unavailable"));
-    e = problem_end(&p, by);
-    return e ? e : http_fields_set(&x->response.fields, &x->arena, BYTES("Retry-After"), BYTES("1"));
+    return retry_later(x, problem_end(&p, by));
 }
 
 /* ---- JSON ---- */

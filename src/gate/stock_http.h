@@ -40,7 +40,8 @@ static inline bool stock_is_done(const struct stock_answer *a)
 /* ---- answers */
 
 /* Whatever result is no DONE, as a problem: 400, 404, 409, 410 (sold out, and nothing is held that could come
- * back), 422, 503; `reason` is the result's word. item: the line's that it speaks of; may be empty. */
+ * back), 412, 422, 503 with Retry-After; `reason` is the result's word. item: the line's that it speaks of;
+ * may be empty. */
 err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes item,
                   struct bytes by) CHECK_RESULT;
 /* What stock_ask failed with: 503 with Retry-After. */

@@ -123,6 +123,10 @@ err ledger_backup(struct ledger *l, const char *folder, struct diag *reterr)
         diag_set(reterr, "the ledger has stopped: %s", ledger_stopped(l));
         return ERR_UNAVAILABLE;
     }
+    if (!l->open) {
+        diag_set(reterr, "the ledger is not open yet: it waits for another process, or recovers");
+        return ERR_UNAVAILABLE;
+    }
     checkpoint_hold(l->checkpoint, true);
     err e = copy_running(l, folder, reterr);
     checkpoint_hold(l->checkpoint, false);
@@ -134,7 +138,7 @@ err ledger_backup(struct ledger *l, const char *folder, struct diag *reterr)
 static bool belongs(const char *name)
 {
     uint64_t first;
-    return segment_parse_name(name, &first) || strcmp(name, "data.mdb") == 0;
+    return segment_parse_name(name, &first) || strcmp(name, CHECKPOINT_FILE) == 0;
 }
 
 static err copy_all(const char *from, const char *to, struct diag *reterr)

@@ -1,12 +1,22 @@
-/* Copies of a ledger that is in use, and ledgers that are encrypted. */
+/* Copies of a ledger that is in use, and ledgers that are encrypted.
+ *
+ * fsync below takes the place of the C library's, mdb_env_copyfd2 that of liblmdb's. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#if WEIR_HAVE_LMDB
+#include <lmdb.h>
+#endif
 
 #include "core/helper.h"
+#include "ledger/batch.h"
 #include "ledger/clients_test.h"
+#include "ledger/folder_test.h"
 
-static char folder[64], copy[96], back[96];
+static char copy[96], back[96];
 static struct told_list told;
 static char wrong[256];
 static struct bytes key;
@@ -24,40 +34,66 @@ static struct ledger_opts options(const char *path)
     return o;
 }
 
-static int make_folder(void **state)
+/* ---- what is looked at on the way ---- */
+
+#define SYNCED_MAX 4096
+static _Atomic ino_t synced[SYNCED_MAX];
+static _Atomic unsigned synced_count;
+
+int fsync(int fd)
 {
-    (void)state;
+    struct stat st;
+    if (fstat(fd, &st) == 0)
+        synced[synced_count++ % SYNCED_MAX] = st.st_ino;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static bool is_synced(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    for (unsigned i = 0; i < SYNCED_MAX; i++) {
+        if (synced[i] == st.st_ino)
+            return true;
+    }
+    return false;
+}
+
+/* When the checkpoint has been copied, and the log not yet. */
+static void (*between)(void);
+
+#if WEIR_HAVE_LMDB
+int mdb_env_copyfd2(MDB_env *env, mdb_filehandle_t fd, unsigned flags)
+{
+    int (*real)(MDB_env *, mdb_filehandle_t, unsigned);
+    void *found = dlsym(RTLD_NEXT, "mdb_env_copyfd2");
+    memcpy(&real, &found, sizeof real);
+    int code = real(env, fd, flags);
+    if (!code && between)
+        between();
+    return code;
+}
+#endif
+
+static int set_up(void **state)
+{
     log_set_level(LOG_ERROR + 1);
     key = BYTES_NONE;
     durability = LEDGER_COMMIT;
+    between = NULL;
     told.count = 0;
     wrong[0] = 0;
-    snprintf(folder, sizeof folder, "/tmp/weir-backup-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
+    int failed = folder_make(state);
     snprintf(copy, sizeof copy, "%s.copy", folder);
     snprintf(back, sizeof back, "%s.back", folder);
-    return 0;
+    return failed;
 }
 
-static int remove_folder(void **state)
+static void with_ledger(const char *path, void (*fn)(void *arg))
 {
-    (void)state;
-    char command[256];
-    snprintf(command, sizeof command, "rm -rf %s*", folder);
-    return system(command);
-}
-
-static void on_worker(const char *path, void (*fn)(void *arg))
-{
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options(path);
-    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
-    err e = ledger_open(&o, &clients.ledger, &d);
-    if (e)
-        print_error("%s\n", d.text);
-    assert_int_equal(e, OK);
-    assert_int_equal(worker_run(&w, fn, NULL, &d), OK);
+    clients.ledger = folder_open(&o);
+    on_worker(fn, NULL);
     ledger_close(clients.ledger);
     assert_string_equal(wrong, "");
 }
@@ -122,17 +158,60 @@ static void check_copy(void *arg)
     worker_stop(worker_self());
 }
 
+/* Nothing stands behind the last batch that was whole: what the writer was writing at that moment may be
+ * there in part, with a later one whole behind it. */
+static void ends_with_a_batch(const char *path)
+{
+    char name[512];
+    struct stat st;
+    struct segment_head head;
+    struct batch_head batch;
+    folder_last_segment(path, name);
+    int fd = open(name, O_RDONLY);
+    assert_int_equal(fstat(fd, &st), 0);
+    const size_t size = (size_t)st.st_size;
+    char *data = malloc(size);
+    assert_int_equal(read(fd, data, size), st.st_size);
+    close(fd);
+    assert_int_equal(segment_head_read((struct bytes){ data, size }, &head), OK);
+    size_t at = DISK_BLOCK_BYTES;
+    while (at < size && batch_is_whole(head.salt, (struct bytes){ data + at, size - at }, &batch))
+        at += (batch.bytes + DISK_BLOCK_BYTES - 1) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
+    assert_int_equal(at, size);
+    free(data);
+}
+
+static void each_file_is_synced(const char *path)
+{
+    char name[512];
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        if (strcmp(e->d_name, "..") == 0)
+            continue;
+        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+        if (!is_synced(name))
+            fail_msg("%s is not synced", name);
+        if (e->d_type == DT_DIR && strcmp(e->d_name, ".") != 0)
+            each_file_is_synced(name);
+    }
+    closedir(dir);
+}
+
 static void copy_and_restore(void)
 {
     struct diag d = DIAG_NONE;
     struct ledger_report r;
-    on_worker(folder, copy_while_used);
+    with_ledger(folder, copy_while_used);
+    ends_with_a_batch(copy);
+    each_file_is_synced(copy);
     err e = ledger_restore(counter_registry, copy, back, key, &r, &d);
     if (e)
         print_error("%s\n", d.text);
     assert_int_equal(e, OK);
     assert_true(r.records > 0 && r.left_on_disk > 0 && r.last_seq >= r.checkpoint_seq);
-    on_worker(back, check_copy);
+    each_file_is_synced(back);
+    with_ledger(back, check_copy);
 }
 
 static void a_copy_has_all_that_was_answered(void **state)
@@ -149,6 +228,52 @@ static void a_copy_without_syncs(void **state)
     (void)state;
     durability = LEDGER_MEMORY;
     copy_and_restore();
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Checkpoints are written until all that the log had when it was copied is in segments that would go. */
+static void the_log_moves_on(void)
+{
+    const uint64_t batches = 3 * options(folder).segment_bytes / DISK_BLOCK_BYTES,
+                   wanted = ledger_status(clients.ledger).seq + batches;
+    const uint64_t end_us = now_us() + 20000000;
+    while (ledger_status(clients.ledger).checkpoint_seq < wanted && now_us() < end_us)
+        usleep(2000);
+    if (ledger_status(clients.ledger).checkpoint_seq < wanted)
+        snprintf(wrong, sizeof wrong, "no checkpoint");
+}
+
+static void what_a_copy_needs_of_the_log_stays(void **state)
+{
+    (void)state;
+    if (!WEIR_HAVE_LMDB)
+        skip();
+    between = the_log_moves_on;
+    durability = LEDGER_MEMORY;
+    copy_and_restore();
+}
+
+static void one_that_is_not_open_yet_is_not_copied(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options(folder);
+    struct ledger *first = folder_open(&o), *later;
+    o.later = true;
+    later = folder_open(&o);
+    assert_int_equal(ledger_backup(later, copy, &d), ERR_UNAVAILABLE);
+    assert_non_null(strstr(d.text, "not open yet"));
+    ledger_close(first);
+    for (unsigned i = 0; i < 10000 && !ledger_status(later).open; i++)
+        usleep(2000);
+    assert_int_equal(ledger_backup(later, copy, &d), OK);
+    ledger_close(later);
 }
 
 static void verifying_finds_damage(void **state)
@@ -253,16 +378,16 @@ static void nothing_can_be_read_without_the_key(void **state)
     (void)state;
     if (!WEIR_HAVE_OPENSSL)
         skip();
-    on_worker(folder, add_secret);
+    with_ledger(folder, add_secret);
     assert_true(secret_is_seen(folder));
-    assert_int_equal(remove_folder(NULL), 0);
+    assert_int_equal(folder_remove(NULL), 0);
     setenv("WEIR_TEST_KEY", KEY_1 "\n", 1);
     key = BYTES("env:WEIR_TEST_KEY");
-    on_worker(folder, add_secret);
+    with_ledger(folder, add_secret);
     assert_false(secret_is_seen(folder));
-    on_worker(folder, find_secret);
+    with_ledger(folder, find_secret);
     setenv("WEIR_TEST_KEY", KEY_2 "\n" KEY_1 "\n", 1); /* a new key, the old one for what is there */
-    on_worker(folder, find_secret);
+    with_ledger(folder, find_secret);
     setenv("WEIR_TEST_KEY", KEY_2, 1);
     is_refused("encrypted with key 1");
     setenv("WEIR_TEST_KEY", "1" KEY_2, 1);
@@ -289,11 +414,13 @@ static void a_copy_of_an_encrypted_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_copy_has_all_that_was_answered, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_copy_without_syncs, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(verifying_finds_damage, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(nothing_can_be_read_without_the_key, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_copy_of_an_encrypted_one, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_copy_has_all_that_was_answered, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_copy_without_syncs, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(what_a_copy_needs_of_the_log_stays, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(one_that_is_not_open_yet_is_not_copied, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(verifying_finds_damage, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(nothing_can_be_read_without_the_key, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_copy_of_an_encrypted_one, set_up, folder_remove),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(told.at);

@@ -47,12 +47,15 @@ struct checkpoint_store {
     const struct checkpoint_ops *ops;
 };
 
+#define CHECKPOINT_FILE "data.mdb" /* in its folder */
+
 /* Without liblmdb all of these are ERR_UNSUPPORTED, with words. */
 struct crypt;
 /* folder: made when it is not there. crypt NULL: nothing is encrypted. */
 err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only, struct crypt *crypt,
                          struct checkpoint_store **ret_store, struct diag *reterr) CHECK_RESULT;
-/* Copies it as it was at one moment, while it is used. Any thread. */
+/* Copies it as it was at one moment, while it is used, to a new folder; safe but for the folder's names when
+ * it returns. Any thread. */
 err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct diag *reterr) CHECK_RESULT;
 /* Each record that was left on disk, read and checked: `verify`. */
 err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr) CHECK_RESULT;

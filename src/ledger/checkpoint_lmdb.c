@@ -3,8 +3,12 @@
  *
  *      open, done:  rules, key ─▶ due, finished, key id, CRC32C, value (or nonce, cipher text, tag)
  *      state:       "state" ─▶ version, seq, time, next id */
+#include "ledger/checkpoint.h"
+
 #if WEIR_HAVE_LMDB
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -15,7 +19,6 @@
 #include "base/crc32c.h"
 #include "base/list.h"
 #include "base/mem.h"
-#include "ledger/checkpoint.h"
 #include "ledger/crypt.h"
 
 #define STATE_VERSION 1
@@ -393,13 +396,18 @@ err checkpoint_lmdb_check(struct checkpoint_store *store, uint64_t *ret_count, s
     return e;
 }
 
+/* Into a file of our own: the one that mdb_env_copy2 makes is not synced. */
 err checkpoint_lmdb_copy(struct checkpoint_store *store, const char *folder, struct diag *reterr)
 {
-    if (mkdir(folder, 0700) < 0) {
-        diag_set(reterr, "cannot make the folder %s: %s", folder, strerror(errno));
-        return err_from_errno(errno) ? err_from_errno(errno) : ERR_SYSTEM;
-    }
-    int code = mdb_env_copy2(of(store)->env, folder, MDB_CP_COMPACT);
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/" CHECKPOINT_FILE, folder);
+    int fd = mkdir(folder, 0700) < 0 ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail("copy", errno, reterr);
+    int code = mdb_env_copyfd2(of(store)->env, fd, MDB_CP_COMPACT);
+    if (!code && fsync(fd) < 0)
+        code = errno;
+    close(fd);
     return code ? fail("copy", code, reterr) : OK;
 }
 
@@ -485,8 +493,6 @@ err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only,
 }
 
 #else
-#include "ledger/checkpoint.h"
-
 static err left_out(struct diag *reterr)
 {
     diag_set(reterr, "this weir was built without lmdb, which the ledger needs");

@@ -4,17 +4,10 @@
 #include <stdio.h>
 
 #include "ledger/clients_test.h"
+#include "ledger/folder_test.h"
 
-static char folder[64];
 static struct told_list told;
 static uint64_t kills;
-
-static uint64_t from_env(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    uint64_t value;
-    return text && bytes_to_u64(bytes_from(text), &value) ? value : otherwise;
-}
 
 static struct ledger_opts options(void)
 {
@@ -80,14 +73,9 @@ static void check(void *arg)
 
 static void look(void)
 {
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
-    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
-    err e = ledger_open(&o, &clients.ledger, &d);
-    if (e)
-        print_error("after %llu kills: %s\n", (unsigned long long)kills, d.text);
-    assert_int_equal(e, OK);
-    assert_int_equal(worker_run(&w, check, NULL, &d), OK);
+    clients.ledger = folder_open(&o);
+    on_worker(check, NULL);
     ledger_close(clients.ledger);
     assert_string_equal(wrong, "");
 }
@@ -95,12 +83,10 @@ static void look(void)
 static void killed_again_and_again(void **state)
 {
     (void)state;
-    const uint64_t wanted = from_env("WEIR_LEDGER_KILLS", 20),
-                   seed = from_env("WEIR_LEDGER_SEED", random_u64());
+    const uint64_t wanted = test_setting("WEIR_LEDGER_KILLS", 20),
+                   seed = test_setting("WEIR_LEDGER_SEED", random_u64());
     print_message("seed %llu\n", (unsigned long long)seed);
     random_seed(seed);
-    snprintf(folder, sizeof folder, "/tmp/weir-crash-XXXXXX");
-    assert_non_null(mkdtemp(folder));
     while (kills < wanted) {
         run_and_kill(random_below(60000));
         kills++;
@@ -108,15 +94,13 @@ static void killed_again_and_again(void **state)
             look();
     }
     print_message("%zu answers, %llu kills\n", told.count, (unsigned long long)kills);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    assert_int_equal(system(command), 0);
     free(told.at);
 }
 
 int main(void)
 {
     log_set_level(LOG_WARN);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(killed_again_and_again) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test_setup_teardown(killed_again_and_again, folder_make,
+                                                                        folder_remove) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

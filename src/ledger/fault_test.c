@@ -11,23 +11,25 @@
 #include <time.h>
 
 #include "ledger/clients_test.h"
+#include "ledger/folder_test.h"
 
 /* ---- the faults ---- */
 
 static struct {
-    _Atomic int64_t bytes_left;     /* the disk is full behind them */
-    _Atomic int64_t syncs_left;     /* then one fails, and writes too */
-    _Atomic int64_t writes_left;    /* then one fails */
-    _Atomic int64_t clock_ms;       /* added to the wall clock */
-    _Atomic int64_t log_syncs_left; /* the same for files of the log alone */
-    _Atomic int64_t log_unsynced;   /* writes to them that no sync has followed */
+    _Atomic int64_t bytes_left;                     /* the disk is full behind them */
+    _Atomic int64_t syncs_left;                     /* then one fails, and writes too */
+    _Atomic int64_t writes_left;                    /* then one fails */
+    _Atomic int64_t clock_ms;                       /* added to the wall clock */
+    _Atomic int64_t log_syncs_left;                 /* the same for files of the log alone */
+    _Atomic int64_t log_unsynced;                   /* writes to them that no sync has followed */
+    _Atomic int64_t checkpoints, checkpoints_ahead; /* syncs of the checkpoint; those in spite of that */
     _Atomic bool failed;
 } fault;
 
 static void no_faults(void)
 {
     fault.bytes_left = fault.syncs_left = fault.writes_left = fault.log_syncs_left = INT64_MAX / 2;
-    fault.log_unsynced = 0;
+    fault.log_unsynced = fault.checkpoints = fault.checkpoints_ahead = 0;
     fault.clock_ms = 0;
     fault.failed = false;
 }
@@ -49,13 +51,18 @@ static ssize_t fail_with(int number)
     return -1;
 }
 
-static bool is_log(int fd)
+static bool is_named(int fd, const char *name)
 {
     char link[64], path[256];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, path, sizeof path - 1);
     path[n > 0 ? n : 0] = 0;
-    return strstr(path, "/log-") != NULL;
+    return strstr(path, name) != NULL;
+}
+
+static bool is_log(int fd)
+{
+    return is_named(fd, "/log-");
 }
 
 /* In every answer's time the log must be synced: by the descriptor, or by a call since. */
@@ -71,6 +78,10 @@ static bool sync_fails(int fd)
         return true;
     if (is_log(fd))
         fault.log_unsynced = 0;
+    if (is_named(fd, "/checkpoint/data.mdb")) {
+        fault.checkpoints++;
+        fault.checkpoints_ahead += fault.log_unsynced > 0;
+    }
     return false;
 }
 
@@ -143,7 +154,6 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 
 /* ---- the ledger under them ---- */
 
-static char folder[64];
 static struct told_list told;
 static char wrong[256];
 static uint64_t runs;
@@ -161,32 +171,15 @@ static struct ledger_opts options(void)
     return o;
 }
 
-static int make_folder(void **state)
+static int set_up(void **state)
 {
-    (void)state;
     log_set_level(LOG_ERROR + 1);
     no_faults();
     durability = LEDGER_COMMIT;
     runs = 0;
     told.count = 0;
     wrong[0] = 0;
-    snprintf(folder, sizeof folder, "/tmp/weir-fault-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static void on_worker(void (*fn)(void *arg))
-{
-    struct diag d = DIAG_NONE;
-    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
-    assert_int_equal(worker_run(&w, fn, NULL, &d), OK);
+    return folder_make(state);
 }
 
 static void check(void *arg)
@@ -201,14 +194,10 @@ static void check(void *arg)
 /* The faults are over; all that was answered is there. */
 static void look(void)
 {
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
     no_faults();
-    err e = ledger_open(&o, &clients.ledger, &d);
-    if (e)
-        print_error("%s\n", d.text);
-    assert_int_equal(e, OK);
-    on_worker(check);
+    clients.ledger = folder_open(&o);
+    on_worker(check, NULL);
     ledger_close(clients.ledger);
     assert_string_equal(wrong, "");
 }
@@ -246,7 +235,6 @@ static void load_with_fault(void *arg)
 /* Answers go into a file: nobody reads at the same time. */
 static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
 {
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
     char path[128];
     no_faults();
@@ -256,14 +244,14 @@ static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
     clients.run = ++runs;
     fault_at = at;
     fault_value = value;
-    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
-    on_worker(load_with_fault);
+    clients.ledger = folder_open(&o);
+    on_worker(load_with_fault, NULL);
     const char *why = ledger_stopped(clients.ledger);
     assert_non_null(why);
     if (!strstr(why, expected))
         print_error("stopped: %s\n", why);
     assert_non_null(strstr(why, expected));
-    on_worker(ask_once);
+    on_worker(ask_once, NULL);
     ledger_close(clients.ledger);
     assert_int_equal(lseek(clients.out, 0, SEEK_SET), 0);
     told_read(&told, clients.out);
@@ -323,13 +311,11 @@ static void answers_and_syncs(void *arg)
 static uint64_t unsynced_answers(void)
 {
     static uint64_t unsynced;
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
-    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
     o.checkpoint_interval_ms = 3600000;
     o.interval_ms = 3600000;
-    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
-    assert_int_equal(worker_run(&w, answers_and_syncs, &unsynced, &d), OK);
+    clients.ledger = folder_open(&o);
+    on_worker(answers_and_syncs, &unsynced);
     ledger_close(clients.ledger);
     assert_string_equal(wrong, "");
     return unsynced;
@@ -341,6 +327,49 @@ static void a_commit_is_synced_before_it_is_answered(void **state)
     assert_int_equal(unsynced_answers(), 0);
     durability = LEDGER_MEMORY; /* that this test can see the difference */
     assert_int_not_equal(unsynced_answers(), 0);
+}
+
+/* Nothing is written from an answer on until the checkpoint has it: whatever the log has not synced then is
+ * what the checkpoint stands on. */
+static void checkpoints_one_by_one(void *arg)
+{
+    (void)arg;
+    const uint64_t end_us = worker_now_us() + 20000000;
+    for (uint64_t i = 1; i <= 5 && !wrong[0]; i++) {
+        struct told t;
+        const struct counter_op add = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = i };
+        const struct counter_op get = { .what = COUNTER_GET, .name = 1 };
+        const int64_t before = fault.checkpoints;
+        if (client_ask(&add, &t) != OK)
+            snprintf(wrong, sizeof wrong, "not taken");
+        /* asked without end: the writer tells how far it is after a batch */
+        while (!wrong[0] && ledger_status(clients.ledger).checkpoint_seq < i) {
+            if (client_ask(&get, &t) != OK || fiber_sleep_us(2000) != OK || worker_now_us() > end_us)
+                snprintf(wrong, sizeof wrong, "no checkpoint");
+        }
+        if (fault.checkpoints == before)
+            snprintf(wrong, sizeof wrong, "a checkpoint that is not synced");
+    }
+    worker_stop(worker_self());
+}
+
+static void a_checkpoint_is_never_ahead_of_the_log(void **state)
+{
+    (void)state;
+    for (durability = LEDGER_COMMIT; durability <= LEDGER_MEMORY; durability++) {
+        struct ledger_opts o = options();
+        char path[96];
+        snprintf(path, sizeof path, "%s.%u", folder, durability);
+        o.path = path;
+        o.interval_ms = 3600000;
+        no_faults();
+        clients.ledger = folder_open(&o);
+        fault.checkpoints = 0;
+        on_worker(checkpoints_one_by_one, NULL);
+        ledger_close(clients.ledger);
+        assert_string_equal(wrong, "");
+        assert_int_equal(fault.checkpoints_ahead, 0);
+    }
 }
 
 /* ---- the clock ---- */
@@ -394,14 +423,13 @@ static void time_goes_on(void *arg)
 static void a_clock_that_is_set_back(void **state)
 {
     (void)state;
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
-    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
-    on_worker(hold_while_set_back);
+    clients.ledger = folder_open(&o);
+    on_worker(hold_while_set_back, NULL);
     ledger_close(clients.ledger);
     assert_string_equal(wrong, "");
-    assert_int_equal(ledger_open(&o, &clients.ledger, &d), OK);
-    on_worker(time_goes_on);
+    clients.ledger = folder_open(&o);
+    on_worker(time_goes_on, NULL);
     ledger_close(clients.ledger);
     assert_string_equal(wrong, "");
 }
@@ -409,11 +437,12 @@ static void a_clock_that_is_set_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_full_disk_stops_the_writer, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_failed_write_stops_the_writer, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_failed_sync_is_final, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_commit_is_synced_before_it_is_answered, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_full_disk_stops_the_writer, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_failed_write_stops_the_writer, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_failed_sync_is_final, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_commit_is_synced_before_it_is_answered, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_checkpoint_is_never_ahead_of_the_log, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, set_up, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,6 @@ struct kv_run {
     uint32_t args;
     uint32_t flags;
     int64_t number;
-    uint64_t *scan; /* cursor; NULL: not alone in its operation */
     bool stop;      /* nothing after it */
     err failed;
 };

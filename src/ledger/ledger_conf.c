@@ -2,10 +2,13 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <stdlib.h>
 
+#include "base/file_read.h"
 #include "core/helper.h"
 #include "core/log.h"
 #include "ledger/crypt.h"
+#include "net/tls_conf.h"
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -55,9 +58,36 @@ static const struct conf_struct http_struct = {
         "obeys whoever may connect.",
 };
 
+/* A file's first line, or the text of the environment, or the text itself. */
+static err password_read(struct ledger_conf *l, struct diag *reterr)
+{
+    struct bytes said = l->password, file = BYTES_NONE;
+    if (!said.len)
+        return OK;
+    if (bytes_starts(said, BYTES("file:"))) {
+        err e = file_read_whole(said.ptr + 5, LEDGER_PASSWORD_BYTES_MAX, &file, reterr);
+        if (e)
+            return e;
+        said = (struct bytes){ file.ptr, bytes_index(file, '\n') };
+    } else if (bytes_starts(said, BYTES("env:"))) {
+        said = bytes_from(getenv(said.ptr + 4));
+    }
+    const bool fits = said.len && said.len <= LEDGER_PASSWORD_BYTES_MAX;
+    if (fits) {
+        memcpy(l->secret, said.ptr, said.len);
+        l->secret_bytes = (uint32_t)said.len;
+    }
+    file_read_free(file);
+    if (fits)
+        return OK;
+    diag_set(reterr, "ledger: password: there is none there, or it has more than %d bytes",
+             LEDGER_PASSWORD_BYTES_MAX);
+    return ERR_CONF;
+}
+
 static err ledger_check(void *conf, struct diag *reterr)
 {
-    const struct ledger_conf *l = conf;
+    struct ledger_conf *l = conf;
     if (!WEIR_HAVE_LMDB) {
         diag_set(reterr, "ledger: this weir was built without lmdb");
         return ERR_CONF;
@@ -66,11 +96,16 @@ static err ledger_check(void *conf, struct diag *reterr)
         diag_set(reterr, "ledger: path: \"%s\" is no absolute path", l->path.ptr);
         return ERR_CONF;
     }
+    if (l->tls && !l->listen.len) {
+        diag_set(reterr, "ledger: tls: it is for `listen`, which is not said");
+        return ERR_CONF;
+    }
     if (l->password.len && !l->listen.len) {
         diag_set(reterr, "ledger: password: it is for `listen`, which is not said");
         return ERR_CONF;
     }
-    return crypt_source_check(l->key, reterr);
+    err e = password_read(l, reterr);
+    return e ? e : crypt_source_check(l->key, reterr);
 }
 
 const struct conf_struct ledger_conf_struct = {
@@ -145,6 +180,11 @@ const struct conf_struct ledger_conf_struct = {
               .offset = AT(ledger_conf, listen),
               .doc = "where clients of Redis find it (RESP2 and RESP3): `127.0.0.1:6390`, `unix:/path`; none "
                      "when not said" },
+            { .name = "tls",
+              .type = CONF_STRUCT,
+              .offset = AT(ledger_conf, tls),
+              .sub = &tls_listen_struct,
+              .doc = "`listen` speaks TLS" },
             { .name = "password",
               .type = CONF_TEXT,
               .offset = AT(ledger_conf, password),
@@ -196,9 +236,8 @@ static bool differs(const struct ledger_conf *a, const struct ledger_conf *b)
         return a != b;
     return !bytes_eq(a->path, b->path) || !bytes_eq(a->key, b->key) ||
            a->durability->mode != b->durability->mode || a->durability->every_ms != b->durability->every_ms ||
-           !bytes_eq(a->password, b->password) || a->memory_bytes_max != b->memory_bytes_max ||
-           a->segment_bytes != b->segment_bytes || a->log_keep_bytes != b->log_keep_bytes ||
-           a->checkpoint_interval_ms != b->checkpoint_interval_ms ||
+           a->memory_bytes_max != b->memory_bytes_max || a->segment_bytes != b->segment_bytes ||
+           a->log_keep_bytes != b->log_keep_bytes || a->checkpoint_interval_ms != b->checkpoint_interval_ms ||
            a->checkpoint_bytes_max != b->checkpoint_bytes_max || a->batch_entries_max != b->batch_entries_max;
 }
 

@@ -1,20 +1,16 @@
 /* A ledger in a folder of its own, with fibers that submit: answers, all or none, what a restart finds. */
 #include "ledger/ledger.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/test.h"
 #include "core/io.h"
 #include "ledger/counter_test.h"
-#include "ledger/ledger_open.h"
-#include "ledger/segment.h"
+#include "ledger/folder_test.h"
 
-static char folder[64];
 static struct ledger *ledger;
 static uint64_t small_memory; /* 0: as usual */
 
@@ -32,32 +28,12 @@ static struct ledger_opts options(void)
     return o;
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/weir-ledger-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
 /* fn runs on a fiber of a worker, with the ledger open. */
 static void with_ledger(void (*fn)(void))
 {
-    struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
-    err e = ledger_open(&o, &ledger, &d);
-    if (e)
-        print_error("%s: %s\n", err_name(e), d.text);
-    assert_int_equal(e, OK);
-    struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
-    assert_int_equal(worker_run(&w, (void (*)(void *))(void *)fn, NULL, &d), OK);
+    ledger = folder_open(&o);
+    on_worker((void (*)(void *))(void *)fn, NULL);
     ledger_close(ledger);
 }
 
@@ -343,26 +319,11 @@ static void one_process_only(void **state)
 
 /* ---- damage */
 
-static void last_segment(char out[512])
-{
-    DIR *dir = opendir(folder);
-    char name[DISK_NAME_BYTES_MAX];
-    uint64_t first, last = 0;
-    for (struct dirent *e; (e = readdir(dir));) {
-        if (segment_parse_name(e->d_name, &first) && first > last)
-            last = first;
-    }
-    closedir(dir);
-    assert_true(last > 0);
-    segment_name(name, last);
-    snprintf(out, 512, "%s/%s", folder, name);
-}
-
 /* A byte in the middle of the n-th batch (each is a block in these tests). */
 static void damage(unsigned batch)
 {
     char path[512], byte;
-    last_segment(path);
+    folder_last_segment(folder, path);
     int fd = open(path, O_RDWR);
     off_t at = (off_t)batch * DISK_BLOCK_BYTES + 80;
     assert_int_equal(pread(fd, &byte, 1, at), 1);
@@ -406,7 +367,7 @@ static void a_missing_segment_is_refused(void **state)
     struct diag d = DIAG_NONE;
     struct ledger_opts o = options();
     with_crash(add_a_few);
-    last_segment(path);
+    folder_last_segment(folder, path);
     with_crash(many_fibers);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
@@ -439,17 +400,17 @@ static void another_outcome_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_was_answered_is_found_again, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(all_of_an_entry_or_nothing, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(many_fibers_share_batches, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(what_is_due_happens_by_itself, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(what_is_finished_leaves_memory, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(what_is_open_fills_memory_and_no_more, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(one_process_only, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_torn_end_is_cut, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_hole_is_refused, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(another_outcome_is_refused, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_was_answered_is_found_again, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(all_of_an_entry_or_nothing, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(many_fibers_share_batches, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_due_happens_by_itself, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_finished_leaves_memory, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_open_fills_memory_and_no_more, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(one_process_only, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_torn_end_is_cut, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_hole_is_refused, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(another_outcome_is_refused, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, folder_make, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -438,18 +438,11 @@ static void live_once(bool last)
     sim_disk_restart(&sim.disk);
 }
 
-static uint64_t from_env(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    uint64_t value;
-    return text && bytes_to_u64(bytes_from(text), &value) ? value : otherwise;
-}
-
 static void every_crash_leaves_what_was_safe(void **state)
 {
     (void)state;
-    const uint64_t wanted = from_env("WEIR_LEDGER_ENTRIES", 40000);
-    sim.seed = from_env("WEIR_LEDGER_SEED", random_u64());
+    const uint64_t wanted = test_setting("WEIR_LEDGER_ENTRIES", 40000);
+    sim.seed = test_setting("WEIR_LEDGER_SEED", random_u64());
     print_message("seed %llu\n", (unsigned long long)sim.seed);
     random_seed(sim.seed);
     sim.disk.disk.ops = &sim_disk_ops;

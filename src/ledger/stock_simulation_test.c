@@ -324,13 +324,6 @@ static void compare(struct little *l)
     all_is_well(l);
 }
 
-static uint64_t from_environment(const char *name, uint64_t otherwise)
-{
-    uint64_t value;
-    const char *text = getenv(name);
-    return text && bytes_to_u64(bytes_from(text), &value) ? value : otherwise;
-}
-
 /* Ids are used again after a while: the ledger starts anew. */
 static void one_life(struct little *l, uint64_t steps)
 {
@@ -370,7 +363,7 @@ static void follows_the_naive_model(void **unused)
 {
     (void)unused;
     static struct little l;
-    const uint64_t seed = from_environment("SEED", 20261130), steps = from_environment("STEPS", STEPS);
+    const uint64_t seed = test_setting("SEED", 20261130), steps = test_setting("STEPS", STEPS);
     print_message("SEED=%llu STEPS=%llu\n", (unsigned long long)seed, (unsigned long long)steps);
     random_seed(seed);
     for (uint64_t done = 0; done < steps; done += LIFE_STEPS)

@@ -177,6 +177,10 @@ static void put_counts(struct text *t, const struct load_report *r, const struct
     if (r->all->iterations)
         text_print(t, "  scenarios %14s %14.1f/s\n", report_count(r->all->iterations, count),
                    a_second((double)r->all->iterations, r->seconds));
+    if (r->all->messages_out || r->all->messages_in)
+        text_print(t, "  messages  %14s %14.1f/s      sent %s\n", report_count(r->all->messages_in, count),
+                   a_second((double)r->all->messages_in, r->seconds),
+                   report_count(r->all->messages_out, failed));
 }
 
 static void put_kinds(struct text *t, const struct load_report *r)

@@ -120,6 +120,8 @@ static void put_run(struct text *t, const struct load_report *r, const struct re
     json_u64(t, "abandoned", r->abandoned);
     json_u64(t, "connects", r->all->connects);
     json_u64(t, "iterations", r->all->iterations);
+    json_u64(t, "messages_out", r->all->messages_out);
+    json_u64(t, "messages_in", r->all->messages_in);
     json_begin(t, "generator", '{');
     char words[256];
     json_number(t, "busy", r->busy);

@@ -14,8 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
             abort();          \
     } while (0)
 
-/* A target whose library this weir was built without. */
-#define FUZZ_LEFT_OUT                                            \
+/* Of a target whose library is not there. */
+#define FUZZ_NOTHING                                             \
     int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) \
     {                                                            \
         (void)data;                                              \

@@ -56,5 +56,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 #else
-FUZZ_LEFT_OUT
+FUZZ_NOTHING
 #endif

@@ -511,7 +511,8 @@ def test_early_data_off(gate, http3, scripted, tmp_path):
 # ---- reloads ----
 
 
-def test_a_reload_that_ends_it(gate, http3, scripted):
+def asked_late(gate, http3, scripted):
+    """A client that has asked for /x, whose answer, "late", comes when go_on is set."""
     go_on = threading.Event()
 
     def serve(peer):
@@ -522,6 +523,11 @@ def test_a_reload_that_ends_it(gate, http3, scripted):
     g = gate(one_service(scripted(serve)))
     client = http3(g, "/x").began()
     wait_until(lambda: g.metric("weir_quic_handshakes_total") == 1, 20)
+    return g, client, go_on
+
+
+def test_a_reload_that_ends_it(gate, http3, scripted):
+    g, client, go_on = asked_late(gate, http3, scripted)
     g.reload(f'listen: "127.0.0.1:{g.port}"\n{HELLO}')
     assert udp_bound(g.port)  # it stays until the last connection has ended
     go_on.set()
@@ -532,16 +538,7 @@ def test_a_reload_that_ends_it(gate, http3, scripted):
 
 
 def test_stopping_waits_for_answers(gate, http3, scripted):
-    go_on = threading.Event()
-
-    def serve(peer):
-        peer.read_request()
-        go_on.wait(30)
-        peer.send(answer(b"late"))
-
-    g = gate(one_service(scripted(serve)))
-    client = http3(g, "/x").began()
-    wait_until(lambda: g.metric("weir_quic_handshakes_total") == 1, 20)
+    g, client, go_on = asked_late(gate, http3, scripted)
     g.signal(15)
     g.wait_log("draining")
     late = http3(g, "/")

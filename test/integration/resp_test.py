@@ -257,6 +257,48 @@ def test_a_password_is_asked_for(ledger, redis, tmp_path):
         assert r.reply() == "ERR Protocol error: unauthenticated multibulk length"
 
 
+def test_a_password_changes_with_a_reload(ledger, tmp_path):
+    """Who has said the old one stays; a file that cannot be read changes nothing."""
+    secret = tmp_path / "password"
+    secret.write_text("old\n")
+    w, port = ledger(f', password: "file:{secret}"')
+    with Resp(port) as r:
+        assert r("AUTH", "old") == "+OK"
+        secret.write_text("new\nnot this line\n")
+        w.reload()
+        with Resp(port) as other:
+            assert other("AUTH", "old").startswith("WRONGPASS")
+            assert other("AUTH", "new") == "+OK"
+        secret.unlink()
+        w.reload(done="reload refused")
+        with Resp(port) as other:
+            assert other("AUTH", "new") == "+OK"
+        w.reload(CONF.format(path=tmp_path / "ledger", port=port, more=""))
+        with Resp(port) as other:
+            assert other("SET", "k", "v") == "+OK"
+        assert r("GET", "k") == b"v"
+
+
+def test_what_clients_do_is_counted(ledger):
+    w, port = ledger(", password: secret")
+    with Resp(port) as r:
+        commands = [("AUTH", "wrong"), ("AUTH", "secret"), ("SET", "k", "v" * 20000), ("GET", "k"), ("HGET", "k", "f"), ("FOO",)]
+        answers = r.pipeline(commands)
+        assert [isinstance(a, Error) for a in answers] == [True, False, False, False, True, True]
+        r.socket.sendall(b"*x\r\n")
+        r.reply()
+        metrics = w.metrics()
+
+        def of(name):
+            return metrics[f"weir_resp_{name}"]
+
+        sent = sum(len(r.pack(*c)) for c in commands)
+        assert of("connections_total") == 1 and of("commands_total") == 6 and of("writes_total") == 1
+        assert of("errors_total") == 4 and of("passwords_wrong_total") == 1 and of("malformed_total") == 1
+        assert of("received_bytes_total") == sent and of("sent_bytes_total") > 20000
+    wait_until(lambda: w.metrics()["weir_resp_connections"] == 0, 20, "it is closed")
+
+
 def test_a_password_without_a_listener_is_refused(tmp_path):
     conf = tmp_path / "weir.yaml"
     conf.write_text(f'listen: [":0"]\nledger: {{path: {tmp_path / "ledger"}, password: x}}\nroutes: [{{match: /*, respond: 204}}]\n')
@@ -276,6 +318,18 @@ def test_watched_keys_stop_a_transaction(ledger):
         b("INCR", "k")
         a("UNWATCH")
         assert a.pipeline([("MULTI",), ("INCR", "k"), ("EXEC",)]) == ["+OK", "+QUEUED", [4]]
+
+
+def test_transactions_have_bounds_and_any_command(ledger):
+    _, port = ledger()
+    with Resp(port) as r:
+        answers = r.pipeline([("MULTI",), ("TIME",), ("CLIENT", "GETNAME"), ("SET", "k", 1), ("EXEC",), ("PING",)])
+        assert len(answers[4]) == 3 and len(answers[4][0]) == 2 and answers[4][1:] == [None, "+OK"] and answers[5] == "+PONG"
+        answers = r.pipeline([("MULTI",), *[("INCR", "n")] * 1025, ("EXEC",), ("GET", "n")])
+        assert answers[1024] == "+QUEUED" and answers[1025].startswith("ERR a transaction has at most 1024 commands")
+        assert answers[-2].startswith("EXECABORT") and answers[-1] is None
+        keys = [f"k{i}" for i in range(1024)]
+        assert r("WATCH", *keys) == "+OK" and r("WATCH", "one more") == "ERR at most 1024 keys are watched"
 
 
 def test_concurrent_transactions_lose_nothing(ledger):

@@ -1,6 +1,7 @@
 """doc/stock.md, against the running program: the ledger's API, and whether what concurrent clients see is possible."""
 import json
 import random
+import resource
 import threading
 import time
 
@@ -215,6 +216,43 @@ def test_orders_over_the_api(ledger):
     assert api.ask("POST", "/v1/orders/a/frobnicate").status == 404
 
 
+def test_each_answer_of_the_api_says_how_safe_it_is(ledger):
+    gate, api = ledger(", durability: memory")
+    order = {"order": "a", "items": ["radio"]}
+    for method, path, body in (("PUT", "/v1/stock/radio", {"total": 10}), ("POST", "/v1/stock/radio/add", {"add": 1}),
+                               ("POST", "/v1/stock", b"lamp,1\n"), ("GET", "/v1/stock", None), ("POST", "/v1/orders", order),
+                               ("GET", "/v1/orders/a", None), ("POST", "/v1/orders/a/confirm", None),
+                               ("POST", "/v1/orders/take", {}), ("GET", "/v1/sales", None)):
+        answer = api.ask(method, path, body, "text/csv" if isinstance(body, bytes) else "application/json")
+        assert answer.status in (200, 201) and answer.json["durability"] == "memory", (method, path, answer.text)
+
+
+def test_nothing_is_taken_when_the_writer_has_stopped(ledger):
+    """A limit of the size of files, set while weir runs, and taken back: as when a disk was full."""
+    gate, api = ledger(routes="""routes:
+  - match: POST /buy
+    order: {item: radio}
+  - match: /*
+    respond: 204
+""")
+    api.put("/v1/stock/radio", {"total": 5})
+    assert gate.request("POST", "/buy").status == 202
+    before = resource.prlimit(gate.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(gate.pid, resource.RLIMIT_FSIZE, (8192, before[1]))  # the third batch would begin behind that
+    refused = gate.request("POST", "/buy")
+    assert (refused.status, refused.json["reason"], refused.get("retry-after")) == (503, "unavailable", "1")
+    resource.prlimit(gate.pid, resource.RLIMIT_FSIZE, before)
+    assert gate.request("POST", "/buy").status == 503
+    assert api.ask("GET", "/v1/stock/radio").status == 503
+    assert gate.get().status == 204
+    state = gate.admin("/v1/ledger").json
+    assert state["state"] == "stopped" and "File too large" in state["reason"]
+    assert gate.metric("weir_ledger_stopped") == 1
+    assert gate.stop(20) == 0
+    gate, api = ledger()
+    assert api.get("/v1/stock/radio")["held"] == 1  # what was acknowledged, and nothing else
+
+
 def test_what_is_taken_and_not_delivered_comes_back(ledger):
     gate, api = ledger()
     api.put("/v1/stock/radio", {"total": 10})
@@ -244,14 +282,15 @@ def test_items_from_csv_and_more_of_them(ledger, tmp_path):
     assert api.get("/v1/stock/lamp%2C%20green")["total"] == 7
     api.put("/v1/stock/radio", {"total": 6})
     lines = "item,total\n" + "".join(f"item {i},{i}\n" for i in range(100)) + "radio,8\n"
-    assert api.ask("POST", "/v1/stock", lines.encode(), "text/csv").json == {"items": 101}
+    assert api.ask("POST", "/v1/stock", lines.encode(), "text/csv").json == {"items": 101, "durability": "commit"}
     assert api.get("/v1/stock/radio")["total"] == 8 and api.get("/v1/stock/radio")["price"] == 3900
     page = api.get("/v1/stock?from=0&max=60")
     assert len(page["items"]) == 60
     assert len(api.get(f"/v1/stock?from={page['next']}&max=60")["items"]) == 42
-    bad = api.ask("POST", "/v1/stock", b"a,1\nb,-1\n", "text/csv")
-    assert bad.status == 422 and 'line 2: total: "-1"' in bad.json["detail"]
-    assert api.ask("GET", "/v1/stock/a").status == 404  # all or nothing of what is read
+    lines = "".join(f"a{i},1\n" for i in range(100)) + "b,-1\n"  # more than are sent together
+    bad = api.ask("POST", "/v1/stock", lines.encode(), "text/csv")
+    assert bad.status == 422 and 'line 101: total: "-1"' in bad.json["detail"]
+    assert api.ask("GET", "/v1/stock/a0").status == 404  # all or nothing of what is read
     assert api.ask("POST", "/v1/stock/radio/add", {"add": 2, "if_total": 8}).json["total"] == 10
     assert api.ask("POST", "/v1/stock/radio/add", {"add": 2, "if_total": 8}).status == 412
     assert api.ask("POST", "/v1/stock/radio/add", {"add": -11}).json["reason"] == "too_few"

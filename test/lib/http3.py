@@ -40,15 +40,16 @@ class Answer:
 class Http3(Process):
     """One connection that asks for paths, all at once. answers() when it has ended. stay: it does not close it."""
 
-    def __init__(self, folder, port, *paths, args=(), host="127.0.0.1", stay=False):
+    def __init__(self, folder, port, *paths, args=(), host="127.0.0.1", name="localhost", stay=False, env=None):
         needs_client()
         self.number = len(list(folder.glob("http3-*.log")))
         self.bodies = folder / f"http3-{self.number}"
         self.bodies.mkdir()
-        uris = [f"https://localhost{p}" for p in paths]
+        uris = [f"https://{name}{p}" for p in paths]
         leave = ["--timeout=60s"] if stay else ["--exit-on-all-streams-close"]
         super().__init__([GTLSCLIENT, *leave, "--no-quic-dump", "--no-http-dump",
-                          f"--download={self.bodies}", *args, host, port, *uris], folder / f"http3-{self.number}.log")
+                          f"--download={self.bodies}", *args, host, port, *uris], folder / f"http3-{self.number}.log",
+                         env={**os.environ, **(env or {})})
 
     def answers(self, seconds=30):
         self.wait(seconds)
