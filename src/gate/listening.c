@@ -143,6 +143,37 @@ struct listening *listening_find(const struct gate *g, const struct addr *at, en
     return NULL;
 }
 
+static bool covers(const struct addr *listen, const struct addr *at)
+{
+    return addr_is_any(listen) && listen->sock.any.sa_family == at->sock.any.sa_family &&
+           addr_port(listen) == addr_port(at);
+}
+
+const struct listening *listening_of(const struct gate *g, int fd)
+{
+    struct addr here = { .len = sizeof here.sock };
+    const struct listening *found = NULL;
+    if (fd < 0 || getsockname(fd, &here.sock.any, &here.len) < 0)
+        return NULL;
+    for (unsigned i = 0; i < g->listening_count; i++) {
+        const struct listening *l = &g->listening[i];
+        if (l->kind != LISTEN_HTTP)
+            continue;
+        if (addr_eq(&l->conf->address, &here))
+            return l;
+        if (covers(&l->conf->address, &here))
+            found = l;
+    }
+    return found;
+}
+
+const struct http2_conf *listening_http2(const struct gate *g, int fd)
+{
+    const struct gate_conf *conf = g->generation->conf;
+    const struct listening *l = conf->listen_http2 ? listening_of(g, fd) : NULL;
+    return l ? l->conf->http2 : conf->client->http2;
+}
+
 /* Who may connect to a unix socket is said by its file's mode. */
 enum listening_peer listening_judge(const struct listening *l, const struct addr *peer)
 {

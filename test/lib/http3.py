@@ -1,4 +1,5 @@
 """HTTP/3 as clients see it: ngtcp2's gtlsclient, and what stands between it and weir on the way."""
+import base64
 import os
 import re
 import shutil
@@ -234,6 +235,16 @@ def certificate(folder):
     key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                            serialization.NoEncryption()))
     return chain, key_path
+
+
+def spki(chain):
+    """What a browser is told to take a certificate by."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    key = x509.load_pem_x509_certificate(chain.read_bytes()).public_key()
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return base64.b64encode(digest.finalize()).decode()
 
 
 def tls_listener(folder, port, http3="", tls=None):
