@@ -487,7 +487,7 @@ static err order_check(void *conf, struct diag *reterr)
         wrong = "items: expected where the list stands in the body, like `json /items`";
     else if (order_does(c) != ORDER_RESERVE && c->admit)
         wrong = "admit: only where something is ordered";
-    else if (does(c) != ORDER_RESERVE && does(c) != ORDER_STATUS && c->user.len)
+    else if (order_does(c) != ORDER_RESERVE && order_does(c) != ORDER_STATUS && c->user.len)
         wrong = "user: only where something is ordered, or an order is shown";
     else if (c->url.len > URL_BYTES_MAX || c->url.ptr[0] != '/')
         wrong = "url: expected a path of at most 200 bytes";
