@@ -7,10 +7,10 @@
 #include "base/json.h"
 #include "command/command.h"
 #include "command/ctl.h"
+#include "ledger/stock.h"
 
 #define TARGET_BYTES_MAX 1024
 #define CSV_BYTES_MAX ((size_t)16 << 20) /* what the ledger takes at once */
-#define PAGE 1000
 
 /* ---- tables ---- */
 
@@ -116,7 +116,7 @@ static int list_page(struct ctl *c, double *from)
     struct ctl_answer a;
     struct json *j;
     char target[TARGET_BYTES_MAX];
-    snprintf(target, sizeof target, "/v1/stock?from=%.0f&max=%d", *from, PAGE);
+    snprintf(target, sizeof target, "/v1/stock?from=%.0f&max=%d", *from, STOCK_TAKE_MAX);
     const int result = ctl_get_good(c, "GET", target, BYTES_NONE, &a);
     if (result)
         return result;
