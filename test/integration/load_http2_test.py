@@ -57,7 +57,7 @@ def test_counts_are_exact(load, weir, origin, each_loop):
         total = result["total"]
         assert code == 0 and total["sent"] == total["answers"] == total["good"] == 500 and total["errors"] == {}
         assert sum(total["statuses"].values()) == 500 and total["latency_ns"]["service"]["count"] == 500
-        assert 500 * size < total["bytes_in"] < 500 * (size * 1.01 + 8000) and result["connects"] == 7
+        assert result["http2"] and 500 * size < total["bytes_in"] < 500 * (size * 1.01 + 8000) and result["connects"] == 7
 
 
 def test_a_server_that_ends_its_connections(load, nginx, each_loop):
