@@ -1,7 +1,9 @@
 """weir load over HTTP/2: what it counts, what it does when the server resets, refuses, ends or says nothing."""
+import contextlib
 import json
 import re
 import socket
+import ssl
 import threading
 
 import pytest
@@ -108,6 +110,9 @@ def test_no_more_streams_than_the_server_takes(load, server):
     code, result = load("-n", 100, "-c", 1, "-m", 50, f"http://{s.address}/")
     assert code == 0 and result["total"]["good"] == 100 and result["connects"] == 1
     assert s.connections[0].most == 2
+    # never more than two at a time: no service time is the wait of one that could not be sent yet
+    service = result["total"]["latency_ns"]["service"]
+    assert service["mean"] * service["count"] <= 2.02 * result["seconds"] * 10**9
 
 
 @pytest.mark.parametrize("what,kind", [
@@ -163,7 +168,7 @@ def test_a_scenario(load, server, tmp_path, each_loop):
         if path == "/login":
             c.answer(stream, b'{"id": 7}', fields=[("set-cookie", "sid=abc"), ("x-token", "t1")])
         elif path == "/buy/7" and m.get("cookie") == "sid=abc" and m.get("x-token") == "t1" and m.body == b"one":
-            c.send(c.headers(stream, [(":status", "103")]))
+            c.send(c.headers(stream, [(":status", "103"), ("link", "</a>")]))
             c.answer(stream, b"sold " * 30000, status="201", trailers=[("x-sum", "1")])
         else:
             c.answer(stream, b"no", status="400")
@@ -216,6 +221,26 @@ def test_https_of_a_server_without_it(load, weir, origin, authority):
                                   'client: {http2: off}'))
     code, result = load("-n", 3, "-c", 1, "--ca", authority.certificate, f"https://localhost:{port}/")
     assert code == 0 and result["total"]["errors"] == {"connect": 3}
+
+
+def test_a_server_of_tls_that_says_no_protocol(load, authority):
+    """It takes the connection and agrees on nothing: what it is sent is not HTTP/2 on a guess."""
+    pair = authority.issue("localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    said = []
+
+    def serve():
+        for _ in range(2):
+            with contextlib.suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+                peer.settimeout(20)
+                said.append(peer.recv(1000))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        code, result = load("-n", 2, "-c", 1, "--ca", authority.certificate, f"https://localhost:{listener.getsockname()[1]}/")
+        server.join(20)
+    assert code == 0 and result["total"]["errors"] == {"connect": 2} and not any(said)
 
 
 def test_replay(load, server, tmp_path):
