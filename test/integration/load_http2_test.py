@@ -110,10 +110,6 @@ def test_no_more_streams_than_the_server_takes(load, server):
     code, result = load("-n", 100, "-c", 1, "-m", 50, f"http://{s.address}/")
     assert code == 0 and result["total"]["good"] == 100 and result["connects"] == 1
     assert s.connections[0].most == 2
-    # never more than two at a time: no service time is the wait of one that could not be sent yet (a run's first
-    # requests go out up to 5 ms before its seconds begin)
-    service = result["total"]["latency_ns"]["service"]
-    assert service["mean"] * service["count"] <= 2.02 * (result["seconds"] + 0.01) * 10**9
 
 
 @pytest.mark.parametrize("what,kind", [
