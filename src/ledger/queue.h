@@ -272,6 +272,12 @@ bool queue_read_topic(struct bytes *rest, struct queue_topic_shown *ret_topic);
 bool queue_read_group(struct bytes *rest, struct queue_group_shown *ret_group);
 bool queue_read_consumer(struct bytes *rest, struct queue_consumer_shown *ret_consumer);
 
+/* ---- for other rules: keys share their names with topics (ledger/kv.h). The writer's thread. */
+struct ledger_apply;
+bool queue_is_topic(struct ledger_apply *a, struct bytes name);
+/* The topic with its groups; it is there. What QUEUE_DELETE_TOPIC says. */
+err queue_drop_topic(struct ledger_apply *a, struct bytes name) CHECK_RESULT;
+
 /* ---- what workers know without asking: ledger_look(ledger, QUEUE_RULES_ID, queue_topic_key(...)): a number
  * that is another whenever a pull or a range that found nothing may find something now. Whoever waits looks
  * before it asks, and asks again when the number has changed. */
