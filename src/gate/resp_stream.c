@@ -529,10 +529,11 @@ struct part {
 
 static struct queue_id last_of(struct bytes rest)
 {
-    struct queue_message m = { 0 };
+    struct queue_message m;
+    struct queue_id last = QUEUE_ID_FIRST;
     while (queue_read_message(&rest, &m))
-        ;
-    return m.id;
+        last = m.id;
+    return last;
 }
 
 /* All of it: as many answers as it takes. NULL, *ret_total 0: there is nothing. */
