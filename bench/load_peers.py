@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""weir load beside wrk and Locust: what a request costs the generator, as tables of Markdown.
+"""weir load beside wrk, h2load and Locust: what a request costs the generator, as tables of Markdown.
 
-    bench/load_peers.py [--seconds 2] [--rounds 5] [--build build] [--without locust,wrk]
+    bench/load_peers.py [--seconds 2] [--rounds 5] [--build build] [--without locust,wrk,h2load]
 
-The server is build/origin on a core of its own. Generators take turns, one core each, in a closed loop. The figure is
+The server is build/origin on a core of its own, for HTTP/2 nginx. Generators take turns, one core each, in a closed loop. The figure is
 the generator's CPU time, user and system, divided by the answers it reports: the whole of its process from start to end, so what it
 does before and after is in it (but for Locust, whose start is measured apart and taken off).
 
@@ -50,6 +50,21 @@ class Visitor(FastHttpUser):
         self.client.get("/stock")
 """
 
+WRK_SCRIPT = """
+local buy, page, stock, n = nil, nil, nil, 0
+
+function init()
+    buy = wrk.format("POST", "/buy", {["Content-Type"] = "application/json"}, '{"request": "x"}')
+    page = wrk.format("GET", "/bytes/4000")
+    stock = wrk.format("GET", "/stock")
+end
+
+function request()
+    n = (n + 1) % 10
+    return n < 7 and buy or n < 9 and page or stock
+end
+"""
+
 SCENARIO = """
 target: {url}
 users: {users}
@@ -59,6 +74,18 @@ kinds:
   buy: {{weight: 70, steps: [{{post: /buy, json: '{{"request": "x"}}'}}]}}
   page: {{weight: 20, steps: [GET /bytes/4000]}}
   stock: {{weight: 10, steps: [GET /stock]}}
+"""
+
+
+NGINX = """
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;
+  scgi_temp_path {folder}/s;
+  server {{ listen 127.0.0.1:{port} http2; location / {{ return 200 "{body}"; }} }}
+}}
 """
 
 
@@ -86,14 +113,20 @@ class Bench:
 
     # each: (answers, CPU seconds)
 
-    def wrk(self, core, url, connections):
-        text, cpu = self.run(core, ["wrk", "-t1", f"-c{connections}", f"-d{self.options.seconds}s", url])
+    def wrk(self, core, url, connections, *args, seconds=None):
+        text, cpu = self.run(core, ["wrk", "-t1", f"-c{connections}", f"-d{seconds or self.options.seconds}s", *args, url])
         assert "Non-2xx" not in text and "Socket errors" not in text, text
         return int(re.search(r"(\d+) requests in", text)[1]), cpu
 
-    def weir(self, core, url, connections, loop):
+    def h2load(self, core, url, connections, streams):
+        text, cpu = self.run(core, ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{self.options.seconds}s", url])
+        done = re.search(r"requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+        assert done and int(done[1]) and done[2] == done[3] == done[4] == "0", text
+        return int(done[1]), cpu
+
+    def weir(self, core, url, connections, loop, *args):
         text, cpu = self.run(core, [self.build / "weir", "load", "-q", "--json", "-", "-t1", "-c", connections, "-d",
-                                    f"{self.options.seconds}s", "--loop", loop, url])
+                                    f"{self.options.seconds}s", "--loop", loop, *args, url])
         total = json.loads(text)["total"]
         assert total["failed"] == 0, total["errors"]
         return total["answers"], cpu
@@ -105,6 +138,11 @@ class Bench:
         total = json.loads(text)["total"]
         assert total["failed"] == 0, total["errors"]
         return total["answers"], cpu
+
+    def wrk_scenario(self, core, url, users):
+        path = self.folder / "scenario.lua"
+        path.write_text(WRK_SCRIPT)
+        return self.wrk(core, url, users, "-s", path, seconds=SCENARIO_SECONDS)
 
     def locust(self, core, url, users):
         (self.folder / "locustfile.py").write_text(LOCUSTFILE)
@@ -118,15 +156,23 @@ class Bench:
         _, start = self.run(core, [shutil.which("locust"), "--version"])
         return int(total["Request Count"]), max(cpu - start, 1e-9)
 
-    def compare(self, title, generators, cores, seconds):
+    def origin(self, core, port):
+        return subprocess.Popen(pinned(core, [self.build / "origin", f"127.0.0.1:{port}"]), stdout=subprocess.DEVNULL)
+
+    def nginx(self, core, port):
+        conf = self.folder / "nginx.conf"
+        conf.write_text(NGINX.format(folder=self.folder, port=port, body="x" * 100))
+        return subprocess.Popen(pinned(core, ["nginx", "-e", self.folder / "nginx.log", "-c", conf]))
+
+    def compare(self, title, generators, cores, seconds, start=None):
         """generators: {name: function(core, url) -> (answers, CPU seconds)}; the first is the one that ratios are of."""
         port = free_port()
         url = f"http://127.0.0.1:{port}/"
-        server = subprocess.Popen(pinned(cores[1], [self.build / "origin", f"127.0.0.1:{port}"]), stdout=subprocess.DEVNULL)
+        server = (start or self.origin)(cores[1], port)
         try:
             end = time.monotonic() + 20
             while not listening(port):
-                assert time.monotonic() < end and server.poll() is None, "the origin does not start"
+                assert time.monotonic() < end and server.poll() is None, "the server does not start"
                 time.sleep(0.01)
             results = {name: [] for name in generators}
             for _ in range(self.options.rounds):
@@ -134,7 +180,7 @@ class Bench:
                     answers, cpu = generator(cores[0], url)
                     results[name].append((cpu / answers * 1e6, answers / seconds))
         finally:
-            server.send_signal(signal.SIGKILL)
+            server.send_signal(signal.SIGTERM)
             server.wait()
         first = next(iter(generators))
         print(f"\n{title}\n\n| generator | CPU µs a request | requests a CPU second | requests a second | ratio to {first} |")
@@ -147,11 +193,11 @@ class Bench:
 
 
 def main():
-    arguments = argparse.ArgumentParser(description="weir load beside wrk and Locust")
+    arguments = argparse.ArgumentParser(description="weir load beside wrk, h2load and Locust")
     arguments.add_argument("--seconds", type=int, default=2)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--build", default=ROOT / "build")
-    arguments.add_argument("--without", default="", help="of wrk, locust")
+    arguments.add_argument("--without", default="", help="of wrk, h2load, locust")
     options = arguments.parse_args()
     bench = Bench(options)
     without = options.without.split(",")
@@ -165,11 +211,20 @@ def main():
                 bench.compare(f"HTTP/1.1 keep-alive, 100-byte answers, {connections} connections, {where}",
                               {n: lambda core, url, g=g: g(core, url, connections) for n, g in generators.items()}, cores,
                               options.seconds)
+    if shutil.which("h2load") and shutil.which("nginx") and "h2load" not in without:
+        for connections, streams in ((64, 1), (8, 32)):
+            generators = {"h2load": lambda core, url: bench.h2load(core, url, connections, streams)}
+            for loop in ("io_uring", "epoll"):
+                generators[f"weir load, {loop}"] = lambda core, url, loop=loop: bench.weir(core, url, connections, loop, "--http2",
+                                                                                          "-m", streams)
+            bench.compare(f"HTTP/2, 100-byte answers, {connections} connections, {streams} streams on each, together", generators,
+                          together, options.seconds, bench.nginx)
     if shutil.which("locust") and "locust" not in without:
-        bench.compare("A scenario of 70/20/10, 100 users, no think time, apart",
-                      {"Locust": lambda core, url: bench.locust(core, url.rstrip("/"), 100),
-                       "weir load": lambda core, url: bench.weir_scenario(core, url.rstrip("/"), 100)}, apart,
-                      SCENARIO_SECONDS)
+        generators = {"Locust": lambda core, url: bench.locust(core, url.rstrip("/"), 100),
+                      "weir load": lambda core, url: bench.weir_scenario(core, url.rstrip("/"), 100)}
+        if shutil.which("wrk"):
+            generators["wrk, a Lua script"] = lambda core, url: bench.wrk_scenario(core, url, 100)
+        bench.compare("A scenario of 70/20/10, 100 users, no think time, apart", generators, apart, SCENARIO_SECONDS)
     shutil.rmtree(bench.folder)
 
 

@@ -14,25 +14,25 @@ static void print_mistake(void *arg, const struct diag *d)
     fprintf(stderr, "%s\n", diag_print(d, text, sizeof text));
 }
 
-struct ended {
+struct warned {
     const char *path;
     const struct listen_conf *listen;
 };
 
-static void warn_ended(void *arg, const char *name)
+static void print_warning(void *arg, const char *name, const char *what)
 {
-    const struct ended *e = arg;
-    fprintf(stderr, "%s:%u:%u: warning: the certificate of %s has ended\n", e->path, e->listen->mark.line,
-            e->listen->mark.column, name);
+    const struct warned *e = arg;
+    fprintf(stderr, "%s:%u:%u: warning: the certificate of %s %s\n", e->path, e->listen->mark.line,
+            e->listen->mark.column, name, what);
 }
 
 /* What may be meant, but hardly is. */
 static void warn(const struct generation *g, const char *path)
 {
-    for (size_t i = 0; i < g->conf->listen.count; i++) {
-        struct ended e = { .path = path, .listen = (const struct listen_conf *)g->conf->listen.items + i };
+    for (size_t i = 0; i < g->listen.count; i++) {
+        struct warned e = { .path = path, .listen = (const struct listen_conf *)g->listen.items + i };
         if (g->listen_tls[i])
-            tls_listener_ended(g->listen_tls[i], warn_ended, &e);
+            tls_listener_warnings(g->listen_tls[i], print_warning, &e);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "command/ctl.h"
+#include "command/ctl_tls.h"
 
 #define HEAD_BYTES_MAX (32 * 1024)
 #define ANSWER_BYTES_MAX ((size_t)256 << 20)
@@ -26,17 +27,26 @@ static int open_connection(const struct ctl *c)
     if (fd < 0)
         return unreachable(c, "cannot make a socket for");
     (void)!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-    if (connect(fd, &c->address.sock.any, c->address.len) == 0)
+    int result = -1;
+    if (connect(fd, &c->address.sock.any, c->address.len) != 0)
+        result = unreachable(c, "cannot reach");
+    else if (!c->tls || ctl_tls_connect(c->tls, fd))
         return fd;
-    int result = unreachable(c, "cannot reach");
     close(fd);
     return result;
 }
 
-static bool send_all(int fd, struct bytes text)
+static void close_connection(struct ctl *c, int fd)
+{
+    ctl_tls_end(c->tls);
+    close(fd);
+}
+
+static bool send_all(struct ctl *c, int fd, struct bytes text)
 {
     while (text.len) {
-        ssize_t n = send(fd, text.ptr, text.len, MSG_NOSIGNAL);
+        ssize_t n =
+            c->tls ? ctl_tls_send(c->tls, text.ptr, text.len) : send(fd, text.ptr, text.len, MSG_NOSIGNAL);
         if (n < 0)
             return false;
         text = bytes_skip(text, (size_t)n);
@@ -61,12 +71,12 @@ static int send_request(struct ctl *c, const char *method, const char *target, s
     }
     text_print(&t, "Content-Length: %zu\r\n\r\n", body.len);
     text_add(&t, body);
-    bool sent = send_all(fd, (struct bytes){ t.at, t.len });
+    bool sent = send_all(c, fd, (struct bytes){ t.at, t.len });
     text_free(&t);
     if (sent)
         return fd;
     int result = unreachable(c, "cannot ask");
-    close(fd);
+    close_connection(c, fd);
     return result;
 }
 
@@ -90,12 +100,12 @@ static unsigned status_of(struct bytes head)
 }
 
 /* More of it, to the end of t. 0: the end, -1: failed. */
-static ssize_t receive(int fd, struct text *t)
+static ssize_t receive(struct ctl *c, int fd, struct text *t)
 {
     char part[16 * 1024];
     ssize_t n;
     do
-        n = recv(fd, part, sizeof part, 0);
+        n = c->tls ? ctl_tls_recv(c->tls, part, sizeof part) : recv(fd, part, sizeof part, 0);
     while (n < 0 && errno == EINTR);
     if (n > 0)
         text_add(t, (struct bytes){ part, (size_t)n });
@@ -111,7 +121,7 @@ int ctl_ask(struct ctl *c, const char *method, const char *target, struct bytes 
     if (fd < 0)
         return CTL_UNREACHABLE;
     while (n > 0 && t.len < ANSWER_BYTES_MAX)
-        n = receive(fd, &t);
+        n = receive(c, fd, &t);
     errno = n < 0 ? errno : 0;
     size_t head = head_len((struct bytes){ t.at, t.len });
     unsigned status = status_of((struct bytes){ t.at, head });
@@ -123,7 +133,7 @@ int ctl_ask(struct ctl *c, const char *method, const char *target, struct bytes 
             (struct ctl_answer){ status,
                                  arena_copy(&c->arena, bytes_skip((struct bytes){ t.at, t.len }, head)) };
     }
-    close(fd);
+    close_connection(c, fd);
     text_free(&t);
     return status ? CTL_OK : CTL_UNREACHABLE;
 }
@@ -147,14 +157,14 @@ int ctl_get_good(struct ctl *c, const char *method, const char *target, struct b
     return result;
 }
 
-static void print_all(int fd, struct text *t, size_t from)
+static void print_all(struct ctl *c, int fd, struct text *t, size_t from)
 {
     do {
         size_t len = t->len - from;
         if (fwrite(t->at + from, 1, len, stdout) != len || fflush(stdout) != 0)
             return;
         t->len = from = 0;
-    } while (receive(fd, t) > 0);
+    } while (receive(c, fd, t) > 0);
 }
 
 int ctl_stream(struct ctl *c, const char *target)
@@ -165,7 +175,7 @@ int ctl_stream(struct ctl *c, const char *target)
     if (fd < 0)
         return CTL_UNREACHABLE;
     while (!(head = head_len((struct bytes){ t.at, t.len })) && t.len < HEAD_BYTES_MAX) {
-        if (receive(fd, &t) <= 0)
+        if (receive(c, fd, &t) <= 0)
             break;
     }
     unsigned status = status_of((struct bytes){ t.at, head });
@@ -174,13 +184,13 @@ int ctl_stream(struct ctl *c, const char *target)
     if (!status) {
         unreachable(c, "no answer from");
     } else if (!good) {
-        while (receive(fd, &t) > 0) {
+        while (receive(c, fd, &t) > 0) {
         }
         result = say_problem(c, &(struct ctl_answer){ status, { t.at + head, t.len - head } });
     } else {
-        print_all(fd, &t, head);
+        print_all(c, fd, &t, head);
     }
-    close(fd);
+    close_connection(c, fd);
     text_free(&t);
     return result;
 }

@@ -11,9 +11,9 @@
 #include "command/load.h"
 #include "load/emit.h"
 #include "load/hdr.h"
+#include "load/http2.h"
 #include "load/live.h"
 #include "load/prometheus.h"
-#include "load/quick.h"
 #include "load/report.h"
 #include "net/tls_context.h"
 
@@ -53,11 +53,54 @@ struct bytes load_request(struct load_args *a, struct bytes method, struct bytes
     return (struct bytes){ all, head.len + body.len };
 }
 
+#if WEIR_HAVE_NGHTTP2
+static err add_http2(struct load_args *a, struct quick_request *r)
+{
+    struct http2_request *http2 = arena_get(&a->arena, sizeof *http2);
+    if (!http2)
+        return ERR_MEMORY;
+    r->http2 = http2;
+    return http2_request_make(r->bytes, a->target.tls, &a->arena, http2);
+}
+#else
+static err add_http2(struct load_args *a, struct quick_request *r)
+{
+    (void)a;
+    (void)r;
+    return ERR_UNSUPPORTED;
+}
+#endif
+
+err load_quick_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body,
+                       struct quick_request *ret)
+{
+    *ret = (struct quick_request){ .bytes = load_request(a, method, path, body),
+                                   .method = http_method_of(method) };
+    if (!ret->bytes.ptr)
+        return ERR_MEMORY;
+    return a->load.http2 ? add_http2(a, ret) : OK;
+}
+
+struct quick_plan load_quick_plan(const struct load_args *a, const struct quick_request *requests,
+                                  size_t count)
+{
+    struct quick_plan p = { .addr = &a->target.addr,
+                            .requests = requests,
+                            .count = count,
+                            .protocol = &quick_http1,
+                            .pipeline = (unsigned)a->pipeline };
+#if WEIR_HAVE_NGHTTP2
+    if (a->load.http2)
+        p.protocol = &quick_http2;
+#endif
+    return p;
+}
+
 #if WEIR_HAVE_OPENSSL
 int load_use_tls(struct load_args *a, const struct target *t)
 {
     const struct tls_options options = { .version_min = 12,
-                                         .alpn = BYTES("\x08http/1.1"),
+                                         .alpn = a->load.http2 ? BYTES("\x02h2") : BYTES("\x08http/1.1"),
                                          .verify = a->insecure ? TLS_VERIFY_OFF : TLS_VERIFY_REQUIRED,
                                          .ca = a->ca };
     struct diag d = DIAG_NONE;
@@ -282,18 +325,37 @@ static void whole_drive(struct run *run, void *arg)
     run_whole(run);
 }
 
-static int raise_files(const struct load *l)
+/* What this process has of the connections must fit its descriptors, and its addresses' ports. */
+static int check_room(const struct load_args *a)
 {
+    const struct load *l = &a->load;
+    const uint64_t here = (uint64_t)l->connections * l->threads / l->shares;
+    const uint64_t ports = (uint64_t)(l->port_last - l->port_first + 1) * l->tcp_count;
     struct rlimit files;
-    char text[96];
+    char text[256];
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_cur >= (rlim_t)l->connections * l->threads / l->shares + FILES_SPARE + 8 * l->threads)
+    if (a->agents_count) /* they look for themselves */
         return LOAD_OK;
-    snprintf(text, sizeof text, "%u connections need more open files than the %llu allowed (ulimit -n)",
-             l->connections, (unsigned long long)files.rlim_cur);
-    return load_fail(text, NULL);
+    if (l->port_first && here > ports && a->target.addr.sock.any.sa_family != AF_UNIX) {
+        snprintf(text, sizeof text,
+                 "%llu connections need more ports than the %llu of %u own address%s "
+                 "(net.ipv4.ip_local_port_range): "
+                 "name more addresses with --from",
+                 (unsigned long long)here, (unsigned long long)ports, l->tcp_count,
+                 l->tcp_count > 1 ? "es" : "");
+        return load_fail(text, NULL);
+    }
+    if (files.rlim_cur < here + FILES_SPARE + 8 * l->threads) {
+        snprintf(text, sizeof text,
+                 "%llu connections need more open files than the %llu that this process may have: raise "
+                 "`ulimit -n`, "
+                 "or share them out (--agents, also several on one machine)",
+                 (unsigned long long)here, (unsigned long long)files.rlim_cur);
+        return load_fail(text, NULL);
+    }
+    return LOAD_OK;
 }
 
 /* So long that what is kept of intervals stays small, even over weeks. */
@@ -378,11 +440,13 @@ int load_job_run(struct load_args *a, struct load_job *job)
 {
     if (!a->load.shares)
         a->load.shares = a->load.threads * (a->agents_count ? a->agents_count : 1);
+    if (!ports_of_system(&a->load.port_first, &a->load.port_last))
+        a->load.port_first = 0;
     int result = check_kinds(a);
     if (!result && !a->scenario)
         result = load_use_tls(a, &a->target);
     if (!result)
-        result = raise_files(&a->load);
+        result = check_room(a);
     if (!result)
         result = run_it(a, job);
     return result;
@@ -392,7 +456,7 @@ static int quick(struct load_args *a)
 {
     struct diag d = DIAG_NONE;
     struct bytes method = a->method.len ? a->method : a->body.len ? BYTES("POST") : BYTES("GET");
-    struct quick_request request = { .method = http_method_of(method) };
+    struct quick_request request;
     static const struct bytes kinds[] = { { "request", 7 } };
     struct load_job job = { .has_curve = a->rate > 0,
                             .seconds = (double)a->duration_ms / 1e3,
@@ -401,12 +465,12 @@ static int quick(struct load_args *a)
     struct stage stage = { .kind = STAGE_CONSTANT, .seconds = job.seconds + job.warmup_s, .from = a->rate };
     if (!a->target.addr.len && !a->agents_count && target_resolve(&a->target, &d) != OK)
         return load_fail(d.text, NULL);
-    request.bytes = load_request(a, method, a->target.path, a->body);
-    if (!request.bytes.ptr || curve_open(&job.curve, &stage, 1) != OK)
-        return load_fail("no memory", NULL);
-    struct quick_plan plan = {
-        .addr = &a->target.addr, .requests = &request, .count = 1, .pipeline = (unsigned)a->pipeline
-    };
+    err e = load_quick_request(a, method, a->target.path, a->body, &request);
+    if (!e)
+        e = curve_open(&job.curve, &stage, 1);
+    if (e)
+        return load_fail("the request", err_text(e));
+    struct quick_plan plan = load_quick_plan(a, &request, 1);
     a->load.carrier = &quick_carrier;
     a->load.plan = &plan;
     a->load.kinds = kinds;

@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/text.h"
 #include "load/agents.h"
+#include "load/quick.h"
 #include "load/run.h"
 #include "load/threshold.h"
 
@@ -16,9 +17,9 @@ struct load_args {
     const char *scenario;              /* the file; NULL: quick */
     struct bytes method, body, fields; /* fields: "Name: value\r\n" each */
     uint64_t duration_ms, warmup_ms, timeout_ms, interval_ms;
-    uint64_t pipeline;
-    double rate; /* a second; 0: closed loop */
-    bool has_host, connections_given, duration_given, warmup_given;
+    uint64_t pipeline; /* or streams */
+    double rate;       /* a second; 0: closed loop */
+    bool has_host, connections_given, duration_given, warmup_given, pipeline_given, streams_given;
     const char *quick_only; /* an option that a scenario says itself; NULL: none was given */
     struct thresholds fail_if, find_limit;
     const char *json, *csv, *hdr, *html;
@@ -62,6 +63,12 @@ int load_agent(int argc, char **argv);
 int load_job_run(struct load_args *a, struct load_job *job);
 /* The bytes of a request of the command line's fields. In the arena; ptr NULL: no memory. */
 struct bytes load_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body);
+/* The same as quick sends it. ERR_MEMORY; ERR_SYNTAX: it cannot be said in HTTP/2. */
+err load_quick_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body,
+                       struct quick_request *ret) CHECK_RESULT;
+/* The plan for so many of them. */
+struct quick_plan load_quick_plan(const struct load_args *a, const struct quick_request *requests,
+                                  size_t count);
 /* `weir load compare A B`; argv[0] is "compare". */
 int load_compare(int argc, char **argv);
 /* A replay of a->replay. */

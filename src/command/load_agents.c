@@ -62,7 +62,12 @@ static err add_operands(struct load_args *a, const struct load_job *job, struct 
         json_text(&a->shipped, NULL, BYTES("@body"));
         add_file(files, BYTES("body"), a->body);
     }
-    if (a->replay) {
+    if (a->ca.ptr) {
+        json_text(&a->shipped, NULL, BYTES("--ca"));
+        json_text(&a->shipped, NULL, BYTES("ca.pem"));
+        e = add_file_at(files, a->ca.ptr, "ca.pem", reterr);
+    }
+    if (a->replay && !e) {
         json_text(&a->shipped, NULL, BYTES("--replay"));
         json_text(&a->shipped, NULL, BYTES("access.log"));
         e = add_file_at(files, a->replay, "access.log", reterr);

@@ -24,9 +24,11 @@
     X("rate", "N", 'r', "open loop: so many requests a second, whatever the answers do")              \
     X("arrivals", "KIND", 'A', "even or poisson (even)")                                              \
     X("header", "'A: b'", 'H', "a field of the requests; may be repeated")                            \
-    X("method", "NAME", 'm', "GET; POST with a body")                                                 \
+    X("method", "NAME", 'X', "GET; POST with a body")                                                 \
     X("body", "TEXT|@FILE", 'b', "the requests' body")                                                \
-    X("pipeline", "N", 'p', "requests in flight on each connection, in a closed loop (1)")            \
+    X("http2", "", '2', "HTTP/2: with https by ALPN, else without asking (prior knowledge)")          \
+    X("streams", "N", 'm', "HTTP/2: requests in flight on each connection (1)")                       \
+    X("pipeline", "N", 'p', "HTTP/1.1: the same, in a closed loop (1)")                               \
     X("timeout", "TIME", 'T', "of a connect, and of a whole answer (10s)")                            \
     X("warmup", "TIME", 'w', "before anything counts (0s)")                                           \
     X("connect", "ADDRESS", 'C', "connects there, whatever the URL says (10.0.0.1:80, unix:/path)")   \
@@ -79,7 +81,7 @@ static int print_help(FILE *to)
     };
     for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++) {
         char left[48], letter[8] = "    ";
-        if (strchr("ctdnrHmhq", lines[i].letter))
+        if (strchr("ctdnrHXmhq", lines[i].letter))
             snprintf(letter, sizeof letter, "-%c, ", lines[i].letter);
         snprintf(left, sizeof left, "%s--%s%s%s", letter, lines[i].name, *lines[i].argument ? " " : "",
                  lines[i].argument);
@@ -194,14 +196,15 @@ static int read_token_file(struct load_args *a, const char *value)
 /* An option as agents are told it. */
 static void ship(struct load_args *a, int letter, const char *value)
 {
-    static const char letters[] = "ctdnrAHmpTwCFilSx";
+    static const char letters[] = "ctdnrAHXm2IpTwCFilSx";
     for (unsigned i = 0; options[i].name && strchr(letters, letter); i++) {
         char name[32];
         if (options[i].val != letter)
             continue;
         snprintf(name, sizeof name, "--%s", options[i].name);
         json_text(&a->shipped, NULL, bytes_from(name));
-        json_text(&a->shipped, NULL, bytes_from(value));
+        if (options[i].has_arg)
+            json_text(&a->shipped, NULL, bytes_from(value));
     }
 }
 
@@ -292,7 +295,11 @@ static int read_number_option(struct load_args *a, int letter, const char *value
         return result;
     case 'n':
         return read_count("--requests", value, 1, UINT64_MAX / 2, &a->load.requests_max);
+    case 'm':
+        a->streams_given = true;
+        return read_count("--streams", value, 1, LOAD_PIPELINE_MAX, &a->pipeline);
     case 'p':
+        a->pipeline_given = true;
         return read_count("--pipeline", value, 1, LOAD_PIPELINE_MAX, &a->pipeline);
     default:
         return read_count("--seed", value, 0, UINT64_MAX, &a->load.seed);
@@ -339,7 +346,10 @@ static int read_option(struct load_args *a, int letter, const char *value)
         return result;
     case 'H':
         return read_field(a, value);
-    case 'm':
+    case '2':
+        a->load.http2 = true;
+        return LOAD_OK;
+    case 'X':
         a->method = bytes_from(value);
         return http_is_token(a->method) ? LOAD_OK : misused("--method", "is no method: ", value);
     case 'b':
@@ -394,8 +404,8 @@ static int read_option(struct load_args *a, int letter, const char *value)
     case 'h':
         return print_help(stdout);
     default:
-        return strchr("ctnpS", letter) ? read_number_option(a, letter, value)
-                                       : read_time_option(a, letter, value);
+        return strchr("ctnpmS", letter) ? read_number_option(a, letter, value)
+                                        : read_time_option(a, letter, value);
     }
 }
 
@@ -436,9 +446,15 @@ static int check(struct load_args *a)
         a->load.connections = a->rate > 0 || a->find_limit.count || a->replay ? 1024 : 64;
     if (a->load.connections < a->load.threads * (a->agents_count ? a->agents_count : 1))
         return misused("--connections", "must be one a thread at least, of all machines", NULL);
-    if (a->rate > 0 && a->pipeline > 1)
+    if (a->load.http2 && !WEIR_HAVE_NGHTTP2)
+        return misused("--http2", "this weir was built without libnghttp2", NULL);
+    if (a->streams_given && !a->load.http2)
+        return misused("--streams", "is for --http2; HTTP/1.1 has --pipeline", NULL);
+    if (a->pipeline_given && a->load.http2)
+        return misused("--pipeline", "is for HTTP/1.1; HTTP/2 has --streams", NULL);
+    if (a->rate > 0 && a->pipeline_given && a->pipeline > 1)
         return misused("--pipeline", "is for a closed loop, without --rate", NULL);
-    if (a->replay && (a->rate > 0 || a->find_limit.count || a->load.requests_max || a->pipeline > 1 ||
+    if (a->replay && (a->rate > 0 || a->find_limit.count || a->load.requests_max || a->pipeline_given ||
                       a->scenario || a->duration_given || a->warmup_ms))
         return misused("--replay",
                        "is an open loop at the log's own times: no --rate, --duration and the like", NULL);
@@ -448,7 +464,7 @@ static int check(struct load_args *a)
         return misused("--find-limit", "takes a --duration for each step, not --requests", NULL);
     if (a->find_limit.count && a->rate > 0)
         return misused("--find-limit", "looks for the rate: leave out --rate", NULL);
-    if (a->find_limit.count && a->pipeline > 1)
+    if (a->find_limit.count && a->pipeline_given)
         return misused("--find-limit", "is an open loop: leave out --pipeline", NULL);
     if (a->duration_ms == 0 || a->interval_ms < 50 || a->timeout_ms == 0)
         return misused("--duration", "must be more than 0; so must --timeout; --interval at least 50ms",
@@ -459,7 +475,7 @@ static int check(struct load_args *a)
 /* For a mistake that is seen later. */
 static void note_quick_only(struct load_args *a, int letter)
 {
-    static const char letters[] = "crAHmbpT";
+    static const char letters[] = "crAHXmbpT";
     for (unsigned i = 0; options[i].name && letter != '?'; i++) {
         if (options[i].val == letter && strchr(letters, letter))
             a->quick_only = options[i].name;
@@ -479,7 +495,7 @@ int load_args_read(struct load_args *a, int argc, char **argv)
     a->pipeline = 1;
     a->speed = 1;
     a->fields = BYTES("");
-    while (!result && (letter = getopt_long(argc, argv, "c:t:d:n:r:H:m:hq", options, NULL)) != -1) {
+    while (!result && (letter = getopt_long(argc, argv, "c:t:d:n:r:H:m:X:hq", options, NULL)) != -1) {
         note_quick_only(a, letter);
         ship(a, letter, optarg);
         result = letter == '?' ? print_help(stderr) : read_option(a, letter, optarg);

@@ -4,23 +4,24 @@
 #include "base/file_read.h"
 #include "base/map.h"
 #include "command/load.h"
-#include "load/quick.h"
 #include "load/replay.h"
 
 #define LOG_BYTES_MAX ((size_t)4 << 30)
 
-/* Requests that are the same share their bytes. */
-static const struct bytes *request_of(struct load_args *a, struct map *known, const struct replay_line *line)
+/* Requests that are the same are made once. */
+static err request_of(struct load_args *a, struct map *known, const struct replay_line *line,
+                      const struct quick_request **ret)
 {
     struct bytes key = arena_print(&a->arena, "%.*s %.*s", BYTES_ARG(line->method), BYTES_ARG(line->target));
-    struct bytes *found = key.ptr ? map_get(known, key) : NULL;
-    if (found || !key.ptr)
-        return found;
-    found = arena_get(&a->arena, sizeof *found);
-    if (!found)
-        return NULL;
-    *found = load_request(a, line->method, line->target, BYTES_NONE);
-    return found->ptr && map_set(known, key, found) == OK ? found : NULL;
+    if (!key.ptr)
+        return ERR_MEMORY;
+    struct quick_request *r = map_get(known, key);
+    *ret = r;
+    if (r)
+        return OK;
+    *ret = r = arena_get(&a->arena, sizeof *r);
+    err e = r ? load_quick_request(a, line->method, line->target, BYTES_NONE, r) : ERR_MEMORY;
+    return e ? e : map_set(known, key, r);
 }
 
 static err plan_lines(struct load_args *a, const struct replay *r, struct quick_request *requests,
@@ -30,11 +31,10 @@ static err plan_lines(struct load_args *a, const struct replay *r, struct quick_
     err e = OK;
     map_init(&known);
     for (size_t i = 0; i < r->count && !e; i++) {
-        const struct bytes *bytes = request_of(a, &known, &r->lines[i]);
-        e = bytes ? OK : ERR_MEMORY;
-        if (bytes)
-            requests[i] =
-                (struct quick_request){ .bytes = *bytes, .method = http_method_of(r->lines[i].method) };
+        const struct quick_request *request;
+        e = request_of(a, &known, &r->lines[i], &request);
+        if (!e)
+            requests[i] = *request;
         times[i] = (uint64_t)((double)r->lines[i].at_us * 1000 / a->speed);
     }
     map_close(&known);
@@ -46,11 +46,10 @@ static int run_replay(struct load_args *a, const struct replay *r)
     static const struct bytes kinds[] = { { "request", 7 } };
     struct quick_request *requests = arena_get(&a->arena, r->count * sizeof *requests);
     uint64_t *times = arena_get(&a->arena, r->count * sizeof *times);
-    if (!requests || !times || plan_lines(a, r, requests, times) != OK)
-        return load_fail("the log is too long for memory", NULL);
-    struct quick_plan plan = {
-        .addr = &a->target.addr, .requests = requests, .count = r->count, .pipeline = 1
-    };
+    err e = requests && times ? plan_lines(a, r, requests, times) : ERR_MEMORY;
+    if (e)
+        return load_fail(a->replay, err_text(e));
+    struct quick_plan plan = load_quick_plan(a, requests, r->count);
     a->load.carrier = &quick_carrier;
     a->load.plan = &plan;
     a->load.kinds = kinds;

@@ -65,6 +65,15 @@ static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
         fprintf(stderr, "weir: load: --duration: the stages of %s say how long\n", a->scenario);
         return LOAD_MISUSED;
     }
+    if (s->conf->http2 && !WEIR_HAVE_NGHTTP2) {
+        fprintf(stderr, "%s: http2: this weir was built without libnghttp2\n", a->scenario);
+        return LOAD_MISUSED;
+    }
+    a->load.http2 = a->load.http2 || s->conf->http2;
+    if (a->load.http2 && s->websocket) {
+        fprintf(stderr, "%s: its WebSockets are opened over HTTP/1.1: http2 is not for it\n", a->scenario);
+        return LOAD_MISUSED;
+    }
     s->target.addr = a->target.addr;
     if (!s->target.addr.len && !a->agents_count && target_resolve(&s->target, &d) != OK)
         return load_fail(d.text, NULL);

@@ -307,6 +307,10 @@ static err unknown_setting(struct conf_parse *p, const struct conf_struct *s, co
             return conf_fail(p, n->key_mark, "this weir was built without %s, which \"%s\" needs", l->needs,
                              l->name);
     }
+    size_t unused;
+    if (s != p->root && conf_field_find(p->root, n->key, &unused))
+        return conf_fail(p, n->key_mark, "%s is no setting of %s: it stands at the top of the file",
+                         conf_quote(&shown, n->key), s->name);
     conf_near_begin(&near, n->key);
     for (const struct conf_field *f = s->fields; f && f->name; f++) {
         if (f->type != CONF_MODULES)

@@ -97,6 +97,8 @@ static const struct {
     { GOOD "quiet: on\nquiet: off", "weir.yaml:3:1: \"quiet\" is set twice; it stood already in line 2" },
     { SHOP "    helth_check: GET / every 2s\n",
       "weir.yaml:5:5: unknown setting \"helth_check\" in service; did you mean \"health_check\"?" },
+    { SHOP "    workers: 2\n",
+      "weir.yaml:5:5: \"workers\" is no setting of service: it stands at the top of the file" },
     { SHOP "    idle:    5x\n", "weir.yaml:5:14: 5x is not a duration (like 500ms, 10s, 2m, 1h)" },
     { SHOP "    health_check: GET /x every 5x\n",
       "weir.yaml:5:32: 5x is not a duration (like 500ms, 10s, 2m, 1h)" },

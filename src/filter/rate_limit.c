@@ -268,14 +268,23 @@ static err rate_limit_handle(struct exchange *x, void *state, struct chain *next
 
 #define EARLY_KEYS_MIN 10000 /* fewer stay in the cache by themselves */
 
-/* A miss of all caches is most of what a decision costs; it is over by the time that the head is parsed. */
-static bool rate_limit_early(struct exchange *x, void *state)
+/* What cannot tell requests apart needs no room for many. */
+static uint64_t keys_of(const struct limit_conf *c)
+{
+    const bool one = c->key.kind == REQUEST_KEY_ALL || (c->key.kind == REQUEST_KEY_ROUTE && !c->name.len);
+    return one ? 1 : (uint64_t)c->keys_max;
+}
+
+/* A miss of all caches is most of what a decision costs; it is over by the time that the head is parsed, and
+ * most of it by the time that the route is found. */
+static bool rate_limit_early(struct exchange *x, void *state, enum early when)
 {
     const struct rate_limit *r = state;
     bool wished = false;
     for (unsigned i = 0; i < r->count; i++) {
         const struct limit *l = &r->limits[i];
-        if (l->conf->key.kind != REQUEST_KEY_IP || l->conf->keys_max < EARLY_KEYS_MIN)
+        const bool suits = when == (l->conf->key.kind == REQUEST_KEY_IP ? EARLY_CLIENT : EARLY_HEAD);
+        if (!suits || keys_of(l->conf) < EARLY_KEYS_MIN)
             continue;
         wished = true;
         if (x)
@@ -295,13 +304,6 @@ static void rate_limit_close(void *state)
             shared_put(r->limits[i].shared);
     }
     mem_free(r);
-}
-
-/* What cannot tell requests apart needs no room for many. */
-static uint64_t keys_of(const struct limit_conf *c)
-{
-    const bool one = c->key.kind == REQUEST_KEY_ALL || (c->key.kind == REQUEST_KEY_ROUTE && !c->name.len);
-    return one ? 1 : (uint64_t)c->keys_max;
 }
 
 /* The same limit of the same route, or of the same name, finds its table again after a reload; another one

@@ -318,17 +318,23 @@ static void memory_is_asked_for_early_where_that_helps(void **state)
     (void)state;
     limit_of(0, 1, 3600000, "ip")->keys_max = 1000;
     struct rate_limit *r = opened("/");
-    assert_false(rate_limit_early(NULL, r));
+    assert_false(rate_limit_early(NULL, r, EARLY_CLIENT));
     rate_limit_close(r);
     limit_of(1, 1, 60000, "ip")->keys_max = 20000;
     r = opened("/");
-    assert_true(rate_limit_early(NULL, r));
+    assert_true(rate_limit_early(NULL, r, EARLY_CLIENT));
+    assert_false(rate_limit_early(NULL, r, EARLY_HEAD));
     fake_exchange_open(&x);
     assert_int_equal(addr_parse(BYTES("10.0.0.1:1"), &client), OK);
     x.client = &client;
-    assert_true(rate_limit_early(&x, r));
+    assert_true(rate_limit_early(&x, r, EARLY_CLIENT));
     fake_exchange_close(&x);
     assert_int_equal(asked(r, "10.0.0.1:1", NULL), 0); /* and nothing was charged */
+    rate_limit_close(r);
+    limit_of(1, 1, 60000, "header X-Api-Key")->keys_max = 20000;
+    r = opened("/");
+    assert_false(rate_limit_early(NULL, r, EARLY_CLIENT));
+    assert_true(rate_limit_early(NULL, r, EARLY_HEAD));
     rate_limit_close(r);
 }
 

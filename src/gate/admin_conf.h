@@ -1,4 +1,4 @@
-/* admin_conf: the tables of what operators have: the admin address (core/api_conf.h) and upgrades (the
+/* admin_conf: the tables of what operators have: the admin address (net/api_conf.h) and upgrades (the
  * structs are in gate/gate_conf.h). Immutable. */
 #pragma once
 #include "gate/gate_conf.h"

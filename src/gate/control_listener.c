@@ -6,7 +6,10 @@
 
 #include "core/io.h"
 #include "core/log.h"
+#include "gate/gate.h"
 #include "gate/http1_server.h"
+#include "gate/listening.h"
+#include "gate/tls_listener.h"
 #include "gate/upgrade.h"
 #include "ledger/ledger_conf.h"
 #include "net/tcp.h"
@@ -24,9 +27,19 @@ static const struct api_conf *conf_of(const struct gate_conf *conf, unsigned i)
     return i == CONTROL_ADMIN ? conf->admin : conf->ledger ? conf->ledger->http : NULL;
 }
 
+/* owner: of process_self.control. */
 static void on_accept(void *owner, struct io *io)
 {
-    http1_server_accept(owner, io);
+    struct clients *clients = owner;
+    const unsigned i = (unsigned)(clients - process_self.control);
+    struct listening *here =
+        listening_find(gate_current(), &listeners[i].addr, (enum listen_kind)(LISTEN_ADMIN + i));
+    if (!here) /* it is being taken away */
+        io_abort(io, true);
+    else if (here->tls)
+        tls_listener_accept(here, clients, io, false, NULL);
+    else
+        http1_server_accept(clients, io);
 }
 
 static void stop(unsigned i)

@@ -13,6 +13,12 @@
 #include "core/conf.h"
 #include "gate/exchange.h"
 
+enum early {
+    EARLY_CLIENT, /* a request has begun to arrive: its client's connection is known and no more */
+    EARLY_HEAD,   /* its head has been read */
+};
+#define EARLY_COUNT 2
+
 struct gate;
 struct gate_conf;
 struct route_conf;
@@ -43,10 +49,10 @@ struct filter {
     err (*open)(const void *conf, struct gate *g, struct bytes scope, void **ret_state, struct diag *reterr);
     /* OK, or why there is no answer: the gate then answers 502, 503 or 504 by itself. */
     err (*handle)(struct exchange *x, void *state, struct chain *next);
-    /* Before the head of a request is read, when its client is known and no more: for asking the processor to
-     * fetch memory that handle will want if the request takes this route. x NULL: whether to call it at all;
-     * it is not when too many routes wish it. May be NULL. */
-    bool (*early)(struct exchange *x, void *state);
+    /* Before the request's route is known: for asking the processor to fetch memory that handle will want if
+     * it takes this one. x NULL: whether to call it then at all; it is not when too many routes wish it. May
+     * be NULL. */
+    bool (*early)(struct exchange *x, void *state, enum early when);
     /* The generation's last exchange on this worker is over. May be NULL. */
     void (*close)(void *state);
     /* Checks what no single route can, once, when all of a file is parsed. index: of the filter, as in the
@@ -65,8 +71,8 @@ err chain_next(struct chain *next, struct exchange *x) CHECK_RESULT;
 /* Asks x->service (no filters): what the last link of each chain does; for filters that send requests of
  * their own (mirror). After it x->response is there, and its body is x's to close. */
 err proxy_handle(struct exchange *x) CHECK_RESULT;
-/* The same behind the service's own breaker (gate/service_breaker.h), which may answer instead: what the end of a
- * chain is, and what a filter does that turns to another service afterwards (fallback). */
+/* The same behind the service's own breaker (gate/service_breaker.h), which may answer instead: what the end
+ * of a chain is, and what a filter does that turns to another service afterwards (fallback). */
 err service_ask(struct exchange *x) CHECK_RESULT;
 
 /* A request of weir's own: an empty exchange in the same generation, kept alive until exchange_release;

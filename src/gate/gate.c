@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/access_log.h"
 #include "gate/alt_svc.h"
+#include "gate/carrier.h"
 #include "gate/gate_metrics.h"
 #include "gate/grpc.h"
 #include "gate/listening.h"
@@ -98,19 +99,20 @@ static err open_routes(struct gate *g, struct diag *reterr)
     return OK;
 }
 
-static void collect_early(struct gate *g)
+static void collect_early(struct gate *g, enum early when)
 {
+    struct early_links *e = &g->early[when];
     unsigned count = 0;
     for (unsigned i = 0; i < g->routes_count; i++) {
         for (const struct chain_link *l = g->routes[i].chain; l->filter; l++) {
-            if (!l->filter->early || !l->filter->early(NULL, l->state))
+            if (!l->filter->early || !l->filter->early(NULL, l->state, when))
                 continue;
-            if (count < GATE_EARLY_MAX)
-                g->early[count] = *l;
+            if (count < EARLY_LINKS_MAX)
+                e->links[count] = *l;
             count++;
         }
     }
-    g->early_count = count <= GATE_EARLY_MAX ? count : 0;
+    e->count = count <= EARLY_LINKS_MAX ? count : 0;
 }
 
 static void gate_close(struct gate *g)
@@ -159,7 +161,8 @@ err gate_open(struct generation *generation, struct gate **ret_gate, struct diag
         gate_close(g);
         return e;
     }
-    collect_early(g);
+    for (unsigned i = 0; i < EARLY_COUNT; i++)
+        collect_early(g, (enum early)i);
     *ret_gate = g;
     return OK;
 }
@@ -324,8 +327,25 @@ static bool find_route(struct exchange *x)
     return true;
 }
 
+/* Of "a.example:443" what stands before the port. */
+static struct bytes host_of(struct bytes authority)
+{
+    return (struct bytes){ authority.ptr, bytes_index(authority, ':') };
+}
+
+/* RFC 9110 7.4, 15.5.20: its client was given another certificate, and has not made sure of this one. */
+static bool is_misdirected(struct exchange *x)
+{
+    if (exchange_tls_covers(x, host_of(x->request.authority)))
+        return false;
+    exchange_answer(x, 421, BYTES_NONE, BYTES_NONE, BYTES("gate"));
+    return true;
+}
+
 static void run_chain(struct exchange *x)
 {
+    if (x->gate->misdirects && is_misdirected(x))
+        return;
     if (x->gate->generation->trusted_proxies && !find_client(x))
         return;
     if (!find_route(x))

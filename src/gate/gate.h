@@ -33,7 +33,8 @@ struct generation {
     struct router *router;
     struct map services_by_name;             /* -> index in conf->services, + 1 */
     struct trusted_proxies *trusted_proxies; /* NULL: nobody */
-    struct tls_listener **listen_tls;        /* of each listener; NULL: in the clear */
+    struct conf_list listen;                 /* struct listen_conf: the file's, then weir's own */
+    struct tls_listener **listen_tls;        /* of each of them; NULL: in the clear */
     struct tls_service **service_tls;        /* of each service; NULL: in the clear */
     struct addr **service_addrs;             /* [service][server], as resolved when the file was loaded */
     unsigned workers;
@@ -64,8 +65,13 @@ struct route {
     unsigned links;                    /* without the end */
 };
 
-/* With more of them nothing is guessed. */
-#define GATE_EARLY_MAX 2
+/* With more of them at one moment nothing is guessed. */
+#define EARLY_LINKS_MAX 2
+
+struct early_links {
+    unsigned count;
+    struct chain_link links[EARLY_LINKS_MAX];
+};
 
 struct gate {
     struct generation *generation;
@@ -76,11 +82,11 @@ struct gate {
     struct listening *listening; /* in the order of the file */
     unsigned listening_count;
     bool says_alt_svc; /* some listener has HTTP/3, and answers over TCP say so */
+    bool misdirects; /* some listener has several certificates, and a request may be for another one's host */
     struct service_metrics *unrouted;
     struct websocket_route *websocket; /* of the routes that say nothing about it; NULL: there is none */
-    struct chain_link
-        early[GATE_EARLY_MAX]; /* filters that wish to know of a request before its head is read */
-    unsigned early_count;
+    struct early_links
+        early[EARLY_COUNT]; /* filters that wish to know of a request before its route is known */
 };
 
 /* Opens services, balancers and filters on this worker. */
@@ -91,12 +97,12 @@ struct gate *gate_current(void);
 void gate_hold(struct gate *g);
 void gate_drop(struct gate *g);
 
-/* x's client is known, its head is not. */
-static inline void gate_early(struct exchange *x)
+/* Servers of a protocol call it at both moments. */
+static inline void gate_early(struct exchange *x, enum early when)
 {
-    const struct gate *g = x->gate;
-    for (unsigned i = 0; i < g->early_count; i++)
-        g->early[i].filter->early(x, g->early[i].state);
+    const struct early_links *e = &x->gate->early[when];
+    for (unsigned i = 0; i < e->count; i++)
+        e->links[i].filter->early(x, e->links[i].state, when);
 }
 
 /* Counts and logs an exchange that has ended. */

@@ -1,8 +1,8 @@
 /* gate_conf: the configuration's root, as structs. The tables that fill them are in gate_conf.c; the manual's
  * reference comes from there. A loaded one is immutable and lives in its generation's arena. Any thread. */
 #pragma once
-#include "core/api_conf.h"
 #include "core/conf.h"
+#include "net/api_conf.h"
 
 /* TCP options that a listener and a service both have. */
 struct tcp_conf {
@@ -25,7 +25,7 @@ struct proxy_protocol_conf {
 #define LISTEN_IDLE_AUTO CONF_UINT_WORD(0)
 
 struct listen_conf {
-    bool resp; /* the ledger's, for clients of Redis: not one of the list */
+    int own; /* enum listen_kind, from LISTEN_RESP on: one of weir's own, not of the list; else 0 */
     struct addr address;
     struct conf_mark mark;
     int64_t backlog;
@@ -33,6 +33,7 @@ struct listen_conf {
     struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
     struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
     struct tls_listen_conf *tls;                /* NULL: in the clear */
+    struct http2_conf *http2;                   /* NULL: off; the clients', if it says nothing */
     struct http3_conf *http3;                   /* NULL: not over UDP */
     int64_t connections_max;                    /* of tcp, of one worker */
     int64_t sessions_max;                       /* of udp, of one worker */
@@ -40,21 +41,29 @@ struct listen_conf {
     uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
 
+struct http2_conf;
 struct http3_conf;
 
-/* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. */
-enum listen_kind { LISTEN_HTTP, LISTEN_TCP, LISTEN_UDP, LISTEN_HTTP3, LISTEN_RESP };
+/* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. LISTEN_RESP: the ledger's, for
+ * clients of Redis. The last two: those of the control worker (gate/control_listener.h). */
+enum listen_kind {
+    LISTEN_HTTP,
+    LISTEN_TCP,
+    LISTEN_UDP,
+    LISTEN_HTTP3,
+    LISTEN_RESP,
+    LISTEN_ADMIN,
+    LISTEN_LEDGER
+};
 static inline enum listen_kind listen_kind(const struct listen_conf *l)
 {
-    if (l->resp)
-        return LISTEN_RESP;
+    if (l->own)
+        return (enum listen_kind)l->own;
     return l->tcp_service.len ? LISTEN_TCP : l->udp_service.len ? LISTEN_UDP : LISTEN_HTTP;
 }
 
 /* What counts as a client that left while its answer is waited for. */
 enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
-
-struct http2_conf;
 
 /* What one client may cost. */
 struct client_conf {
@@ -153,6 +162,7 @@ struct weight_of_conf {
 
 struct gate_conf {
     struct conf_list listen;            /* struct listen_conf */
+    bool listen_http2;                  /* worked out: one of them says how it speaks HTTP/2 */
     struct api_conf *admin;             /* NULL: none */
     int64_t workers;                    /* WORKERS_AUTO, or how many */
     struct access_log_conf *access_log; /* NULL: off */

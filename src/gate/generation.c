@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "gate/access_log.h"
 #include "gate/gate.h"
+#include "gate/listen_conf.h"
 #include "gate/registry.h"
 #include "gate/route_match.h"
 #include "gate/tls_listener.h"
@@ -132,7 +133,7 @@ static err prepare_routes(struct generation *g, struct gate_conf *conf, const ch
 
 static err open_listeners_tls(struct generation *g, const char *file, struct diag *reterr)
 {
-    const struct conf_list *list = &g->conf->listen;
+    const struct conf_list *list = &g->listen;
     for (size_t i = 0; i < list->count; i++) {
         const struct listen_conf *l = (const struct listen_conf *)list->items + i;
         err e = l->tls ? tls_listener_open(l, &g->listen_tls[i], reterr) : OK;
@@ -147,7 +148,7 @@ static err open_listeners_tls(struct generation *g, const char *file, struct dia
 static err open_tls(struct generation *g, const char *file, struct diag *reterr)
 {
     const struct conf_list *list = &g->conf->services;
-    g->listen_tls = arena_get_zero(&g->arena, (g->conf->listen.count + 1) * sizeof(struct tls_listener *));
+    g->listen_tls = arena_get_zero(&g->arena, g->listen.count * sizeof(struct tls_listener *));
     g->service_tls = arena_get_zero(&g->arena, (list->count + 1) * sizeof(struct tls_service *));
     if (!g->listen_tls || !g->service_tls)
         return ERR_MEMORY;
@@ -164,7 +165,7 @@ static err open_tls(struct generation *g, const char *file, struct diag *reterr)
 
 static void close_tls(struct generation *g)
 {
-    for (size_t i = 0; g->listen_tls && i < g->conf->listen.count; i++)
+    for (size_t i = 0; g->listen_tls && i < g->listen.count; i++)
         tls_listener_close(g->listen_tls[i]);
     for (size_t i = 0; g->service_tls && i < g->conf->services.count; i++)
         tls_service_drop(g->service_tls[i]);
@@ -198,6 +199,8 @@ static err fill(struct generation *g, struct bytes text, const char *file, struc
         reterr->file = file;
     if (!e)
         e = trusted_proxies_open(g->conf->trusted_proxies, &g->trusted_proxies, reterr);
+    if (!e)
+        e = listen_conf_all(g->conf, &g->arena, &g->listen);
     if (!e)
         e = open_tls(g, file, reterr);
     return e ? e : resolve_all(g, file, reterr);

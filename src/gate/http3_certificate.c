@@ -1,10 +1,10 @@
 #include "gate/http3_certificate.h"
 
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
 #include <gnutls/gnutls.h>
 
 #include "base/file_read.h"
-#include "gate/tls_conf.h"
+#include "net/tls_conf.h"
 #include "net/tls_export.h"
 
 #define PEM_BYTES_MAX ((size_t)1024 * 1024)

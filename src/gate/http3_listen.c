@@ -1,6 +1,6 @@
 #include "gate/http3_listen.h"
 
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -14,9 +14,9 @@
 #include "gate/http3_conf.h"
 #include "gate/http3_server.h"
 #include "gate/listening.h"
-#include "gate/tls_conf.h"
 #include "gate/tls_listener.h"
 #include "net/quic_tls.h"
+#include "net/tls_conf.h"
 #include "net/tls_context.h"
 
 #define TICKET_LIFETIME_S (24 * 3600)
@@ -111,6 +111,7 @@ static err open_tls(const struct listening *l, struct ssl_ctx_st *context, uint6
     const struct quic_tls_opts opts = {
         .certificates = certificates.at,
         .count = certificates.count,
+        .context = context,
         .ticket_key = l->conf->tls->tickets ? key : NULL,
         .ticket_lifetime_s = TICKET_LIFETIME_S,
         .replay = c->early_data ? &shared->replay : NULL,

@@ -1,7 +1,10 @@
 /* l4_tcp: TCP services.
  *
- *      accepted ─▶ [WAITING for the PROXY header: parked] ─▶ CONNECTING (a fiber) ─▶ JOINED: a tunnel, no
- * fiber │ no server               │ └───────▶ the end ◀───────┘ */
+ *      accepted ─▶ [WAITING for the PROXY header, then for the TLS handshake: parked]
+ *                     │                    │
+ *                     ▼                    ▼ no server, failed
+ *               CONNECTING (a fiber) ─▶ the end ◀─┐
+ *                     └───▶ JOINED: a tunnel, no fiber */
 #include "base/mem.h"
 #include "base/pool.h"
 #include "core/io.h"
@@ -13,7 +16,9 @@
 #include "gate/proxied.h"
 #include "gate/queue.h"
 #include "gate/service_open.h"
+#include "gate/tls_listener.h"
 #include "gate/upstream.h"
+#include "net/tls.h"
 
 /* What is queued may take that long to leave after the end. */
 #define LINGER_US (5 * 1000000)
@@ -38,7 +43,8 @@ struct connection {
     uint32_t attempts;
     uint8_t phase;
     bool proxied; /* begins with a PROXY header */
-    struct peer peer;
+    bool header_read;
+    struct peer peer, destination; /* destination: as the header says; family 0: it does not */
 };
 
 static _Thread_local struct {
@@ -217,16 +223,16 @@ static err connect_some(struct connection *c, struct exchange *x)
     return e;
 }
 
-static err open_upstream(struct connection *c, const struct proxy_protocol *said)
+static err open_upstream(struct connection *c)
 {
     struct exchange x;
-    struct addr client;
+    struct addr client, destination = peer_addr(&c->destination);
     as_exchange(c, &x, &client);
     err e = connect_some(c, &x);
     int version = x.service->conf->proxy_protocol;
     if (!e && version != PROXY_PROTOCOL_OFF)
         proxied_write(c->upstream, (enum proxy_protocol_version)version, &client,
-                      said->destination.len ? &said->destination : NULL, io_fd(c->client));
+                      c->destination.family ? &destination : NULL, io_fd(c->client));
     if (!e && version != PROXY_PROTOCOL_OFF)
         e = upstream_shake(c->server->upstream, c->upstream,
                            deadline_in_ms(x.service->conf->connect_timeout_ms));
@@ -234,19 +240,46 @@ static err open_upstream(struct connection *c, const struct proxy_protocol *said
     return e;
 }
 
+static err read_header(struct connection *c)
+{
+    struct proxy_protocol said;
+    err e = proxied_read(c->client, &c->peer,
+                         deadline_in_ms(c->gate->generation->conf->client->head_timeout_ms), &said);
+    c->header_read = true;
+    if (e || said.local)
+        return e;
+    c->peer = peer_from(&said.source);
+    if (said.destination.len)
+        c->destination = peer_from(&said.destination);
+    return OK;
+}
+
+static void run(void *arg);
+
+static void shaken(void *owner, struct io *io, err why)
+{
+    struct connection *c = owner;
+    (void)io;
+    c->phase = CONNECTING;
+    if (why)
+        end(c, why);
+    else
+        fiber_spawn(run, c);
+}
+
 static void run(void *arg)
 {
     struct connection *c = arg;
-    struct proxy_protocol said = { 0 };
-    err e = OK;
-    if (c->proxied) {
-        e = proxied_read(c->client, &c->peer,
-                         deadline_in_ms(c->gate->generation->conf->client->head_timeout_ms), &said);
-        if (!e && !said.local)
-            c->peer = peer_from(&said.source);
+    err e = c->proxied && !c->header_read ? read_header(c) : OK;
+    if (!e && here.aborting)
+        e = ERR_CANCELLED;
+    if (!e && c->listening->tls && !tls_of(c->client)) {
+        c->phase = WAITING;
+        tls_listener_shake(c->listening, c->client, shaken, c);
+        return;
     }
     if (!e)
-        e = open_upstream(c, &said);
+        e = open_upstream(c);
     if (!e && here.aborting)
         e = ERR_CANCELLED;
     if (e) {
@@ -302,6 +335,10 @@ static void on_accept(void *owner, struct io *io)
         io_park(io, header_woke, c, deadline_in_ms(c->gate->generation->conf->client->head_timeout_ms));
         break;
     case LISTENING_PLAIN:
+        if (l->tls) {
+            tls_listener_shake(l, io, shaken, c);
+            break;
+        }
         c->phase = CONNECTING;
         fiber_spawn(run, c);
         break;

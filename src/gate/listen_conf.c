@@ -1,9 +1,13 @@
 #include "gate/listen_conf.h"
 
 #include "base/cidr.h"
+#include "gate/http2_conf.h"
 #include "gate/http3_conf.h"
-#include "gate/tls_conf.h"
+#include "ledger/ledger_conf.h"
 #include "net/tcp.h"
+#include "net/tls_conf.h"
+
+#define RESP_KEEPALIVE_IDLE_MS 300000
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -28,6 +32,8 @@ static err listen_check(void *conf, struct diag *reterr)
         wrong = "udp: a unix socket takes no datagrams here";
     else if (kind == LISTEN_UDP && l->proxy_protocol)
         wrong = "proxy_protocol: it is for connections, not for datagrams";
+    else if (kind != LISTEN_HTTP && l->http2 && !conf_is_preset(l->http2->mark, l->mark))
+        wrong = "http2: it is for a listener of HTTP";
     else if (l->http3 && kind != LISTEN_HTTP)
         wrong = "http3: it is for a listener of HTTP";
     else if (l->http3 && l->address.sock.any.sa_family == AF_UNIX)
@@ -40,8 +46,8 @@ static err listen_check(void *conf, struct diag *reterr)
     else if (l->http3)
         wrong = "http3: this weir was built without ngtcp2, nghttp3 and GnuTLS";
 #endif
-    else if (kind != LISTEN_HTTP && l->tls)
-        wrong = "tls: it is for listeners that take HTTP";
+    else if (kind == LISTEN_UDP && l->tls)
+        wrong = "tls: it is for connections, not for datagrams";
     if (wrong) {
         diag_set(reterr, "%s", wrong);
         return ERR_CONF;
@@ -127,6 +133,12 @@ const struct conf_struct listen_conf_struct = {
               .offset = AT(listen_conf, tls),
               .sub = &tls_listen_struct,
               .doc = "speaks TLS: HTTPS" },
+            { .name = "http2",
+              .type = CONF_STRUCT,
+              .offset = AT(listen_conf, http2),
+              .preset = WEIR_HAVE_NGHTTP2 ? "on" : NULL,
+              .sub = &http2_struct,
+              .doc = "HTTP/2 here, or `off`; not said: as `client: {http2: ...}` has it" },
             { .name = "http3",
               .type = CONF_STRUCT,
               .offset = AT(listen_conf, http3),
@@ -169,3 +181,38 @@ const struct conf_struct listen_conf_struct = {
     .mark_offset = AT(listen_conf, mark),
     .doc = "An address that takes clients.",
 };
+
+/* ---- weir's own ---- */
+
+static void add_own(struct conf_list *list, enum listen_kind kind, const struct addr *at,
+                    struct tls_listen_conf *tls)
+{
+    struct listen_conf *l = (struct listen_conf *)list->items + list->count++;
+    *l = (struct listen_conf){
+        .own = (int)kind,
+        .address = *at,
+        .tls = tls,
+        .tcp = { .nodelay = true, .keepalive = true, .keepalive_idle_ms = RESP_KEEPALIVE_IDLE_MS },
+    };
+    if (tls)
+        l->mark = tls->mark;
+}
+
+err listen_conf_all(const struct gate_conf *conf, struct arena *a, struct conf_list *ret)
+{
+    const struct conf_list *said = &conf->listen;
+    const struct ledger_conf *ledger = conf->ledger;
+    *ret = (struct conf_list){ .items = arena_get(a, (said->count + 3) * sizeof(struct listen_conf)),
+                               .count = said->count };
+    if (!ret->items)
+        return ERR_MEMORY;
+    if (said->count)
+        memcpy(ret->items, said->items, said->count * sizeof(struct listen_conf));
+    if (ledger && ledger->listen.len)
+        add_own(ret, LISTEN_RESP, &ledger->listen, ledger->tls);
+    if (conf->admin)
+        add_own(ret, LISTEN_ADMIN, &conf->admin->address, conf->admin->tls);
+    if (ledger && ledger->http)
+        add_own(ret, LISTEN_LEDGER, &ledger->http->address, ledger->http->tls);
+    return OK;
+}

@@ -5,6 +5,9 @@
 
 extern const struct conf_struct listen_conf_struct;
 
+/* All addresses that take clients: those of the list, then weir's own (struct listen_conf). ERR_MEMORY. */
+err listen_conf_all(const struct gate_conf *conf, struct arena *a, struct conf_list *ret) CHECK_RESULT;
+
 /* Can this kernel do what tcp asks for? ERR_CONF. */
 err tcp_conf_check(const struct tcp_conf *tcp, struct diag *reterr) CHECK_RESULT;
 

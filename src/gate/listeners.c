@@ -17,11 +17,8 @@
 #include "gate/process.h"
 #include "gate/resp.h"
 #include "gate/tls_listener.h"
-#include "ledger/ledger_conf.h"
 #include "net/tcp.h"
 #include "net/udp.h"
-
-#define RESP_KEEPALIVE_IDLE_MS 300000
 
 /* One socket that one worker accepts on; by the listener's kind. */
 struct accepting {
@@ -63,11 +60,10 @@ static void make_name(const struct listen_conf *l, enum listen_kind kind, char *
     const struct tcp_conf *t = &l->tcp;
     addr_print(&l->address, text);
     static const char *const kinds[] = { "http", "tcp", "udp", "udp http3", "resp" };
-    snprintf(out, size, "%s%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[kind],
-             l->tls ? " tls" : "", l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog,
-             t->nodelay, t->keepalive, t->fast_open, (unsigned long long)t->keepalive_idle_ms,
-             (unsigned long long)t->send_buffer_bytes, (unsigned long long)t->recv_buffer_bytes,
-             t->congestion.len ? t->congestion.ptr : "");
+    snprintf(out, size, "%s%s%s %s %lld %d%d%d %llu %llu %llu %s", kinds[kind], l->tls ? " tls" : "",
+             l->proxy_protocol ? " proxied" : "", text, (long long)l->backlog, t->nodelay, t->keepalive,
+             t->fast_open, (unsigned long long)t->keepalive_idle_ms, (unsigned long long)t->send_buffer_bytes,
+             (unsigned long long)t->recv_buffer_bytes, t->congestion.len ? t->congestion.ptr : "");
 }
 
 static struct listener *find_name(const char *name)
@@ -199,7 +195,8 @@ static err open_one(const struct listen_conf *conf, enum listen_kind kind, const
 }
 
 /* Keeps the one that there is. */
-static err want_one(const struct listen_conf *conf, enum listen_kind kind, unsigned workers, struct diag *reterr)
+static err want_one(const struct listen_conf *conf, enum listen_kind kind, unsigned workers,
+                    struct diag *reterr)
 {
     char name[sizeof((struct listener *)0)->name];
     make_name(conf, kind, name, sizeof name);
@@ -214,30 +211,16 @@ static err want_one(const struct listen_conf *conf, enum listen_kind kind, unsig
     return OK;
 }
 
-/* Of the list; behind it the ledger's. false: that was all. */
-static bool nth_conf(const struct gate_conf *conf, size_t i, struct listen_conf *ret_listen)
+err listeners_open(const struct conf_list *listen, unsigned workers, struct diag *reterr)
 {
-    if (i < conf->listen.count) {
-        *ret_listen = ((const struct listen_conf *)conf->listen.items)[i];
-        return true;
-    }
-    if (i > conf->listen.count || !conf->ledger || !conf->ledger->listen.len)
-        return false;
-    *ret_listen = (struct listen_conf){
-        .resp = true,
-        .address = conf->ledger->listen,
-        .tcp = { .nodelay = true, .keepalive = true, .keepalive_idle_ms = RESP_KEEPALIVE_IDLE_MS }
-    };
-    return true;
-}
-
-err listeners_open(const struct gate_conf *gate_conf, unsigned workers, struct diag *reterr)
-{
-    struct listen_conf copy, *conf = &copy;
     LIST_EACH (at, &all)
         container_of(at, struct listener, link)->wanted = false;
-    for (size_t i = 0; nth_conf(gate_conf, i, conf); i++) {
-        err e = want_one(conf, listen_kind(conf), workers, reterr);
+    for (size_t i = 0; i < listen->count; i++) {
+        const struct listen_conf *conf = (const struct listen_conf *)listen->items + i;
+        const enum listen_kind kind = listen_kind(conf);
+        if (kind >= LISTEN_ADMIN)
+            continue;
+        err e = want_one(conf, kind, workers, reterr);
         if (!e && conf->http3)
             e = want_one(conf, LISTEN_HTTP3, workers, reterr);
         if (e) {
@@ -286,7 +269,7 @@ static void take(struct listening *here, struct io *io, bool proxied)
 {
     struct clients *clients = process_clients();
     if (here && here->tls)
-        tls_listener_accept(here, clients, io, proxied);
+        tls_listener_accept(here, clients, io, proxied, NULL);
     else if (proxied)
         http1_server_accept_proxied(clients, io);
     else
@@ -323,6 +306,24 @@ static void on_accept_special(void *owner, struct io *io)
     }
 }
 
+static void take_resp(struct clients *clients, struct io *io, const struct peer *peer)
+{
+    (void)peer;
+    resp_accept(clients, io);
+}
+
+static void on_accept_resp(void *owner, struct io *io)
+{
+    struct listener *l = owner;
+    struct listening *here = listening_find(gate_current(), &l->addr, LISTEN_RESP);
+    if (!l->tls)
+        resp_accept(process_clients(), io);
+    else if (here && here->tls)
+        tls_listener_accept(here, process_clients(), io, false, take_resp);
+    else
+        io_abort(io, true);
+}
+
 static void start_accepting(void *arg)
 {
     struct per_worker *p = arg;
@@ -334,7 +335,7 @@ static void start_accepting(void *arg)
     else if (l->kind == LISTEN_UDP)
         p->failed = l4_udp_start(fd, &l->addr, &a->udp);
     else if (l->kind == LISTEN_RESP)
-        p->failed = io_listen(fd, resp_accept, l, &a->io);
+        p->failed = io_listen(fd, on_accept_resp, l, &a->io);
 #if WEIR_HAVE_NGTCP2
     else if (l->kind == LISTEN_HTTP3)
         p->failed = quic_listener_start(fd, &l->addr, &http3_owner, &a->quic);

@@ -7,9 +7,9 @@
 struct listener;
 struct worker;
 
-/* Opens what the new configuration listens on and this process does not yet; nothing is accepted there before
- * listeners_use. On failure nothing has changed. */
-err listeners_open(const struct gate_conf *conf, unsigned workers, struct diag *reterr) CHECK_RESULT;
+/* Opens what a new generation listens on (struct listen_conf: its `listen`) and this process does not yet;
+ * nothing is accepted there before listeners_use. On failure nothing has changed. */
+err listeners_open(const struct conf_list *listen, unsigned workers, struct diag *reterr) CHECK_RESULT;
 /* Accepts on what listeners_open opened, and closes what the configuration names no more. */
 void listeners_use(struct worker *const *workers, unsigned count);
 /* Gives up what listeners_open opened. */

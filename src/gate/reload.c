@@ -196,7 +196,7 @@ void process_report_modules(struct bytes service, struct text *json)
 static err open_sockets(struct generation *g, struct control_opened *ret_control, struct diag *reterr)
 {
     const struct gate_conf *conf = g->conf;
-    err e = listeners_open(conf, process_self.count, reterr);
+    err e = listeners_open(&g->listen, process_self.count, reterr);
     if (e)
         return e;
     e = control_listeners_open(conf, ret_control, reterr);

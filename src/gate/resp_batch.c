@@ -125,8 +125,6 @@ void resp_say_line(struct resp_batch *b, char type, struct bytes text)
         b->full = true;
         return;
     }
-    if (type == '-')
-        resp_count(RESP_ERRORS, 1);
     resp_say_static(b, (struct bytes){ at, (size_t)(resp_line(at, type, text) - at) });
 }
 
@@ -407,12 +405,19 @@ static void out_ask(struct resp_out *o, const struct resp_ask *q)
         q->say(o, q);
 }
 
+static void out_literal(struct resp_out *o, struct bytes raw)
+{
+    if (raw.len && *raw.ptr == '-')
+        resp_count(RESP_ERRORS, 1);
+    resp_out_bytes(o, raw);
+}
+
 void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct bytes answers)
 {
     for (uint32_t i = 0; i < b->count && !o->failed; i++) {
         const struct resp_reply *r = &b->replies[i];
         if (r->shape == RESP_LITERAL)
-            resp_out_bytes(o, r->literal);
+            out_literal(o, r->literal);
         else if (r->shape == RESP_ASK)
             out_ask(o, r->ask);
         else
@@ -461,7 +466,7 @@ static void do_singly(struct resp_out *o, const struct resp_batch *b)
     for (uint32_t i = 0; i < b->count && !o->failed; i++) {
         const struct resp_reply *r = &b->replies[i];
         if (r->shape == RESP_LITERAL) {
-            resp_out_bytes(o, r->literal);
+            out_literal(o, r->literal);
             continue;
         }
         if (r->shape == RESP_ASK) {
@@ -525,7 +530,7 @@ err resp_flush(struct resp_client *k)
     } else {
         for (uint32_t i = 0; e && i < b->count; i++) {
             if (b->replies[i].shape == RESP_LITERAL)
-                resp_out_bytes(&o, b->replies[i].literal);
+                out_literal(&o, b->replies[i].literal);
             else if (b->replies[i].shape == RESP_ASK)
                 out_ask(&o, b->replies[i].ask);
             else

@@ -7,11 +7,20 @@
 
 #include "base/mem.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* since Linux 5.14 */
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* since Linux 6.1 */
+#endif
+
 #define AREA_BYTES_MIN (UINT64_C(64) << 20)
 #define PAGE_BYTES 4096
 /* What is touched here and there, as large tables are, is found sooner in huge pages; below this they would
- * only cost memory. The kernel's shmem_enabled must allow them. */
+ * only cost memory. */
 #define HUGE_PAGES_BYTES_MIN (16u << 20)
+#define HUGE_PAGES_BYTES_MAX \
+    (256u << 20) /* of one piece: a third of a second's work, and it is resident then */
 #define HUGE_PAGE_BYTES (2u << 20)
 #define LINE_BYTES 128 /* two cache lines: processors fetch them in pairs */
 
@@ -30,11 +39,21 @@ static struct {
 
 /* ---- opening ---- */
 
+/* At an address where huge pages are possible. */
 static char *map(int fd, uint64_t size)
 {
-    int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
-    return base == MAP_FAILED ? NULL : base;
+    const int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    char *room =
+        mmap(NULL, size + HUGE_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    const size_t before = HUGE_PAGE_BYTES - (uintptr_t)room % HUGE_PAGE_BYTES;
+    void *base = mmap(room + before, size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    munmap(room, base == MAP_FAILED ? size + HUGE_PAGE_BYTES : before);
+    if (base == MAP_FAILED)
+        return NULL;
+    munmap(room + before + size, HUGE_PAGE_BYTES - before);
+    return base;
 }
 
 /* As large as the limits on this process allow. */
@@ -98,6 +117,15 @@ static void zero(uint64_t offset, uint64_t size)
     memset(area.base + offset, 0, size);
 }
 
+/* A wish. The second way asks nobody: of a memfd the system's shmem_enabled is usually `never`. */
+static void make_huge(char *memory, uint64_t size)
+{
+    if (size < HUGE_PAGES_BYTES_MIN || size > HUGE_PAGES_BYTES_MAX)
+        return;
+    if (madvise(memory, size, MADV_HUGEPAGE) == 0 && madvise(memory, size, MADV_POPULATE_WRITE) == 0)
+        (void)!madvise(memory, size, MADV_COLLAPSE);
+}
+
 void *area_take(uint64_t size)
 {
     if ((!area.base && open_new() != OK) || size == 0 || size > area.size)
@@ -110,6 +138,7 @@ void *area_take(uint64_t size)
         void *memory = area.base + p->offset;
         *at = p->next;
         mem_free(p);
+        make_huge(memory, size);
         return memory;
     }
     uint64_t offset = area.end;
@@ -120,8 +149,7 @@ void *area_take(uint64_t size)
     if (offset > area.size || size > area.size - offset)
         return NULL;
     area.end = offset + size;
-    if (size >= HUGE_PAGES_BYTES_MIN)
-        (void)!madvise(area.base + offset, size, MADV_HUGEPAGE); /* a wish */
+    make_huge(area.base + offset, size);
     return area.base + offset;
 }
 

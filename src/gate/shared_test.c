@@ -50,6 +50,25 @@ static void another_size_is_refused(void **state)
     shared_put(b);
 }
 
+/* Where huge pages are possible; whether they come is the system's affair. */
+static void large_tables_lie_where_huge_pages_can(void **state)
+{
+    (void)state;
+    const size_t size = 16u << 20, huge = 2u << 20;
+    void *small = shared_get(BYTES("small"), 64);
+    for (unsigned round = 0; round < 2; round++) { /* the second time in what was given back */
+        char *m = shared_get(BYTES("large"), size);
+        assert_non_null(m);
+        assert_int_equal((uintptr_t)m % huge, 0);
+        for (size_t i = 0; i < size; i += 4096) {
+            assert_int_equal(m[i], 0);
+            m[i] = 1;
+        }
+        shared_put(m);
+    }
+    shared_put(small);
+}
+
 static void names_may_hold_anything(void **state)
 {
     (void)state;
@@ -203,6 +222,7 @@ int main(void)
         cmocka_unit_test(the_next_process_goes_on_with_it), /* first: it forks */
         cmocka_unit_test(same_name_same_memory),
         cmocka_unit_test(another_size_is_refused),
+        cmocka_unit_test(large_tables_lie_where_huge_pages_can),
         cmocka_unit_test(names_may_hold_anything),
         cmocka_unit_test(memory_fails),
         cmocka_unit_test(servers),

@@ -3,6 +3,7 @@
 #if WEIR_HAVE_OPENSSL
 
 #include <pthread.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -15,9 +16,9 @@
 #include "gate/listening.h"
 #include "gate/proxied.h"
 #include "gate/shared.h"
-#include "gate/tls_conf.h"
 #include "gate/tls_counts.h"
 #include "net/tls.h"
+#include "net/tls_conf.h"
 #include "net/tls_context.h"
 #include "net/tls_tickets.h"
 
@@ -52,6 +53,28 @@ static err open_tickets(struct tls_listener *l, struct diag *reterr)
     return l->tickets && rotate(l) ? OK : ERR_MEMORY;
 }
 
+/* What is spoken behind the handshake (RFC 7301); who offers none of it gets no connection. */
+static struct bytes alpn_of(const struct listen_conf *l)
+{
+#define X(length, name, take) length name
+    switch (listen_kind(l)) {
+    case LISTEN_HTTP:
+        return l->http2 ? BYTES(ALPN_LIST(X)) : BYTES(ALPN_HTTP1(X));
+    case LISTEN_ADMIN:
+    case LISTEN_LEDGER:
+        return BYTES(ALPN_HTTP1(X));
+    default:
+        return BYTES_NONE;
+    }
+#undef X
+}
+
+static err make_context(const struct tls_listener *l, struct ssl_ctx_st **ret_context, struct diag *reterr)
+{
+    return tls_listen_context(l->conf, &l->listen->address, alpn_of(l->listen), l->tickets, ret_context,
+                              reterr);
+}
+
 err tls_listener_open(const struct listen_conf *conf, struct tls_listener **ret_listener, struct diag *reterr)
 {
     struct tls_listener *l = mem_get(sizeof *l);
@@ -63,7 +86,7 @@ err tls_listener_open(const struct listen_conf *conf, struct tls_listener **ret_
     l->stamp = tls_listen_files_stamp(conf->tls);
     err e = open_tickets(l, reterr);
     if (!e)
-        e = tls_listen_context(conf, l->tickets, &l->context, reterr);
+        e = make_context(l, &l->context, reterr);
     if (e) {
         tls_listener_close(l);
         return e;
@@ -88,7 +111,7 @@ static err read_again(struct tls_listener *l, struct diag *reterr)
     struct ssl_ctx_st *fresh;
     err e = l->tickets == &l->own ? tls_ticket_keys_read(l->conf, &l->own, reterr) : OK;
     if (!e)
-        e = tls_listen_context(l->listen, l->tickets, &fresh, reterr);
+        e = make_context(l, &fresh, reterr);
     if (e)
         return e;
     pthread_mutex_lock(&l->mutex);
@@ -128,14 +151,20 @@ struct ssl_ctx_st *tls_listener_context(struct tls_listener *l)
     return c;
 }
 
-void tls_listener_ended(struct tls_listener *l, void (*fn)(void *arg, const char *name), void *arg)
+void tls_listener_warnings(struct tls_listener *l, void (*fn)(void *arg, const char *name, const char *what),
+                           void *arg)
 {
     size_t count;
+    char text[300];
     struct ssl_ctx_st *context = tls_listener_context(l);
     const struct tls_certificate *c = tls_context_certificates(context, &count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "goes without an OCSP answer: %s", c[i].ocsp_why);
         if (c[i].expired)
-            fn(arg, c[i].name);
+            fn(arg, c[i].name, "has ended");
+        if (c[i].ocsp_why[0])
+            fn(arg, c[i].name, text);
+    }
     tls_context_drop(context);
 }
 
@@ -148,6 +177,7 @@ struct arrival {
     struct io *io;
     struct gate *gate;           /* held: its listener is used */
     struct listening *listening; /* the gate's */
+    tls_taker *taker;            /* NULL: by ALPN */
     uint64_t deadline_us;
     struct peer peer;
     uint8_t phase;
@@ -190,9 +220,7 @@ static void give_up(struct arrival *a)
 
 /* ---- the protocol's part */
 
-typedef void (*take_fn)(struct clients *s, struct io *io, const struct peer *peer);
-
-static take_fn taker(struct bytes alpn)
+static tls_taker *taker_of(struct bytes alpn)
 {
 #define X(length, name, take)        \
     if (bytes_eq(alpn, BYTES(name))) \
@@ -211,16 +239,29 @@ static void shaken(void *owner, struct io *io, err why)
     }
     struct clients *s = a->client.clients;
     struct peer peer = a->peer;
+    tls_taker *take = a->taker ? a->taker : taker_of(tls_alpn(tls_of(io)));
     arrival_free(a);
-    taker(tls_alpn(tls_of(io)))(s, io, &peer);
+    take(s, io, &peer);
+}
+
+static void accept_with(struct listening *l, struct io *io, uint64_t deadline_us,
+                        void (*done)(void *owner, struct io *io, err why), void *owner)
+{
+    struct ssl_ctx_st *c = tls_listener_context(l->tls);
+    tls_accept(io, c, &l->tls_counts->watcher, deadline_us, done, owner);
+    tls_context_drop(c);
+}
+
+void tls_listener_shake(struct listening *l, struct io *io, void (*done)(void *owner, struct io *io, err why),
+                        void *owner)
+{
+    accept_with(l, io, deadline_in_ms(l->conf->tls->handshake_timeout_ms), done, owner);
 }
 
 static void shake(struct arrival *a)
 {
-    struct ssl_ctx_st *c = tls_listener_context(a->listening->tls);
     a->phase = SHAKING;
-    tls_accept(a->io, c, &a->listening->tls_counts->watcher, a->deadline_us, shaken, a);
-    tls_context_drop(c);
+    accept_with(a->listening, a->io, a->deadline_us, shaken, a);
 }
 
 static void read_header(void *arg)
@@ -267,13 +308,15 @@ static void abort_now(struct client_conn *c)
 
 static const struct client_protocol arrival_protocol = { .close_idle = close_idle, .abort = abort_now };
 
-void tls_listener_accept(struct listening *l, struct clients *clients, struct io *io, bool proxied)
+void tls_listener_accept(struct listening *l, struct clients *clients, struct io *io, bool proxied,
+                         tls_taker *taker)
 {
     prepare();
     struct arrival *a = pool_take(&here.pool);
     *a = (struct arrival){ .io = io,
                            .gate = gate_current(),
                            .listening = l,
+                           .taker = taker,
                            .deadline_us = deadline_in_ms(l->conf->tls->handshake_timeout_ms) };
     gate_hold(a->gate);
     clients_add(clients, &a->client, &arrival_protocol);
@@ -306,18 +349,28 @@ enum tls_look tls_listener_look(struct tls_listener *l)
     return TLS_LOOK_SAME;
 }
 
-void tls_listener_ended(struct tls_listener *l, void (*fn)(void *arg, const char *name), void *arg)
+void tls_listener_warnings(struct tls_listener *l, void (*fn)(void *arg, const char *name, const char *what),
+                           void *arg)
 {
     (void)l;
     (void)fn;
     (void)arg;
 }
 
-void tls_listener_accept(struct listening *l, struct clients *clients, struct io *io, bool proxied)
+void tls_listener_shake(struct listening *l, struct io *io, void (*done)(void *owner, struct io *io, err why),
+                        void *owner)
+{
+    (void)l;
+    done(owner, io, ERR_UNSUPPORTED);
+}
+
+void tls_listener_accept(struct listening *l, struct clients *clients, struct io *io, bool proxied,
+                         tls_taker *taker)
 {
     (void)l;
     (void)clients;
     (void)proxied;
+    (void)taker;
     io_abort(io, true);
 }
 

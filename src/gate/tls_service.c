@@ -1,7 +1,7 @@
 #include "gate/tls_service.h"
 
 #include "gate/gate_conf.h"
-#include "gate/tls_conf.h"
+#include "net/tls_conf.h"
 
 #if WEIR_HAVE_OPENSSL
 

@@ -8,7 +8,7 @@
 #include "base/diag.h"
 #include "base/err.h"
 #include "core/io.h"
-#include "gate/tls_conf.h"
+#include "net/tls_conf.h"
 
 struct service_conf;
 struct server_conf;

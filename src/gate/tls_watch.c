@@ -10,8 +10,10 @@
 #include "core/worker.h"
 #include "gate/gate.h"
 #include "gate/tls_listener.h"
+#include "gate/tls_ocsp.h"
 #include "gate/tls_service.h"
 #include "net/tls_context.h"
+#include "net/tls_staple.h"
 
 #define LOOK_MS 1000
 #define CERTIFICATES_MAX 1000 /* whose ends are told */
@@ -22,11 +24,17 @@ static const struct metric_def read_defs[] = {
     { "certificate_reads_total", METRIC_COUNTER, "Times that changed files of TLS settings were read again" },
     { "certificate_failures_total", METRIC_COUNTER,
       "Of those, that found something wrong and kept what there was" },
+    { "ocsp_fetches_total", METRIC_COUNTER,
+      "Times that a responder was asked for a certificate's OCSP answer" },
+    { "ocsp_failures_total", METRIC_COUNTER, "Of those, that brought none that can be used" },
 };
-static const struct metric_group read_group = { "tls", read_defs, 2, NULL };
-static const struct metric_def end_defs[] = { { "certificate_expiry_seconds", METRIC_GAUGE,
-                                                "When the certificate ends, in seconds since 1970" } };
-static const struct metric_group end_group = { "tls", end_defs, 1,
+static const struct metric_group read_group = { "tls", read_defs, 4, NULL };
+static const struct metric_def end_defs[] = {
+    { "certificate_expiry_seconds", METRIC_GAUGE, "When the certificate ends, in seconds since 1970" },
+    { "ocsp_expiry_seconds", METRIC_GAUGE,
+      "When the OCSP answer ends that is given with it, in seconds since 1970; 0: there is none" }
+};
+static const struct metric_group end_group = { "tls", end_defs, 2,
                                                (const char *const[]){ "listen", "name", "key", NULL } };
 
 static struct {
@@ -37,9 +45,11 @@ static struct {
     unsigned ends_count;
     struct turn_hook end;
     bool open;
+    bool asked; /* OCSP responders, since the metrics were told */
 } here;
 
-static void tell_end(const struct listen_conf *listen, const struct tls_certificate *c)
+static void tell_end(const struct listen_conf *listen, const struct tls_certificate *c,
+                     struct tls_staple *staple)
 {
     char text[ADDR_TEXT_BYTES_MAX];
     struct metric_instance *m;
@@ -48,9 +58,14 @@ static void tell_end(const struct listen_conf *listen, const struct tls_certific
     if (here.ends_count == CERTIFICATES_MAX || metric_instance_open(&end_group, values, &m) != OK)
         return;
     here.ends[here.ends_count++] = m;
-    metric_set(metric_cells(m, worker_index(worker_self())), 0, c->not_after);
-    if (c->expired)
-        log_warn("tls", "certificate has ended listen=%s name=%s", text, c->name);
+    struct metric_cells *cells = metric_cells(m, worker_index(worker_self()));
+    metric_set(cells, 0, c->not_after);
+    metric_set(cells, 1, staple ? tls_staple_end(staple) : 0);
+}
+
+static void warn(void *arg, const char *name, const char *what)
+{
+    log_warn("tls", "certificate %s listen=%s name=%s", what, (const char *)arg, name);
 }
 
 static void forget_ends(unsigned count)
@@ -70,15 +85,23 @@ static void tell_ends(const struct generation *g)
         forget_ends(before);
         before = 0;
     }
-    for (size_t i = 0; i < g->conf->listen.count; i++) {
+    for (size_t i = 0; i < g->listen.count; i++) {
         size_t count = 0;
         struct ssl_ctx_st *context = g->listen_tls[i] ? tls_listener_context(g->listen_tls[i]) : NULL;
         const struct tls_certificate *c = context ? tls_context_certificates(context, &count) : NULL;
         for (size_t k = 0; k < count; k++)
-            tell_end((const struct listen_conf *)g->conf->listen.items + i, &c[k]);
+            tell_end((const struct listen_conf *)g->listen.items + i, &c[k], tls_context_staple(context, k));
         tls_context_drop(context);
     }
     forget_ends(before);
+}
+
+static void warn_of(const struct listen_conf *listen, struct tls_listener *l)
+{
+    char text[ADDR_TEXT_BYTES_MAX];
+    addr_print(&listen->address, text);
+    if (l)
+        tls_listener_warnings(l, warn, text);
 }
 
 /* ---- looking ---- */
@@ -92,6 +115,14 @@ static bool count_look(enum tls_look l)
     return l == TLS_LOOK_FRESH;
 }
 
+/* How asking a responder went. */
+static void told(bool fine)
+{
+    metric_inc(here.cells, 2);
+    metric_add(here.cells, 3, !fine);
+    here.asked = true;
+}
+
 static void look(struct timer *t)
 {
     const struct gate *g = gate_current();
@@ -99,12 +130,18 @@ static void look(struct timer *t)
     if (!g)
         return;
     const struct generation *of = g->generation;
-    for (size_t i = 0; i < of->conf->listen.count; i++)
-        fresh |= of->listen_tls[i] && count_look(tls_listener_look(of->listen_tls[i]));
+    for (size_t i = 0; i < of->listen.count; i++) {
+        const bool now = of->listen_tls[i] && count_look(tls_listener_look(of->listen_tls[i]));
+        if (now)
+            warn_of((const struct listen_conf *)of->listen.items + i, of->listen_tls[i]);
+        fresh |= now;
+    }
     for (size_t i = 0; i < of->conf->services.count; i++)
         fresh |= of->service_tls[i] && count_look(tls_service_look(of->service_tls[i]));
-    if (fresh)
+    if (fresh || here.asked)
         tell_ends(of);
+    here.asked = false;
+    tls_ocsp_look(told);
     timer_set(t, deadline_in_ms(LOOK_MS));
 }
 
@@ -118,7 +155,7 @@ static void end_here(struct turn_hook *h)
 static bool has_tls(const struct generation *g)
 {
     bool any = false;
-    for (size_t i = 0; i < g->conf->listen.count; i++)
+    for (size_t i = 0; i < g->listen.count; i++)
         any |= g->listen_tls[i] != NULL;
     for (size_t i = 0; i < g->conf->services.count; i++)
         any |= g->service_tls[i] != NULL;
@@ -140,6 +177,9 @@ void tls_watch(void)
         timer_init(&here.timer, look);
     }
     tell_ends(g->generation);
+    for (size_t i = 0; i < g->generation->listen.count; i++)
+        warn_of((const struct listen_conf *)g->generation->listen.items + i, g->generation->listen_tls[i]);
+    tls_ocsp_look(told);
     timer_set(&here.timer, deadline_in_ms(LOOK_MS));
 }
 

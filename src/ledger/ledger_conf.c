@@ -8,6 +8,8 @@
 #include "core/helper.h"
 #include "core/log.h"
 #include "ledger/crypt.h"
+#include "ledger/topic_conf.h"
+#include "net/tls_conf.h"
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -95,11 +97,17 @@ static err ledger_check(void *conf, struct diag *reterr)
         diag_set(reterr, "ledger: path: \"%s\" is no absolute path", l->path.ptr);
         return ERR_CONF;
     }
+    if (l->tls && !l->listen.len) {
+        diag_set(reterr, "ledger: tls: it is for `listen`, which is not said");
+        return ERR_CONF;
+    }
     if (l->password.len && !l->listen.len) {
         diag_set(reterr, "ledger: password: it is for `listen`, which is not said");
         return ERR_CONF;
     }
     err e = password_read(l, reterr);
+    if (!e)
+        e = topic_conf_check(&l->topics, reterr);
     return e ? e : crypt_source_check(l->key, reterr);
 }
 
@@ -165,6 +173,12 @@ const struct conf_struct ledger_conf_struct = {
               .offset = AT(ledger_conf, http),
               .sub = &http_struct,
               .doc = "an address where it can be asked by HTTP, with JSON: [stock](stock.md)" },
+            { .name = "topics",
+              .type = CONF_MAP,
+              .offset = AT(ledger_conf, topics),
+              .sub = &topic_conf_struct,
+              .max = TOPICS_MAX,
+              .doc = "queues of messages, by name: [topics](topic.md)" },
             { .name = "stock_file",
               .type = CONF_TEXT,
               .offset = AT(ledger_conf, stock_file),
@@ -175,6 +189,11 @@ const struct conf_struct ledger_conf_struct = {
               .offset = AT(ledger_conf, listen),
               .doc = "where clients of Redis find it (RESP2 and RESP3): `127.0.0.1:6390`, `unix:/path`; none "
                      "when not said" },
+            { .name = "tls",
+              .type = CONF_STRUCT,
+              .offset = AT(ledger_conf, tls),
+              .sub = &tls_listen_struct,
+              .doc = "`listen` speaks TLS" },
             { .name = "password",
               .type = CONF_TEXT,
               .offset = AT(ledger_conf, password),

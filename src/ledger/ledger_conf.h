@@ -1,9 +1,9 @@
 /* ledger_conf: the ledger's section of the configuration, and the one ledger of the process that comes of it.
  * Start, hand-over and stop: the control thread. */
 #pragma once
-#include "core/api_conf.h"
 #include "core/conf.h"
 #include "ledger/ledger_open.h"
+#include "net/api_conf.h"
 
 struct ledger_durability_conf {
     int mode; /* enum ledger_durability */
@@ -25,10 +25,12 @@ struct ledger_conf {
     struct api_conf *http;                  /* NULL: none */
     struct bytes stock_file;                /* empty: none */
     struct addr listen;                     /* of clients that speak RESP; len 0: none */
+    struct tls_listen_conf *tls;            /* of it; NULL: in the clear */
     struct bytes password;                  /* of theirs: a text, "file:/path", "env:NAME"; empty: none */
     char secret[LEDGER_PASSWORD_BYTES_MAX]; /* what password stands for, read with the configuration */
     uint32_t secret_bytes;
-    struct bytes key; /* "file:/path", "env:NAME"; empty: not encrypted */
+    struct conf_list topics; /* struct topic_conf */
+    struct bytes key;        /* "file:/path", "env:NAME"; empty: not encrypted */
 };
 
 extern const struct conf_struct ledger_conf_struct;

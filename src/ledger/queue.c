@@ -38,7 +38,7 @@ static err roll_back(struct queue_run *q)
 static const struct {
     err (*run)(struct queue_run *q);
     enum need need;
-    bool looks; /* changes nothing */
+    bool looks; /* changes nothing, or says so itself */
 } operations[QUEUE_WHATS] = {
     [QUEUE_TOPIC] = { set_topic, NEED_NOTHING, false },
     [QUEUE_DELETE_TOPIC] = { delete_topic, NEED_TOPIC, false },
@@ -55,7 +55,7 @@ static const struct {
     [QUEUE_GROUP] = { queue_set_group, NEED_TOPIC, false },
     [QUEUE_DELETE_GROUP] = { delete_group, NEED_TOPIC, false },
     [QUEUE_SET_ID] = { queue_set_id, NEED_GROUP, false },
-    [QUEUE_PULL] = { queue_pull, NEED_GROUP, false },
+    [QUEUE_PULL] = { queue_pull, NEED_GROUP, true },
     [QUEUE_HISTORY] = { queue_history, NEED_GROUP, true },
     [QUEUE_ACK] = { queue_ack, NEED_GROUP, false },
     [QUEUE_NACK] = { queue_nack, NEED_GROUP, false },

@@ -136,6 +136,7 @@ enum queue_flag {
     QUEUE_LAST_ID = 8192,
     QUEUE_SET_TIME = 16384,
     QUEUE_SET_COUNT = 32768,
+    QUEUE_NOT_TRIED = 65536, /* of NACK: this delivery is not counted as an attempt */
 };
 
 /* How an operation ended. But for DONE it is refused, and nothing of its entry has happened.

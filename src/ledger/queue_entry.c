@@ -268,6 +268,12 @@ static uint64_t back_off_ms(const struct queue_group *g, uint32_t attempts)
     return g->back_off_ms_max && ms > g->back_off_ms_max ? g->back_off_ms_max : ms;
 }
 
+void queue_entry_untry(struct queue_hand *h, struct record *r)
+{
+    record_write(h->a->records, r);
+    entry_of(r)->attempts--;
+}
+
 bool queue_entry_fail(struct queue_hand *h, struct record *r, uint64_t delay_ms)
 {
     const struct queue_entry *e = entry_of(r);

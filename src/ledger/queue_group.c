@@ -230,11 +230,26 @@ static enum pulled pull_one(struct pull *p, bool *ret_any)
     return PULLED_NONE;
 }
 
+/* Nothing is announced yet: a pull that can find nothing is not worth an entry in the log. */
+static bool has_any(const struct queue_run *q)
+{
+    const struct queue_group *g = q->group;
+    const struct queue_topic *t = q->topic;
+    bool any = g->next[0] < t->next && t->first < t->next;
+    for (unsigned p = 0; p < QUEUE_PRIORITIES; p++)
+        any |= g->ready[p].first || (p > 0 && g->next[p] < t->lane_next[p]);
+    return any || !queue_find_consumer(q->a, g->number, q->op.consumer);
+}
+
 err queue_pull(struct queue_run *q)
 {
     struct queue_group *g = q->group;
     if (!queue_name_is_good(q->op.consumer))
         return queue_answer(q, QUEUE_MALFORMED);
+    if (!has_any(q))
+        return queue_answer(q, QUEUE_DONE);
+    record_write(q->a->records, q->topic_record);
+    record_write(q->a->records, q->group_record);
     struct pull p = { .q = q,
                       .hand = queue_hand(q),
                       .consumer = queue_run_consumer(q),
@@ -283,6 +298,8 @@ err queue_nack(struct queue_run *q)
         if (!entry || ((const struct queue_entry *)record_value(entry))->state != QUEUE_IS_PENDING)
             continue;
         q->answer.number++;
+        if (q->op.flags & QUEUE_NOT_TRIED)
+            queue_entry_untry(&h, entry);
         if (!queue_entry_fail(&h, entry, delay_ms))
             return queue_answer(q, QUEUE_FULL);
     }

@@ -264,6 +264,8 @@ void queue_entry_deliver(struct queue_hand *h, struct record *entry, struct queu
                          uint64_t lease_ms);
 /* Done: its key's next one gets ready. */
 void queue_entry_finish(struct queue_hand *h, struct record *entry);
+/* Its last delivery is not counted. */
+void queue_entry_untry(struct queue_hand *h, struct record *entry);
 /* Not done: RETRY in delay_ms (UINT64_MAX: as the group says), or dead. false: FULL. */
 bool queue_entry_fail(struct queue_hand *h, struct record *entry, uint64_t delay_ms);
 void queue_entry_due(struct ledger_apply *a, struct record *entry);

@@ -89,30 +89,41 @@ static const struct queue_stored *first_stored(struct ledger_apply *a, const str
     return queue_stored(r);
 }
 
-/* More than it keeps, or older? */
-static bool is_over(struct ledger_apply *a, const struct queue_topic *t)
+static bool is_too_much(const struct queue_topic *t)
 {
     return t->first < t->next &&
-           ((t->keep_bytes && t->bytes > t->keep_bytes) || (t->keep_count && t->count > t->keep_count) ||
-            (t->keep_ms && first_stored(a, t)->published_ms + t->keep_ms <= a->now_ms));
+           ((t->keep_bytes && t->bytes > t->keep_bytes) || (t->keep_count && t->count > t->keep_count));
 }
 
-/* Lets go what is over, and sets when to look again. */
-static void retain(struct ledger_apply *a, struct record *topic, unsigned most)
+static bool is_too_old(struct ledger_apply *a, const struct queue_topic *t)
+{
+    return t->keep_ms && t->first < t->next && first_stored(a, t)->published_ms + t->keep_ms <= a->now_ms;
+}
+
+/* Lets go what is too much or too old, and sets when to look again. */
+static void retain(struct ledger_apply *a, struct record *topic)
 {
     struct queue_topic *t = record_value(topic);
     uint64_t due_ms = 0;
-    if (!t->keep_ms && !t->keep_bytes && !t->keep_count) {
-        record_set_due(a->records, topic, 0);
-        return;
-    }
-    for (; most > 0 && is_over(a, t); most--)
+    for (unsigned i = 0; i < QUEUE_SWEEPS_MAX && (is_too_much(t) || is_too_old(a, t)); i++)
         queue_drop_first(a, t);
-    if (is_over(a, t))
+    if (is_too_much(t) || is_too_old(a, t))
         due_ms = a->now_ms + 1;
     else if (t->keep_ms && t->first < t->next)
         due_ms = first_stored(a, t)->published_ms + t->keep_ms;
     record_set_due(a->records, topic, due_ms);
+}
+
+/* One more is there: the first one, which may have left memory, is not looked at. */
+static void retain_appended(struct ledger_apply *a, struct record *topic)
+{
+    struct queue_topic *t = record_value(topic);
+    for (unsigned i = 0; i < QUEUE_DROPS_MAX && is_too_much(t); i++)
+        queue_drop_first(a, t);
+    if (is_too_much(t))
+        record_set_due(a->records, topic, a->now_ms + 1);
+    else if (t->keep_ms && !topic->due_ms)
+        record_set_due(a->records, topic, a->now_ms + t->keep_ms);
 }
 
 void queue_topic_due(struct ledger_apply *a, struct record *topic)
@@ -121,7 +132,7 @@ void queue_topic_due(struct ledger_apply *a, struct record *topic)
     record_write(a->records, topic);
     struct queue_topic *t = record_value(topic);
     if (topic->data[0] == 't') {
-        retain(a, topic, steps);
+        retain(a, topic);
         return;
     }
     for (; steps > 0 && t->first < t->next; steps--)
@@ -177,7 +188,7 @@ bool queue_append(struct ledger_apply *a, struct record *topic, const struct que
     t->wakes++;
     t->bytes += bytes;
     t->last = m->id;
-    retain(a, topic, QUEUE_DROPS_MAX);
+    retain_appended(a, topic);
     return true;
 }
 

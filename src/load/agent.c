@@ -143,23 +143,39 @@ static err make_folder(char folder[64], const struct json *files)
 
 /* ---- the child ---- */
 
+static bool is_one_of(struct bytes word, const char *const *words)
+{
+    while (*words && !bytes_eq(word, bytes_from(*words)))
+        words++;
+    return *words;
+}
+
 /* Its own words: nothing that writes files, or reads them outside of the folder, is among what a job may say.
  */
 static bool is_safe_option(struct bytes word)
 {
-    static const char *const options[] = { "--connections", "--threads",  "--duration", "--requests",
-                                           "--rate",        "--arrivals", "--header",   "--method",
-                                           "--pipeline",    "--timeout",  "--warmup",   "--connect",
-                                           "--from",        "--interval", "--loop",     "--seed",
-                                           "--share",       "--start-at", "--speed" };
-    for (unsigned i = 0; i < sizeof options / sizeof *options; i++) {
-        if (bytes_eq(word, bytes_from(options[i])))
-            return true;
-    }
-    return false;
+    static const char *const options[] = {
+        "--connections", "--threads",  "--duration", "--requests", "--rate",    "--arrivals", "--header",
+        "--method",      "--pipeline", "--timeout",  "--warmup",   "--connect", "--from",     "--interval",
+        "--loop",        "--seed",     "--share",    "--start-at", "--speed",   "--streams",  NULL
+    };
+    return is_one_of(word, options);
 }
 
-/* "--body" and "--replay" name a file of the folder; what is no option is a URL or a scenario of it. */
+/* Those name a file of the folder. */
+static bool is_file_option(struct bytes word)
+{
+    static const char *const options[] = { "--body", "--replay", "--ca", NULL };
+    return is_one_of(word, options);
+}
+
+static bool is_flag(struct bytes word)
+{
+    static const char *const options[] = { "--http2", "--insecure", NULL };
+    return is_one_of(word, options);
+}
+
+/* What is no option is a URL or a scenario of the folder. */
 static bool are_safe(const struct json *args)
 {
     bool value = false, file = false;
@@ -173,9 +189,9 @@ static bool are_safe(const struct json *args)
         if (file && !is_safe_name(word.len && word.ptr[0] == '@' ? bytes_skip(word, 1) : word))
             return false;
         if (!value && !file && word.len && word.ptr[0] == '-') {
-            file = bytes_eq(word, BYTES("--body")) || bytes_eq(word, BYTES("--replay"));
+            file = is_file_option(word);
             value = is_safe_option(word);
-            if (!file && !value)
+            if (!file && !value && !is_flag(word))
                 return false;
             continue;
         }

@@ -24,11 +24,12 @@ static err read_head(struct io *io, enum http_method method, uint64_t deadline_u
     }
 }
 
-err answer_head(struct answer *a, struct io *io, enum http_method method, uint64_t deadline_us,
-                struct http_field *fields, struct http_response *ret_head, size_t *ret_used)
+static err read_final(struct answer *a, struct io *io, enum http_method method, bool upgrade,
+                      uint64_t deadline_us, struct http_field *fields, struct http_response *ret_head,
+                      size_t *ret_used)
 {
     err e = read_head(io, method, deadline_us, fields, ret_head, ret_used);
-    while (!e && ret_head->status < 200) {
+    while (!e && ret_head->status < 200 && !(upgrade && ret_head->status == 101)) {
         if (ret_head->status == 101)
             return ERR_PROTOCOL; /* nobody asked for it */
         io_consume(io, *ret_used);
@@ -44,6 +45,18 @@ err answer_head(struct answer *a, struct io *io, enum http_method method, uint64
                           .keep_alive = ret_head->keep_alive && ret_head->framing != HTTP_BODY_CLOSE,
                           .done = ret_head->framing == HTTP_BODY_NONE };
     return OK;
+}
+
+err answer_head(struct answer *a, struct io *io, enum http_method method, uint64_t deadline_us,
+                struct http_field *fields, struct http_response *ret_head, size_t *ret_used)
+{
+    return read_final(a, io, method, false, deadline_us, fields, ret_head, ret_used);
+}
+
+err answer_upgrade(struct answer *a, struct io *io, uint64_t deadline_us, struct http_field *fields,
+                   struct http_response *ret_head, size_t *ret_used)
+{
+    return read_final(a, io, HTTP_GET, true, deadline_us, fields, ret_head, ret_used);
 }
 
 err answer_body(struct answer *a, struct bytes in, struct bytes *ret_piece, size_t *ret_used)

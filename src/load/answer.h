@@ -21,6 +21,10 @@ struct answer {
  * caller consumes them. ERR_PROTOCOL, or what io_pull_more says. */
 err answer_head(struct answer *a, struct io *io, enum http_method method, uint64_t deadline_us,
                 struct http_field *fields, struct http_response *ret_head, size_t *ret_used) CHECK_RESULT;
+/* The same for a request that asks for another protocol: 101 is the last word too, and what follows is not
+ * HTTP. */
+err answer_upgrade(struct answer *a, struct io *io, uint64_t deadline_us, struct http_field *fields,
+                   struct http_response *ret_head, size_t *ret_used) CHECK_RESULT;
 /* The next piece of the body in in, and how much of in is done with (the piece included). a->done: that was
  * all. ERR_PROTOCOL. */
 err answer_body(struct answer *a, struct bytes in, struct bytes *ret_piece, size_t *ret_used) CHECK_RESULT;

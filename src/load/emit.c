@@ -60,6 +60,8 @@ void emit_interval(struct text *t, const struct load_report *r)
     json_bool(t, "warming", r->warming);
     json_u64(t, "connects", r->recent->connects);
     json_u64(t, "iterations", r->recent->iterations);
+    json_u64(t, "messages_out", r->recent->messages_out);
+    json_u64(t, "messages_in", r->recent->messages_in);
     put_histogram(t, "lag", &r->recent->lag);
     json_begin(t, "kinds", '[');
     for (unsigned i = 0; i < r->recent->kinds_count; i++)
@@ -143,6 +145,8 @@ err emit_read(const struct json *j, struct load_stats *s, struct emitted *ret_em
         return ERR_SYNTAX;
     s->connects += member_u64(j, "connects");
     s->iterations += member_u64(j, "iterations");
+    s->messages_out += member_u64(j, "messages_out");
+    s->messages_in += member_u64(j, "messages_in");
     err e = read_histogram(json_member(j, "lag"), &s->lag);
     unsigned i = 0;
     JSON_EACH(k, kinds)

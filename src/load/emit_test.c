@@ -10,6 +10,8 @@ static void fill(struct load_stats *s, uint64_t x)
 {
     s->connects = x;
     s->iterations = x + 1;
+    s->messages_out = x + 2;
+    s->messages_in = x + 3;
     histogram_add(&s->lag, x);
     for (unsigned i = 0; i < s->kinds_count; i++) {
         struct load_kind *k = &s->kinds[i];

@@ -15,6 +15,7 @@
 #include "base/diag.h"
 #include "core/worker.h"
 #include "load/arrivals.h"
+#include "load/ports.h"
 #include "load/stats.h"
 #include "load/target.h"
 #include "net/tcp.h"
@@ -48,8 +49,10 @@ struct load {
     const void *plan;              /* the carrier's: what to send */
     const struct tcp_options *tcp; /* of each source in turn */
     unsigned tcp_count;
-    struct ssl_ctx_st *tls;  /* https; NULL: plain */
-    const char *server_name; /* asked for and checked with TLS */
+    uint16_t port_first, port_last; /* the system's; 0: not known */
+    struct ssl_ctx_st *tls;         /* https; NULL: plain */
+    const char *server_name;        /* asked for and checked with TLS */
+    bool http2;                     /* else HTTP/1.1 */
     unsigned threads;
     unsigned share_first, shares; /* this process has `threads` of so many shares, from that one on: the other
                                    * machines' have the rest */
@@ -89,6 +92,7 @@ struct load_worker {
     struct fiber *pacer;
     int timer_fd;
     bool starving;
+    struct ports ports[LOAD_SOURCES_MAX]; /* dial.c; where load->port_first is known */
 };
 
 /* SIGINT and SIGTERM come by the descriptor while it is open, for a fiber to wait for; what is still pending
@@ -118,7 +122,7 @@ static inline uint64_t load_share(uint64_t all, unsigned index, unsigned count)
 }
 
 /* Connects the number-th connection, with TLS when there is a context. From a fiber. */
-err load_dial(const struct load *l, const struct addr *to, unsigned number, uint64_t deadline_us,
+err load_dial(struct load_worker *lw, const struct addr *to, unsigned number, uint64_t deadline_us,
               struct io **ret_io) CHECK_RESULT;
 
 /* ---- pace.c: on the worker */

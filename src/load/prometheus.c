@@ -80,6 +80,13 @@ static void put_errors(struct text *t, const struct load_report *r)
     }
 }
 
+static void put_messages(struct text *t, const struct load_report *r)
+{
+    head(t, "messages_total", "counter", "Messages of WebSockets");
+    text_print(t, "weir_load_messages_total{direction=\"out\"} %" PRIu64 "\n", r->all->messages_out);
+    text_print(t, "weir_load_messages_total{direction=\"in\"} %" PRIu64 "\n", r->all->messages_in);
+}
+
 static void put_gauges(struct text *t, const struct load_report *r)
 {
     static const struct load_point none;
@@ -112,6 +119,7 @@ void prometheus_print(struct text *t, const struct load_report *r)
         for (unsigned i = 0; i < r->load->kinds_count; i++)
             put_histogram(t, "response_seconds", r->load->kinds[i], &r->all->kinds[i].response);
     }
+    put_messages(t, r);
     put_gauges(t, r);
 }
 

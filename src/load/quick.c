@@ -1,48 +1,13 @@
 #include "load/quick.h"
 
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/fiber.h"
-#include "load/answer.h"
+#include "load/quick_conn.h"
 
 #define OPENERS_MAX 256u  /* connects at the same time, a worker */
 #define OPEN_AGAIN_MS 100 /* after a connect that failed, in a closed loop */
-#define READERS_MAX 4096u /* fibers that wait for the rest of a head */
 #define STATUS_ERROR_MIN 400u
-
-/*   NONE ──▶ OPENING ──▶ BUSY ◀──▶ IDLE (open loop only)
- *    ▲                     │         │
- *    └─────── closed, failed ────────┘ */
-enum conn_state { CONN_NONE, CONN_OPENING, CONN_BUSY, CONN_IDLE };
-
-struct asked {
-    uint64_t due_ns, sent_ns;
-    const struct quick_request *request;
-};
-
-struct conn {
-    struct quick *quick;
-    struct io *io;
-    struct link link; /* of spare, opening or idle */
-    uint8_t state;
-    uint8_t why;                 /* err: what woke it */
-    bool in_body;                /* of the answer at hand */
-    bool last;                   /* the server ends it behind that answer */
-    uint32_t first, outstanding; /* in asked */
-    uint32_t number;
-    struct answer answer;
-    struct asked asked[];
-};
-
-struct quick {
-    struct load_worker *lw;
-    const struct quick_plan *plan;
-    struct conn **conns;
-    unsigned conns_count, openers, readers;
-    uint64_t next;                    /* number of the request to send next */
-    struct link spare, opening, idle; /* struct conn */
-};
 
 static void conn_woke(void *owner, err why);
 static void opener_run(void *arg);
@@ -52,9 +17,9 @@ static struct load_kind *kind_of(const struct conn *c, const struct asked *a)
     return &c->quick->lw->stats->kinds[a->request->kind];
 }
 
-static struct asked *asked_at(struct conn *c, uint32_t i)
+static const struct quick_protocol *protocol_of(const struct conn *c)
 {
-    return &c->asked[(c->first + i) % c->quick->plan->pipeline];
+    return c->quick->plan->protocol;
 }
 
 /* ---- sending ---- */
@@ -62,28 +27,33 @@ static struct asked *asked_at(struct conn *c, uint32_t i)
 static void ask(struct conn *c, uint64_t due_ns)
 {
     struct quick *q = c->quick;
-    struct asked *a = asked_at(c, c->outstanding++);
+    struct asked *a = container_of(list_pop_front(&c->spare), struct asked, link);
+    list_push_back(&c->waiting, &a->link);
+    c->outstanding++;
     a->due_ns = due_ns;
+    a->again = false;
     a->request = &q->plan->requests[q->plan->count == 1 ? 0 : q->next % q->plan->count];
     q->next += q->lw->load->shares;
     q->lw->left--;
     q->lw->in_flight++;
 }
 
-/* Those of asked from `from` on. */
-static err send_asked(struct conn *c, uint32_t from, uint64_t now_ns, uint64_t deadline_us)
+struct asked *quick_sent(struct conn *c, uint64_t now_ns)
 {
-    for (uint32_t i = from; i < c->outstanding; i++) {
-        struct asked *a = asked_at(c, i);
-        struct load_kind *k = kind_of(c, a);
-        a->sent_ns = now_ns;
-        k->sent++;
-        k->bytes_out += a->request->bytes.len;
-        err e = io_write(c->io, a->request->bytes, deadline_us);
-        if (e)
-            return e;
-    }
-    return OK;
+    struct asked *a = container_of(list_pop_front(&c->waiting), struct asked, link);
+    struct load_kind *k = kind_of(c, a);
+    list_push_back(&c->flight, &a->link);
+    a->sent_ns = now_ns;
+    k->sent += !a->again;
+    k->bytes_out += a->request->bytes.len;
+    return a;
+}
+
+void quick_unsent(struct conn *c, struct asked *a)
+{
+    list_remove(&a->link);
+    list_push_back(&c->waiting, &a->link);
+    a->again = true;
 }
 
 static uint64_t deadline_of(const struct conn *c)
@@ -91,15 +61,14 @@ static uint64_t deadline_of(const struct conn *c)
     return worker_now_us() + c->quick->lw->load->timeout_us;
 }
 
-/* Of the answer at hand: all of it has to be there by then. */
-static uint64_t answer_deadline(struct conn *c)
+uint64_t quick_deadline(const struct conn *c, const struct asked *a)
 {
-    return asked_at(c, 0)->sent_ns / 1000 + c->quick->lw->load->timeout_us;
+    return a->sent_ns / 1000 + c->quick->lw->load->timeout_us;
 }
 
 static void rest(struct conn *c)
 {
-    io_park(c->io, conn_woke, c, c->outstanding ? answer_deadline(c) : DEADLINE_NONE);
+    io_park(c->io, conn_woke, c, list_empty(&c->flight) ? DEADLINE_NONE : quick_deadline(c, quick_first(c)));
 }
 
 /* ---- ends ---- */
@@ -118,6 +87,7 @@ static void drop_io(struct conn *c)
 {
     if (!c->io)
         return;
+    protocol_of(c)->close(c);
     io_abort(c->io, false);
     c->io = NULL;
     c->quick->lw->connections--;
@@ -134,14 +104,13 @@ static void open_later(struct conn *c)
     }
 }
 
-/* Nothing is asked on it any more: what it does next. */
+/* It has no connection any more: what it does next. */
 static void begin_again(struct conn *c)
 {
     struct load_worker *lw = c->quick->lw;
-    must(!c->outstanding);
-    c->first = 0;
-    c->in_body = c->last = false;
-    if (!lw->load->open_loop && !lw->stopping && lw->left) {
+    must(list_empty(&c->flight));
+    c->in_body = c->over = false;
+    if (c->outstanding || (!lw->load->open_loop && !lw->stopping && lw->left)) {
         open_later(c);
         return;
     }
@@ -150,20 +119,39 @@ static void begin_again(struct conn *c)
     load_worker_free(lw);
 }
 
+static void is_done(struct conn *c, struct asked *a)
+{
+    list_remove(&a->link);
+    list_push_front(&c->spare, &a->link);
+    c->outstanding--;
+    c->quick->lw->in_flight--;
+}
+
+void quick_failed(struct conn *c, struct asked *a, enum load_error why)
+{
+    kind_of(c, a)->errors[why]++;
+    if (why == LOAD_ERROR_TIMEOUT)
+        record(c, a, load_now_ns());
+    is_done(c, a);
+}
+
 /* Everything that is in flight on it has failed. */
 static void fail(struct conn *c, enum load_error why)
 {
-    uint64_t now_ns = load_now_ns();
-    struct load_worker *lw = c->quick->lw;
     drop_io(c);
-    for (; c->outstanding; c->outstanding--, lw->in_flight--) {
-        const struct asked *a = asked_at(c, 0);
-        kind_of(c, a)->errors[why]++;
-        if (why == LOAD_ERROR_TIMEOUT)
-            record(c, a, now_ns);
-        c->first = (c->first + 1) % c->quick->plan->pipeline;
-    }
+    while (!list_empty(&c->flight))
+        quick_failed(c, quick_first(c), why);
     begin_again(c);
+}
+
+/* What waits goes out. False: it has failed. */
+static bool send_waiting(struct conn *c, uint64_t now_ns, bool wait)
+{
+    err e = protocol_of(c)->send(c, now_ns, wait);
+    if (!e && !c->over)
+        return true;
+    fail(c, e ? load_error_of(e) : LOAD_ERROR_CLOSED);
+    return false;
 }
 
 /* ---- opening ---- */
@@ -171,7 +159,27 @@ static void fail(struct conn *c, enum load_error why)
 static err connect_to(struct conn *c)
 {
     struct quick *q = c->quick;
-    return load_dial(q->lw->load, q->plan->addr, c->number, deadline_of(c), &c->io);
+    return load_dial(q->lw, q->plan->addr, c->number, deadline_of(c), &c->io);
+}
+
+/* More is due on it in a closed loop. */
+static void ask_more(struct conn *c, uint64_t now_ns)
+{
+    struct load_worker *lw = c->quick->lw;
+    while (c->outstanding < c->room && lw->left)
+        ask(c, now_ns);
+}
+
+/* What was asked before it failed has; the connect takes its time. */
+static void connect_failed(struct conn *c, err why)
+{
+    if (why != ERR_CANCELLED && !c->quick->lw->load->open_loop)
+        (void)!fiber_sleep_us(OPEN_AGAIN_MS * 1000);
+    while (!list_empty(&c->waiting)) {
+        struct asked *a = container_of(c->waiting.next, struct asked, link);
+        quick_failed(c, a, a->again ? LOAD_ERROR_CLOSED : LOAD_ERROR_CONNECT);
+    }
+    begin_again(c);
 }
 
 /* The request that it is opened for may have been asked already (open loop); then the connect is part of its
@@ -188,21 +196,16 @@ static void open_one(struct conn *c)
     }
     err e = connect_to(c);
     if (e) {
-        asked_at(c, 0)->sent_ns = start_ns;
-        if (e != ERR_CANCELLED && !lw->load->open_loop)
-            (void)!fiber_sleep_us(OPEN_AGAIN_MS * 1000);
-        fail(c, LOAD_ERROR_CONNECT);
+        connect_failed(c, e);
         return;
     }
     lw->connections++;
     lw->stats->connects++;
     c->state = CONN_BUSY;
-    while (!lw->load->open_loop && c->outstanding < c->quick->plan->pipeline && lw->left)
-        ask(c, start_ns);
-    e = send_asked(c, 0, load_now_ns(), deadline_of(c));
-    if (e)
-        fail(c, load_error_of(e));
-    else
+    protocol_of(c)->open(c);
+    if (!lw->load->open_loop)
+        ask_more(c, start_ns);
+    if (send_waiting(c, load_now_ns(), true))
         rest(c);
 }
 
@@ -216,74 +219,23 @@ static void opener_run(void *arg)
 
 /* ---- answers ---- */
 
-static void answered(struct conn *c, uint64_t now_ns)
+void quick_answered(struct conn *c, struct asked *a, const struct quick_answer *answer, uint64_t now_ns)
 {
-    const struct asked *a = asked_at(c, 0);
     struct load_kind *k = kind_of(c, a);
-    struct load_worker *lw = c->quick->lw;
     k->answers++;
-    k->bytes_in += c->answer.bytes;
-    load_count_status(k, c->answer.status);
-    if (c->answer.status >= STATUS_ERROR_MIN)
+    k->bytes_in += answer->bytes;
+    load_count_status(k, answer->status);
+    if (answer->status >= STATUS_ERROR_MIN)
         load_count_bad(k, LOAD_ERROR_STATUS);
     record(c, a, now_ns);
-    c->last = !c->answer.keep_alive;
-    c->in_body = false;
-    c->first = (c->first + 1) % c->quick->plan->pipeline;
-    c->outstanding--;
-    lw->in_flight--;
+    is_done(c, a);
 }
 
-static err take_head(struct conn *c)
+/* A closed loop, and not at its end. */
+static bool asks_by_itself(const struct conn *c)
 {
-    struct http_field fields[ANSWER_FIELDS_MAX];
-    struct http_response head;
-    struct quick *q = c->quick;
-    size_t used;
-    if (q->readers == READERS_MAX)
-        return ERR_LIMIT;
-    q->readers++;
-    err e = answer_head(&c->answer, c->io, asked_at(c, 0)->request->method, answer_deadline(c), fields, &head,
-                        &used);
-    q->readers--;
-    if (e)
-        return e;
-    io_consume(c->io, used);
-    c->in_body = true;
-    return OK;
-}
-
-/* What has arrived of the answer at hand. */
-static err take(struct conn *c, uint64_t now_ns)
-{
-    err e = c->in_body ? OK : take_head(c);
-    while (!e && !c->answer.done) {
-        struct bytes piece, in = io_peek(c->io);
-        size_t used;
-        if (!in.len)
-            return OK;
-        e = answer_body(&c->answer, in, &piece, &used);
-        if (!e)
-            io_consume(c->io, used);
-    }
-    if (!e)
-        answered(c, now_ns);
-    return e;
-}
-
-static err take_all(struct conn *c)
-{
-    uint64_t now_ns = load_now_ns();
-    while (io_peek(c->io).len) {
-        if (!c->outstanding || c->last)
-            return ERR_PROTOCOL; /* an answer to nothing */
-        err e = take(c, now_ns);
-        if (e)
-            return e;
-        if (c->in_body)
-            break; /* the rest of it is still to come */
-    }
-    return OK;
+    const struct load_worker *lw = c->quick->lw;
+    return !lw->load->open_loop && !lw->stopping && !c->in_body;
 }
 
 /* All that was there is read. */
@@ -291,32 +243,24 @@ static void go_on(struct conn *c)
 {
     struct quick *q = c->quick;
     struct load_worker *lw = q->lw;
-    if (c->last && !c->in_body) {
-        if (c->outstanding) {
-            fail(c, LOAD_ERROR_CLOSED);
-            return;
-        }
-        drop_io(c);
-        begin_again(c);
+    if (c->over) {
+        fail(c, LOAD_ERROR_CLOSED);
         return;
     }
-    if (!lw->load->open_loop && !lw->stopping && !c->in_body) {
-        uint32_t before = c->outstanding;
-        uint64_t now_ns = load_now_ns();
-        while (c->outstanding < q->plan->pipeline && lw->left)
-            ask(c, now_ns);
-        err e = send_asked(c, before, now_ns, deadline_of(c));
-        if (e) {
-            fail(c, load_error_of(e));
+    uint64_t now_ns = load_now_ns();
+    do { /* a stream that has broken the rules is free only when that is said */
+        if (asks_by_itself(c))
+            ask_more(c, now_ns);
+        if (!send_waiting(c, now_ns, true))
             return;
-        }
-    }
-    if (!c->outstanding) {
+    } while (asks_by_itself(c) && c->outstanding < c->room && lw->left);
+    bool free = lw->load->open_loop ? c->outstanding < c->room : !c->outstanding;
+    if (free) {
         c->state = CONN_IDLE;
         list_push_front(&q->idle, &c->link);
     }
     rest(c);
-    if (!c->outstanding)
+    if (free)
         load_worker_free(lw);
 }
 
@@ -324,20 +268,11 @@ static void conn_run(void *arg)
 {
     struct conn *c = arg;
     err e = (err)c->why;
-    if (!e)
-        e = take_all(c);
-    else if (e == ERR_CLOSED && c->in_body && answer_ended(&c->answer) == OK) {
-        answered(c, load_now_ns());
-        e = OK;
-    }
-    if (!e)
-        go_on(c);
-    else if (c->outstanding) {
+    e = e ? protocol_of(c)->woke(c, e) : protocol_of(c)->take(c, load_now_ns());
+    if (e)
         fail(c, load_error_of(e));
-    } else {
-        drop_io(c);
-        begin_again(c);
-    }
+    else
+        go_on(c);
 }
 
 /* On the loop's stack. */
@@ -353,6 +288,21 @@ static void conn_woke(void *owner, err why)
 
 /* ---- the carrier ---- */
 
+static struct conn *new_conn(struct quick *q)
+{
+    const struct quick_plan *p = q->plan;
+    struct conn *c = mem_must_get(p->protocol->conn_bytes + p->pipeline * p->protocol->asked_bytes);
+    char *slots = (char *)c + p->protocol->conn_bytes;
+    c->quick = q;
+    c->room = p->pipeline;
+    list_init(&c->spare);
+    list_init(&c->waiting);
+    list_init(&c->flight);
+    for (unsigned i = 0; i < p->pipeline; i++)
+        list_push_back(&c->spare, &((struct asked *)(void *)(slots + i * p->protocol->asked_bytes))->link);
+    return c;
+}
+
 static struct conn *spare_conn(struct quick *q)
 {
     struct link *l = list_pop_front(&q->spare);
@@ -361,21 +311,27 @@ static struct conn *spare_conn(struct quick *q)
     uint64_t most = load_share(q->lw->load->connections, load_share_number(q->lw), q->lw->load->shares);
     if (q->conns_count == most)
         return NULL;
-    struct conn *c = mem_must_get(sizeof *c + q->plan->pipeline * sizeof c->asked[0]);
-    c->quick = q;
+    struct conn *c = new_conn(q);
     c->number = q->conns_count * q->lw->load->threads + q->lw->index;
     q->conns[q->conns_count++] = c;
     return c;
 }
 
-static void send_due(void *arg)
+static void send_due(struct conn *c, bool wait)
 {
-    struct conn *c = arg;
-    err e = send_asked(c, 0, load_now_ns(), deadline_of(c));
-    if (e)
-        fail(c, load_error_of(e));
-    else
-        rest(c);
+    if (!send_waiting(c, load_now_ns(), wait))
+        return;
+    if (c->outstanding < c->room) {
+        c->state = CONN_IDLE;
+        list_push_front(&c->quick->idle, &c->link);
+    }
+    rest(c);
+    load_worker_free(c->quick->lw);
+}
+
+static void send_large(void *arg)
+{
+    send_due(arg, true);
 }
 
 static bool quick_due(struct load_worker *lw, uint64_t due_ns)
@@ -392,10 +348,10 @@ static bool quick_due(struct load_worker *lw, uint64_t due_ns)
     }
     io_unpark(c->io);
     c->state = CONN_BUSY;
-    if (asked_at(c, 0)->request->bytes.len > IO_SEND_BYTES_MAX)
-        fiber_spawn(send_due, c); /* may have to wait */
+    if (container_of(c->waiting.next, struct asked, link)->request->bytes.len > IO_SEND_BYTES_MAX)
+        fiber_spawn(send_large, c); /* may have to wait */
     else
-        send_due(c);
+        send_due(c, false);
     return true;
 }
 

@@ -6,8 +6,12 @@
 #include "load/load.h"
 #include "proto/http.h"
 
+struct http2_request;
+struct quick_protocol;
+
 struct quick_request {
-    struct bytes bytes; /* head and body */
+    struct bytes bytes;                /* head and body, as HTTP/1.1 says it */
+    const struct http2_request *http2; /* the same; NULL: HTTP/1.1 */
     enum http_method method;
     unsigned kind;
 };
@@ -16,7 +20,13 @@ struct quick_plan {
     const struct addr *addr;
     const struct quick_request *requests; /* the n-th that is sent is number n modulo count */
     size_t count;
-    unsigned pipeline; /* in flight on each connection, in a closed loop */
+    const struct quick_protocol *protocol;
+    unsigned pipeline; /* in flight on each connection; over HTTP/1.1 only in a closed loop */
 };
+
+extern const struct quick_protocol quick_http1;
+#if WEIR_HAVE_NGHTTP2
+extern const struct quick_protocol quick_http2;
+#endif
 
 extern const struct load_carrier quick_carrier; /* its plan is a struct quick_plan */

@@ -111,6 +111,7 @@ static void put_run(struct text *t, const struct load_report *r, const struct re
     const struct load *l = r->load;
     json_text(t, "target", about->target);
     json_bool(t, "open_loop", l->open_loop);
+    json_bool(t, "http2", l->http2);
     json_u64(t, "connections", l->connections);
     json_text(t, "unit", bytes_from(l->carrier->unit));
     json_u64(t, "threads", l->shares);
@@ -120,6 +121,8 @@ static void put_run(struct text *t, const struct load_report *r, const struct re
     json_u64(t, "abandoned", r->abandoned);
     json_u64(t, "connects", r->all->connects);
     json_u64(t, "iterations", r->all->iterations);
+    json_u64(t, "messages_out", r->all->messages_out);
+    json_u64(t, "messages_in", r->all->messages_in);
     json_begin(t, "generator", '{');
     char words[256];
     json_number(t, "busy", r->busy);

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/must.h"
@@ -15,6 +16,7 @@
 #define LOOK_MS 10 /* at what is in flight, and at requests_max */
 #define PATIENCE_EXTRA_S 1.0
 #define POINTS_MAX 100000u
+#define PORTS_SPREAD 5u /* windows between the threads' first ones */
 
 struct member {
     struct load_worker lw;
@@ -402,6 +404,8 @@ static err start_member(struct run *run, unsigned i, const int *cpus, unsigned c
                                               ? load_share(l->requests_max, l->share_first + i, l->shares)
                                               : UINT64_MAX,
                                   .random = l->seed * 1000003 + l->share_first + i };
+    for (unsigned n = 0; l->port_first && n < l->tcp_count; n++)
+        ports_open(&m->lw.ports[n], l->port_first, l->port_last, (unsigned)getpid() * 7 + i * PORTS_SPREAD);
     err e = load_stats_open(l->kinds_count, &m->lw.stats);
     if (!e)
         e = load_stats_open(l->kinds_count, &m->spare);

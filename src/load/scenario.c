@@ -1,12 +1,10 @@
 #include "load/scenario.h"
 
-#include <stdio.h>
-
 #include "base/file_read.h"
 #include "base/mem.h"
 #include "load/script.h"
 #include "load/stages.h"
-#include "proto/http1.h"
+#include "proto/http.h"
 
 #define FILE_BYTES_MAX ((size_t)256 << 20)
 
@@ -171,11 +169,38 @@ static void method_of(const struct step_conf *conf, struct scenario_step *step, 
     for (unsigned i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (!verbs[i].path.ptr)
             continue;
-        step->request = true;
+        step->act = SCENARIO_REQUEST;
         step->method_text = bytes_from(verbs[i].method);
         step->method = http_method_of(step->method_text);
         *ret_path = verbs[i].path;
     }
+}
+
+/* What the step is for. */
+static void act_of(const struct step_conf *conf, struct scenario_step *step, struct bytes *ret_path)
+{
+    static const char *const words[] = {
+#define X(id, word) word,
+        SCENARIO_ACT_LIST(X)
+#undef X
+    };
+    *ret_path = BYTES_NONE;
+    method_of(conf, step, ret_path);
+    if (conf->websocket.ptr) {
+        step->act = SCENARIO_WEBSOCKET;
+        *ret_path = conf->websocket;
+    } else if (conf->send.ptr) {
+        step->act = SCENARIO_SEND;
+        step->awaits = conf->expect || conf->take.count;
+    } else if (conf->receive) {
+        step->act = SCENARIO_RECEIVE;
+        step->number = (unsigned)conf->receive;
+    } else if (conf->close) {
+        step->act = SCENARIO_CLOSE;
+        step->number = (unsigned)conf->close;
+    }
+    if (step->act != SCENARIO_REQUEST)
+        step->method_text = bytes_from(words[step->act]);
 }
 
 static bool text_is_path(const struct template *t)
@@ -198,7 +223,7 @@ static err make(struct compiler *c, struct bytes text, struct template *out)
 
 static err compile_body(struct compiler *c, const struct step_conf *conf, struct scenario_step *step)
 {
-    struct bytes text = conf->body.ptr ? conf->body : conf->json;
+    struct bytes text = conf->body.ptr ? conf->body : conf->send.ptr ? conf->send : conf->json;
     if (conf->body_file.ptr) {
         err e = scenario_read_file(c->s, conf->body_file, &text, c->reterr);
         if (e)
@@ -299,79 +324,15 @@ static bool is_constant(const struct scenario_step *step)
     return constant;
 }
 
-bool scenario_parts(const struct scenario_step *step, struct template_values *values, struct arena *a,
-                    struct scenario_parts *ret_parts)
-{
-    struct scenario_part_field *fields = arena_get(a, (step->fields_count + 1) * sizeof *fields);
-    struct scenario_parts p = { .method = step->method_text,
-                                .path = template_print(&step->path, TEMPLATE_PATH, values, a),
-                                .body = template_print(&step->body, TEMPLATE_PLAIN, values, a),
-                                .fields = fields,
-                                .fields_count = step->fields_count };
-    if (!p.path.ptr || !p.body.ptr || !fields)
-        return false;
-    for (size_t i = 0; i < step->fields_count; i++) {
-        fields[i].name = step->fields[i].name;
-        fields[i].value = template_print(&step->fields[i].value, TEMPLATE_FIELD, values, a);
-        if (!fields[i].value.ptr)
-            return false;
-    }
-    *ret_parts = p;
-    return true;
-}
-
-static bool has_host(const struct scenario_parts *p)
-{
-    for (size_t i = 0; i < p->fields_count; i++) {
-        if (http_field_id_of(p->fields[i].name) == FIELD_HOST)
-            return true;
-    }
-    return false;
-}
-
-struct bytes scenario_compose(const struct scenario *s, const struct scenario_parts *p, struct bytes cookies,
-                              struct arena *a)
-{
-    bool length = p->body.len || bytes_eq(p->method, BYTES("POST")) || bytes_eq(p->method, BYTES("PUT")) ||
-                  bytes_eq(p->method, BYTES("PATCH"));
-    size_t size = p->method.len + p->path.len + s->target.host.len + cookies.len + p->body.len + 128;
-    for (size_t i = 0; i < p->fields_count; i++)
-        size += p->fields[i].name.len + p->fields[i].value.len + 4;
-    char *out = arena_get(a, size), *end = out;
-    if (!out)
-        return BYTES_NONE;
-    end += snprintf(end, size, "%.*s %.*s HTTP/1.1\r\n", BYTES_ARG(p->method), BYTES_ARG(p->path));
-    if (!has_host(p))
-        end = http1_put_field(end, BYTES("Host"), s->target.host);
-    for (size_t i = 0; i < p->fields_count; i++)
-        end = http1_put_field(end, p->fields[i].name, p->fields[i].value);
-    if (cookies.len)
-        end = http1_put_field(end, BYTES("Cookie"), cookies);
-    if (length)
-        end += snprintf(end, 48, "Content-Length: %zu\r\n", p->body.len);
-    memcpy(end, "\r\n", 2);
-    end += 2;
-    if (p->body.len)
-        memcpy(end, p->body.ptr, p->body.len);
-    return (struct bytes){ out, (size_t)(end - out) + p->body.len };
-}
-
-struct bytes scenario_print(const struct scenario *s, const struct scenario_step *step,
-                            struct template_values *values, struct bytes cookies, struct arena *a)
-{
-    struct scenario_parts p;
-    return scenario_parts(step, values, a, &p) ? scenario_compose(s, &p, cookies, a) : BYTES_NONE;
-}
-
 static err compile_step(struct compiler *c, const struct step_conf *conf, struct scenario_step *step)
 {
-    struct bytes path = BYTES_NONE;
-    method_of(conf, step, &path);
+    struct bytes path;
+    act_of(conf, step, &path);
     step->think = conf->think;
-    if (!step->request)
+    if (step->act == SCENARIO_NONE || step->act == SCENARIO_CLOSE)
         return OK;
     err e = make(c, path, &step->path);
-    if (!e && !text_is_path(&step->path)) {
+    if (!e && path.ptr && !text_is_path(&step->path)) {
         diag_set(c->reterr, "\"%.*s\" is no path: it begins with / and has no spaces or #",
                  (int)(path.len < 60 ? path.len : 60), path.ptr);
         e = ERR_CONF;
@@ -385,7 +346,7 @@ static err compile_step(struct compiler *c, const struct step_conf *conf, struct
     if (!e)
         e = compile_takes(c, conf, step);
     step->wants_body = step->wants_body || expect_body(&step->expect) || script_has_response(c->s->script);
-    if (!e && is_constant(step) && !script_has_request(c->s->script)) {
+    if (!e && step->act == SCENARIO_REQUEST && is_constant(step) && !script_has_request(c->s->script)) {
         step->fixed = scenario_print(c->s, step, NULL, BYTES_NONE, &c->s->arena);
         e = step->fixed.ptr ? OK : ERR_MEMORY;
     }
@@ -400,7 +361,8 @@ static size_t requests_of(const struct conf_list *steps)
     size_t count = 0;
     for (size_t i = 0; i < steps->count; i++)
         count += conf[i].get.ptr || conf[i].head.ptr || conf[i].post.ptr || conf[i].put.ptr ||
-                 conf[i].patch.ptr || conf[i].del.ptr || conf[i].options.ptr;
+                 conf[i].patch.ptr || conf[i].del.ptr || conf[i].options.ptr || conf[i].websocket.ptr ||
+                 conf[i].send.ptr || conf[i].receive;
     return count;
 }
 
@@ -422,21 +384,37 @@ static err kind_of(struct compiler *c, struct bytes name, unsigned *ret_kind)
 static err name_step(struct compiler *c, struct bytes flow, bool alone, const struct step_conf *conf,
                      struct scenario_step *step)
 {
-    struct bytes name = conf->name, path = BYTES_NONE;
+    struct bytes name = conf->name, path;
     struct scenario_step ignored;
-    method_of(conf, &ignored, &path);
+    act_of(conf, &ignored, &path);
     if (!name.ptr)
         name = alone ? flow
-                     : arena_print(&c->s->arena, "%.*s %.*s %.*s", BYTES_ARG(flow),
+                     : arena_print(&c->s->arena, path.ptr ? "%.*s %.*s %.*s" : "%.*s %.*s", BYTES_ARG(flow),
                                    BYTES_ARG(step->method_text), BYTES_ARG(path));
     return name.ptr ? kind_of(c, name, &step->kind) : ERR_MEMORY;
+}
+
+/* Something is sent over one only when it is open, and one at a time. */
+static err check_websocket(struct compiler *c, const struct scenario_step *step, bool *open)
+{
+    if (step->act <= SCENARIO_REQUEST)
+        return OK;
+    if ((step->act == SCENARIO_WEBSOCKET) == *open) {
+        diag_set(c->reterr, *open
+                                ? "there is a WebSocket open already: close it first"
+                                : "there is no WebSocket open: a step `websocket: /path` has to come before");
+        return ERR_CONF;
+    }
+    *open = step->act != SCENARIO_CLOSE;
+    c->s->websocket = true;
+    return OK;
 }
 
 static err compile_flow(struct compiler *c, struct bytes name, const struct conf_list *steps,
                         struct scenario_flow *f)
 {
     const struct step_conf *conf = steps->items;
-    bool alone = requests_of(steps) == 1;
+    bool alone = requests_of(steps) == 1, open = false;
     f->name = name;
     f->steps = arena_get_zero(&c->s->arena, (steps->count + 1) * sizeof *f->steps);
     if (!f->steps)
@@ -445,7 +423,9 @@ static err compile_flow(struct compiler *c, struct bytes name, const struct conf
         struct scenario_step *step = &f->steps[i];
         f->steps_count++;
         err e = compile_step(c, &conf[i], step);
-        if (!e && step->request)
+        if (!e)
+            e = check_websocket(c, step, &open);
+        if (!e && step->act != SCENARIO_NONE && step->act != SCENARIO_CLOSE)
             e = name_step(c, name, alone, &conf[i], step);
         if (e)
             return at(c, conf[i].mark, e);

@@ -43,8 +43,25 @@ struct scenario_field {
     struct template value;
 };
 
+/*    id         what */
+#define SCENARIO_ACT_LIST(X)                            \
+    X(NONE, "")               /* a think time alone */  \
+    X(REQUEST, "")            /* named by its method */ \
+    X(WEBSOCKET, "WEBSOCKET") /* opens one */           \
+    X(SEND, "SEND")                                     \
+    X(RECEIVE, "RECEIVE")                               \
+    X(CLOSE, "CLOSE")
+
+enum scenario_act {
+#define X(id, word) SCENARIO_##id,
+    SCENARIO_ACT_LIST(X)
+#undef X
+};
+
 struct scenario_step {
-    bool request;
+    enum scenario_act act;
+    unsigned number; /* of messages to RECEIVE; code of CLOSE */
+    bool awaits;     /* SEND: a message is waited for */
     struct bytes method_text;
     enum http_method method;
     struct template path, body;
@@ -90,7 +107,8 @@ struct scenario {
     const char *file;
     struct bytes folder; /* that file names are relative to, with its / */
     struct target target;
-    bool rate; /* visits begin by a rate; else there are users */
+    bool websocket; /* some step opens one */
+    bool rate;      /* visits begin by a rate; else there are users */
     struct curve curve;
     double seconds;
     struct scenario_variable variables[SCENARIO_VARIABLES_MAX];

@@ -201,10 +201,19 @@ static err check_step(void *conf, struct diag *reterr)
     const struct step_conf *s = conf;
     int verbs = !!s->get.ptr + !!s->head.ptr + !!s->post.ptr + !!s->put.ptr + !!s->patch.ptr + !!s->del.ptr +
                 !!s->options.ptr;
+    int messages = !!s->send.ptr + !!s->receive, acts = verbs + !!s->websocket.ptr + messages + !!s->close;
     int bodies = !!s->body.ptr + !!s->body_file.ptr + !!s->json.ptr;
-    bool asks = bodies || s->fields.count || s->take.count || s->expect || s->name.ptr;
-    if (verbs > 1 || (!verbs && (asks || !s->think)))
-        diag_set(reterr, "a step is one request (get: /path, post: /path ...), or a think time alone");
+    bool seen = s->take.count || s->expect || s->name.ptr;
+    if (acts > 1 || (!acts && (bodies || s->fields.count || seen || !s->think)))
+        diag_set(reterr,
+                 "a step is one request (get: /path, post: /path ...), one thing done with a WebSocket "
+                 "(websocket: /path, send, receive, close), or a think time alone");
+    else if (acts && !verbs && (bodies || (s->fields.count && !s->websocket.ptr)))
+        diag_set(reterr, "a body is for a request, header fields are for a request and for websocket");
+    else if (s->close && seen)
+        diag_set(reterr, "close is not looked at, and not counted: it has neither name nor expect nor take");
+    else if (messages && s->expect && s->expect->status.count)
+        diag_set(reterr, "a message has no status");
     else if (bodies > 1)
         diag_set(reterr, "a request has one of body, body_file and json");
     else
@@ -225,6 +234,22 @@ static const struct conf_struct step_struct = {
             STEP_TEXT("patch", patch, "PATCH"),
             STEP_TEXT("delete", del, "DELETE"),
             STEP_TEXT("options", options, "OPTIONS"),
+            STEP_TEXT("websocket", websocket, "opens a WebSocket there; the visit's end closes it"),
+            STEP_TEXT("send", send,
+                      "sends this as a text message; with expect or take the answer is waited for: the first "
+                      "message that is as expected"),
+            { .name = "receive",
+              .type = CONF_INT,
+              .offset = STEP(receive),
+              .min = 1,
+              .max = 1000000,
+              .doc = "waits for so many messages that are as expected" },
+            { .name = "close",
+              .type = CONF_INT,
+              .offset = STEP(close),
+              .min = 1000,
+              .max = 4999,
+              .doc = "closes the WebSocket with this code, and waits for the server's own" },
             STEP_TEXT("name", name,
                       "what the results call it; the kind's name, with method and path when it has several "
                       "requests"),
@@ -250,7 +275,7 @@ static const struct conf_struct step_struct = {
             { 0 } },
     .check = check_step,
     .mark_offset = STEP(mark),
-    .doc = "One request of a virtual user.",
+    .doc = "One request of a virtual user, or one thing that it does with its WebSocket.",
 };
 
 static const struct conf_struct flow_struct = {
@@ -418,6 +443,12 @@ const struct conf_struct scenario_conf_struct = {
               .offset = AT(cookies),
               .preset = "on",
               .doc = "each user keeps the cookies that it is given" },
+            { .name = "http2",
+              .type = CONF_BOOL,
+              .offset = AT(http2),
+              .preset = "off",
+              .doc =
+                  "HTTP/2 instead of HTTP/1.1: with https by ALPN, else without asking (prior knowledge)" },
             { .name = "data",
               .type = CONF_MAP,
               .offset = AT(data),

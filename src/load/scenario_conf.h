@@ -30,6 +30,8 @@ struct step_conf {
     struct bytes name;
     struct conf_mark mark;
     struct bytes get, head, post, put, patch, del, options;
+    struct bytes websocket, send;
+    int64_t receive, close; /* 0: not said */
     struct bytes body, body_file, json;
     struct conf_list fields; /* struct conf_pair */
     struct conf_list take;   /* struct conf_pair */
@@ -71,7 +73,7 @@ struct scenario_conf {
     struct conf_list stages; /* struct stage_conf */
     struct think_conf *think;
     struct conf_list fields; /* struct conf_pair */
-    bool cookies;
+    bool cookies, http2;
     struct conf_list data;   /* struct data_conf */
     struct conf_list before; /* struct step_conf */
     struct conf_list flows;  /* struct flow_conf */

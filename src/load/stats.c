@@ -65,7 +65,7 @@ static void kind_reset(struct load_kind *k)
 
 void load_stats_reset(struct load_stats *s)
 {
-    s->connects = s->iterations = 0;
+    s->connects = s->iterations = s->messages_out = s->messages_in = 0;
     histogram_reset(&s->lag);
     for (unsigned i = 0; i < s->kinds_count; i++)
         kind_reset(&s->kinds[i]);
@@ -90,6 +90,8 @@ static void common_merge(struct load_stats *s, const struct load_stats *from)
 {
     s->connects += from->connects;
     s->iterations += from->iterations;
+    s->messages_out += from->messages_out;
+    s->messages_in += from->messages_in;
     histogram_merge(&s->lag, &from->lag);
 }
 

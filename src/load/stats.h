@@ -51,8 +51,9 @@ struct load_kind {
 
 struct load_stats {
     unsigned kinds_count;
-    uint64_t connects;    /* connections that were opened */
-    uint64_t iterations;  /* of scenarios that ended, well or not */
+    uint64_t connects;                  /* connections that were opened */
+    uint64_t iterations;                /* of scenarios that ended, well or not */
+    uint64_t messages_out, messages_in; /* of WebSockets, all of them */
     struct histogram lag; /* how late the generator itself was: due and a connection free, but not sent */
     struct load_kind kinds[];
 };

@@ -11,15 +11,19 @@
 #define BODY_BYTES_KEPT ((size_t)64 << 10) /* room for the next one */
 
 struct users;
+struct user_http2;
+struct visit_websocket;
 
 struct user {
     struct users *all;
-    struct link link; /* of idle, or of thinking */
-    struct io *io;    /* NULL: no connection */
+    struct link link;         /* of idle, or of thinking */
+    struct io *io;            /* NULL: no connection */
+    struct user_http2 *http2; /* NULL: HTTP/1.1, or no connection */
     struct fiber *fiber;
-    unsigned number; /* in the whole run */
-    unsigned here;   /* of this worker's */
-    uint64_t visits; /* made before */
+    struct visit_websocket *websocket; /* of the visit; NULL: none is open */
+    unsigned number;                   /* in the whole run */
+    unsigned here;                     /* of this worker's */
+    uint64_t visits;                   /* made before */
     uint64_t line;   /* of the data that are in order: this visit's number in the whole run */
     uint64_t due_ns; /* of the visit; 0: not by a rate */
     struct cookies cookies;
@@ -47,5 +51,9 @@ struct users {
 
 /* One visit, `before` first if it is the user's first one; the arena holds what it needs. From u's fiber. */
 void visit_run(struct user *u, uint64_t due_ns);
+/* More of the answer's body, as far as it is looked at. */
+void user_keep_body(struct user *u, struct bytes piece);
+/* Ends the connection, if there is one. */
+void user_drop_io(struct user *u);
 /* false: cancelled, or the end has come. */
 bool user_think(struct user *u, const struct think_conf *think);

@@ -6,6 +6,7 @@
 #include "core/fiber.h"
 #include "load/script.h"
 #include "load/user.h"
+#include "load/visit.h"
 
 #define STEP_MS 10   /* users come and go in such steps */
 #define AGAIN_MS 100 /* behind a visit that could not even connect, so that nothing spins */
@@ -31,7 +32,7 @@ bool user_think(struct user *u, const struct think_conf *think)
         return !all->lw->stopping;
     list_push_back(&all->thinking, &u->link);
     u->thinking = true;
-    err e = fiber_sleep_us(us);
+    err e = u->websocket ? visit_websocket_rest(u, us) : fiber_sleep_us(us);
     u->thinking = false;
     list_remove(&u->link);
     return !e && !all->lw->stopping;
@@ -188,8 +189,7 @@ static err users_open(struct load_worker *lw)
 
 static void close_user(struct user *u)
 {
-    if (u->io)
-        io_abort(u->io, false);
+    user_drop_io(u);
     cookies_close(&u->cookies);
     text_free(&u->body);
     arena_close(&u->kept);

@@ -4,16 +4,10 @@
 #include "base/hash.h"
 #include "core/fiber.h"
 #include "load/script.h"
-#include "load/user.h"
+#include "load/visit.h"
+#include "load/visit_http2.h"
 
 #define FIRST_BYTES 3072
-
-struct visit {
-    struct template_values values; /* first */
-    struct user *u;
-    struct arena arena;
-    uint64_t due_ns; /* of the next request; 0: when it is sent */
-};
 
 /* ---- variables ---- */
 
@@ -70,10 +64,11 @@ static struct bytes value(struct template_values *values, int variable, struct a
 
 /* ---- a connection ---- */
 
-static void drop_io(struct user *u)
+void user_drop_io(struct user *u)
 {
     if (!u->io)
         return;
+    user_http2_close(u);
     io_abort(u->io, false);
     u->io = NULL;
     u->all->lw->connections--;
@@ -84,18 +79,25 @@ static uint64_t deadline(const struct user *u)
     return worker_now_us() + u->all->lw->load->timeout_us;
 }
 
-/* One that the server has ended meanwhile is not used again. */
+/* The server has ended it meanwhile, or said what nobody asked for. */
+static bool is_stale(struct user *u)
+{
+    return io_peer_ended(u->io) || io_failed(u->io) ||
+           (u->http2 ? user_http2_look(u) != OK : io_peek(u->io).len > 0);
+}
+
 static err open_io(struct user *u)
 {
-    if (u->io && (io_peek(u->io).len || io_peer_ended(u->io) || io_failed(u->io)))
-        drop_io(u);
+    if (u->io && is_stale(u))
+        user_drop_io(u);
     if (u->io)
         return OK;
-    err e = load_dial(u->all->lw->load, &u->all->scenario->target.addr, u->number, deadline(u), &u->io);
+    err e = load_dial(u->all->lw, &u->all->scenario->target.addr, u->number, deadline(u), &u->io);
     if (e)
         return e;
     u->all->lw->connections++;
     u->all->lw->stats->connects++;
+    user_http2_open(u);
     return OK;
 }
 
@@ -107,6 +109,12 @@ struct seen {
     struct http_field fields[ANSWER_FIELDS_MAX];
     struct lease *lease; /* that the head's slices point into */
 };
+
+void user_keep_body(struct user *u, struct bytes piece)
+{
+    if (u->body.len + piece.len <= BODY_BYTES_MAX)
+        text_add(&u->body, piece);
+}
 
 static err read_body(struct user *u, struct seen *seen, bool wanted, uint64_t until_us)
 {
@@ -122,18 +130,21 @@ static err read_body(struct user *u, struct seen *seen, bool wanted, uint64_t un
             return e;
         if (seen->answer.done && seen->answer.framing == HTTP_BODY_CLOSE)
             break;
-        if (wanted && u->body.len + piece.len <= BODY_BYTES_MAX)
-            text_add(&u->body, piece);
+        if (wanted)
+            user_keep_body(u, piece);
         io_consume(u->io, used);
     }
     return OK;
 }
 
 /* Written and read; the fields stay good until seen_close. */
-static err ask(struct user *u, const struct scenario_step *step, struct bytes request, struct seen *seen)
+static err ask(struct visit *v, const struct scenario_step *step, struct bytes request, struct seen *seen)
 {
+    struct user *u = v->u;
     uint64_t until_us = deadline(u);
     size_t used;
+    if (u->http2)
+        return user_http2_ask(u, step, request, &v->arena, until_us, &seen->answer, &seen->head);
     err e = io_write(u->io, request, until_us);
     if (!e)
         e = answer_head(&seen->answer, u->io, step->method, until_us, seen->fields, &seen->head, &used);
@@ -153,12 +164,12 @@ static void seen_close(struct user *u, struct seen *seen)
         text_free(&u->body);
 }
 
-static void take_cookies(struct user *u, const struct seen *seen)
+void visit_take_cookies(struct user *u, const struct http_response *head)
 {
     if (!u->all->scenario->conf->cookies)
         return;
-    for (uint32_t i = 0; i < seen->head.fields.count; i++) {
-        const struct http_field *f = &seen->head.fields.at[i];
+    for (uint32_t i = 0; i < head->fields.count; i++) {
+        const struct http_field *f = &head->fields.at[i];
         if (f->id == FIELD_SET_COOKIE)
             cookies_take(&u->cookies, http_field_value(f));
     }
@@ -179,7 +190,7 @@ static enum load_error take_variables(struct visit *v, const struct scenario_ste
 
 /* ---- a step ---- */
 
-static void record(struct visit *v, struct load_kind *k, uint64_t sent_ns, uint64_t now_ns)
+void visit_record(struct visit *v, struct load_kind *k, uint64_t sent_ns, uint64_t now_ns)
 {
     struct load_worker *lw = v->u->all->lw;
     histogram_add(&k->service, now_ns - sent_ns);
@@ -196,22 +207,17 @@ static struct script_call call_of(struct visit *v, const struct scenario_step *s
     };
 }
 
-static enum load_error look_at(struct visit *v, const struct scenario_step *step, struct seen *seen,
-                               uint64_t ns)
+enum load_error visit_look(struct visit *v, const struct scenario_step *step, struct expect_answer *a)
 {
-    struct expect_answer a = {
-        .head = &seen->head, .body = { v->u->body.at, v->u->body.len }, .ns = ns, .arena = &v->arena
-    };
-    if (!a.body.ptr)
-        a.body = BYTES("");
-    take_cookies(v->u, seen);
-    enum load_error why = expect_look(&step->expect, &a);
+    if (!a->body.ptr)
+        a->body = BYTES("");
+    enum load_error why = expect_look(&step->expect, a);
     if (why == LOAD_NO_ERROR)
-        why = take_variables(v, step, &a);
+        why = take_variables(v, step, a);
     if (why != LOAD_NO_ERROR || !script_has_response(v->u->all->script))
         return why;
     const struct script_call call = call_of(v, step);
-    return script_response(v->u->all->script, &call, &a) ? LOAD_NO_ERROR : LOAD_ERROR_SCRIPT;
+    return script_response(v->u->all->script, &call, a) ? LOAD_NO_ERROR : LOAD_ERROR_SCRIPT;
 }
 
 static bool send_and_see(struct visit *v, const struct scenario_step *step, struct bytes request)
@@ -223,50 +229,66 @@ static bool send_and_see(struct visit *v, const struct scenario_step *step, stru
     uint64_t sent_ns = load_now_ns();
     lw->stats->kinds[step->kind].sent++;
     lw->stats->kinds[step->kind].bytes_out += request.len;
-    err e = ask(u, step, request, &seen);
+    err e = ask(v, step, request, &seen);
     uint64_t now_ns = load_now_ns();
     struct load_kind *k = &lw->stats->kinds[step->kind]; /* another interval's by now, perhaps */
     enum load_error why = e ? load_error_of(e) : LOAD_NO_ERROR;
     if (e) {
         k->errors[why]++;
         if (e == ERR_TIMEOUT)
-            record(v, k, sent_ns, now_ns);
+            visit_record(v, k, sent_ns, now_ns);
     } else {
         k->answers++;
         k->bytes_in += seen.answer.bytes;
         load_count_status(k, seen.head.status);
-        record(v, k, sent_ns, now_ns);
-        why = look_at(v, step, &seen, now_ns - sent_ns);
+        visit_record(v, k, sent_ns, now_ns);
+        struct expect_answer a = { .head = &seen.head,
+                                   .body = { u->body.at, u->body.len },
+                                   .ns = now_ns - sent_ns,
+                                   .arena = &v->arena };
+        visit_take_cookies(u, &seen.head);
+        why = visit_look(v, step, &a);
         if (why != LOAD_NO_ERROR)
             load_count_bad(k, why);
     }
     if (e || !seen.answer.keep_alive)
-        drop_io(u);
+        user_drop_io(u);
     seen_close(u, &seen);
     return why == LOAD_NO_ERROR;
 }
 
-/* The request as the script's hook has made it; ptr NULL: it failed. */
-static struct bytes scripted(struct visit *v, const struct scenario_step *step, struct bytes cookies)
+bool visit_parts(struct visit *v, const struct scenario_step *step, struct scenario_parts *ret_parts)
+{
+    if (!scenario_parts(step, &v->values, &v->arena, ret_parts))
+        return false;
+    if (!script_has_request(v->u->all->script))
+        return true;
+    const struct script_call call = call_of(v, step);
+    return script_request(v->u->all->script, &call, ret_parts);
+}
+
+struct bytes visit_cookies(const struct user *u)
+{
+    return (struct bytes){ u->cookies.field.at, u->cookies.field.len };
+}
+
+/* ptr NULL: the script failed, or it is more than VISIT_BYTES_MAX. */
+static struct bytes request_of(struct visit *v, const struct scenario_step *step)
 {
     struct scenario_parts parts;
-    const struct script_call call = call_of(v, step);
-    if (!scenario_parts(step, &v->values, &v->arena, &parts) ||
-        !script_request(v->u->all->script, &call, &parts))
-        return BYTES_NONE;
-    return scenario_compose(v->u->all->scenario, &parts, cookies, &v->arena);
+    struct bytes cookies = visit_cookies(v->u);
+    if (step->fixed.ptr && !cookies.len)
+        return step->fixed;
+    return visit_parts(v, step, &parts) ? scenario_compose(v->u->all->scenario, &parts, cookies, &v->arena)
+                                        : BYTES_NONE;
 }
 
 static bool run_step(struct visit *v, const struct scenario_step *step)
 {
     struct user *u = v->u;
     struct load_worker *lw = u->all->lw;
-    struct bytes cookies = { u->cookies.field.at, u->cookies.field.len }, request = step->fixed;
-    if (script_has_request(u->all->script))
-        request = scripted(v, step, cookies);
-    else if (!request.ptr || cookies.len)
-        request = scenario_print(u->all->scenario, step, &v->values, cookies, &v->arena);
-    if (!request.ptr) { /* or it is more than VISIT_BYTES_MAX */
+    struct bytes request = request_of(v, step);
+    if (!request.ptr) {
         lw->stats->kinds[step->kind].errors[LOAD_ERROR_SCRIPT]++;
         return false;
     }
@@ -283,7 +305,9 @@ static bool run_flow(struct visit *v, const struct scenario_flow *f)
 {
     for (size_t i = 0; i < f->steps_count; i++) {
         const struct scenario_step *step = &f->steps[i];
-        if (v->u->all->lw->stopping || (step->request && !run_step(v, step)))
+        if (v->u->all->lw->stopping)
+            return false;
+        if (step->act == SCENARIO_REQUEST ? !run_step(v, step) : !visit_websocket_step(v, step))
             return false;
         if (step->think && !user_think(v->u, step->think))
             return false;
@@ -330,5 +354,6 @@ void visit_run(struct user *u, uint64_t due_ns)
     if (good || !lw->stopping)
         lw->stats->iterations++;
     u->visits++;
+    visit_websocket_end(u);
     arena_close(&v.arena);
 }

@@ -141,6 +141,8 @@ bool quic_is_handshaken(const struct quic_conn *c);
 const struct addr *quic_peer(const struct quic_conn *c);
 /* What is known of its TLS; a copy in the arena, or a constant. Empty: not known, or no room. */
 struct bytes quic_fact(const struct quic_conn *c, enum tls_fact fact, struct arena *a);
+/* See tls_context_covers. */
+bool quic_covers(const struct quic_conn *c, struct bytes host);
 const struct quic_listener *quic_listener_of(const struct quic_conn *c);
 /* At a time, as it was told when it began. */
 uint32_t quic_streams_max(const struct quic_conn *c);

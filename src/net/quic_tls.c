@@ -1,12 +1,15 @@
 #include "net/quic_tls.h"
 
 #if WEIR_HAVE_NGTCP2
+#include <openssl/crypto.h>
 #include <time.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "core/worker.h"
 #include "net/quic_internal.h"
+#include "net/tls_context.h"
+#include "net/tls_staple.h"
 
 /* RFC 9001 4: TLS 1.3, with forward secrecy in every handshake. */
 #define PRIORITIES                                                                                           \
@@ -25,6 +28,7 @@ struct quic_tls {
     gnutls_priority_t priorities;
     gnutls_anti_replay_t replay; /* NULL: no early data */
     gnutls_datum_t ticket_key;
+    struct ssl_ctx_st *context; /* held */
     uint64_t ticket_lifetime_s;
     uint8_t ticket_key_bytes[QUIC_TICKET_KEY_BYTES];
 };
@@ -77,6 +81,22 @@ static gnutls_datum_t datum(struct bytes b)
     return (gnutls_datum_t){ .data = (unsigned char *)(uintptr_t)b.ptr, .size = (unsigned)b.len };
 }
 
+/* RFC 8446 4.4.2.1; GnuTLS frees it. */
+static int staple(gnutls_session_t s, void *arg, gnutls_datum_t *ret_answer)
+{
+    unsigned char *der;
+    size_t len;
+    (void)s;
+    if (!arg || !tls_staple_copy(arg, time(NULL), &der, &len))
+        return GNUTLS_E_NO_CERTIFICATE_STATUS;
+    ret_answer->data = gnutls_malloc(len);
+    ret_answer->size = (unsigned)len;
+    if (ret_answer->data)
+        memcpy(ret_answer->data, der, len);
+    OPENSSL_free(der);
+    return ret_answer->data ? 0 : GNUTLS_E_MEMORY_ERROR;
+}
+
 static err add_certificates(struct quic_tls *t, const struct quic_tls_opts *o, struct diag *reterr)
 {
     if (gnutls_certificate_allocate_credentials(&t->certificates) < 0)
@@ -90,6 +110,8 @@ static err add_certificates(struct quic_tls *t, const struct quic_tls_opts *o, s
             diag_set(reterr, "http3: certificate %u and its key: %s", i + 1, gnutls_strerror(e));
             return ERR_CONF;
         }
+        gnutls_certificate_set_ocsp_status_request_function2(
+            t->certificates, i, staple, t->context ? tls_context_staple(t->context, i) : NULL);
     }
     return OK;
 }
@@ -101,6 +123,9 @@ err quic_tls_open(const struct quic_tls_opts *o, struct quic_tls **ret_tls, stru
         return ERR_MEMORY;
     t->holds = 1;
     t->ticket_lifetime_s = o->ticket_lifetime_s;
+    t->context = o->context;
+    if (t->context)
+        tls_context_hold(t->context);
     if (o->ticket_key) {
         memcpy(t->ticket_key_bytes, o->ticket_key, sizeof t->ticket_key_bytes);
         t->ticket_key = (gnutls_datum_t){ t->ticket_key_bytes, sizeof t->ticket_key_bytes };
@@ -132,6 +157,7 @@ void quic_tls_drop(struct quic_tls *t)
         gnutls_certificate_free_credentials(t->certificates);
     if (t->priorities)
         gnutls_priority_deinit(t->priorities);
+    tls_context_drop(t->context);
     gnutls_memset(t->ticket_key_bytes, 0, sizeof t->ticket_key_bytes);
     mem_free(t);
 }
@@ -209,6 +235,17 @@ static struct bytes cipher(gnutls_session_t s)
     default:
         return BYTES_NONE;
     }
+}
+
+bool quic_covers(const struct quic_conn *c, struct bytes host)
+{
+    char name[256];
+    size_t size = sizeof name;
+    unsigned type;
+    if (!c->lib || !c->tls->context || gnutls_server_name_get(c->session, name, &size, &type, 0) < 0 ||
+        type != GNUTLS_NAME_DNS)
+        return true;
+    return tls_context_covers(c->tls->context, (struct bytes){ name, strnlen(name, sizeof name) }, host);
 }
 
 struct bytes quic_fact(const struct quic_conn *c, enum tls_fact fact, struct arena *a)

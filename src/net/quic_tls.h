@@ -7,6 +7,8 @@
 #include "base/err.h"
 #include "net/quic_replay.h"
 
+struct ssl_ctx_st;
+
 struct quic_certificate {
     struct bytes chain, key; /* PEM */
 };
@@ -16,6 +18,8 @@ struct quic_certificate {
 struct quic_tls_opts {
     const struct quic_certificate *certificates; /* the server's name and the kind of key choose among them */
     unsigned count;
+    struct ssl_ctx_st *context; /* that has the same certificates in the same order: their names, and the OCSP
+                                 * answers that go with them; NULL: not known */
     const uint8_t *ticket_key;  /* QUIC_TICKET_KEY_BYTES; NULL: no tickets */
     uint64_t ticket_lifetime_s; /* for as long as it is resumed */
     struct quic_replay *replay; /* of early data; NULL: none is taken. Outlives the workers */

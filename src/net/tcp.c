@@ -6,6 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef IP_LOCAL_PORT_RANGE /* newer than the oldest headers that we build with */
+#define IP_LOCAL_PORT_RANGE 51
+#endif
 #define IN_USE_TRIES 40 /* an io_uring process lets go of its port some 12 ms after it has ended */
 #define IN_USE_PAUSE_MS 25
 #define FAST_OPEN_QUEUE 256
@@ -190,6 +193,8 @@ err tcp_connect(const struct addr *to, const struct tcp_options *opts, uint64_t 
             return e;
         }
     }
+    if (opts->port_max && to->sock.any.sa_family != AF_UNIX)
+        set_int(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, (int)((uint32_t)opts->port_max << 16 | opts->port_min));
     return io_connect(fd, to, deadline_us, ret_io);
 }
 

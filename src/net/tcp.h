@@ -15,6 +15,8 @@ struct tcp_options {
     int backlog;                                   /* of a listener; 0: the most the kernel allows */
     const struct addr
         *source; /* of a client: the address it speaks from, port 0; NULL: the kernel's choice */
+    uint16_t port_min, port_max; /* of a client: what its port is chosen from, where the kernel can do that
+                                    (Linux 6.3); 0: the system's range */
 };
 
 /* Can that name be used for TCP_CONGESTION here? For the configuration's check. */

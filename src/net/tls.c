@@ -434,6 +434,11 @@ struct bytes tls_server_name(const struct tls *t)
     return bytes_from(SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name));
 }
 
+bool tls_covers(const struct tls *t, struct bytes host)
+{
+    return !t || tls_context_covers(SSL_get_SSL_CTX(t->ssl), tls_server_name(t), host);
+}
+
 const char *tls_why(const struct tls *t)
 {
     return t->why ? t->why : "";

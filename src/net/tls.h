@@ -53,6 +53,8 @@ bool tls_resumed(const struct tls *t);
 struct bytes tls_alpn(const struct tls *t);
 /* The name that the client asked for; empty: none. */
 struct bytes tls_server_name(const struct tls *t);
+/* See tls_context_covers; in the clear (NULL) any. */
+bool tls_covers(const struct tls *t, struct bytes host);
 /* Why the handshake failed, in words; "" if it did not. */
 const char *tls_why(const struct tls *t);
 struct ssl_st *tls_ssl(const struct tls *t);
@@ -68,6 +70,12 @@ static inline struct tls *tls_of(const struct io *io)
 {
     (void)io;
     return NULL;
+}
+static inline bool tls_covers(const struct tls *t, struct bytes host)
+{
+    (void)t;
+    (void)host;
+    return true;
 }
 
 #endif

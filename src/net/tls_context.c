@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/map.h"
 #include "base/mem.h"
@@ -13,6 +14,7 @@
 #include "net/tls.h"
 #include "net/tls_pair.h"
 #include "net/tls_self_signed.h"
+#include "net/tls_staple.h"
 #include "net/tls_tickets.h"
 
 /* Forward secrecy and authenticated encryption only; AES-128 first: it is as good and cheaper. */
@@ -23,7 +25,8 @@
 #define GROUPS "X25519:P-256:P-384"
 #define SETS_FIRST 8
 
-/* What belongs to a listener's first context and dies with it. */
+/* What belongs to a listener's first context and dies with it; a connection holds that one besides the one
+ * that was chosen for it. */
 struct contexts {
     struct tls_pair *pairs;
     size_t count;
@@ -33,6 +36,7 @@ struct contexts {
     size_t *sets; /* which: TLS_KEY_KINDS indices of pairs, + 1, for each of all */
     struct bytes alpn;
     bool slow;           /* a key is RSA */
+    bool covers_all;     /* as its options say */
     struct map exact;    /* name -> SSL_CTX */
     struct map wildcard; /* what stands behind "*." -> SSL_CTX */
 };
@@ -43,8 +47,11 @@ static void contexts_free(struct contexts *c)
 {
     if (!c)
         return;
-    for (size_t i = 1; i < c->all_count; i++)
+    for (size_t i = 1; i < c->all_count; i++) {
+        SSL_CTX_set_ex_data(c->all[i], contexts_index,
+                            NULL); /* a connection may still have it for a moment */
         SSL_CTX_free(c->all[i]);
+    }
     for (size_t i = 0; i < c->count; i++)
         tls_pair_free(&c->pairs[i]);
     map_close(&c->exact);
@@ -59,12 +66,13 @@ static void contexts_free(struct contexts *c)
 
 static void context_ends(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, long argl, void *argp)
 {
-    (void)parent;
     (void)ad;
     (void)index;
     (void)argl;
     (void)argp;
-    contexts_free(ptr);
+    struct contexts *c = ptr;
+    if (c && c->all_count && parent == c->all[0])
+        contexts_free(c);
 }
 
 static void prepare(void)
@@ -188,19 +196,18 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* The response for the certificate that was chosen. */
+/* The answer for the certificate that was chosen. */
 static int staple(SSL *ssl, void *arg)
 {
     const struct contexts *c = arg;
     const X509 *chosen = SSL_get_certificate(ssl);
+    unsigned char *der;
+    size_t len;
     for (size_t i = 0; i < c->count; i++) {
         const struct tls_pair *p = &c->pairs[i];
-        if (p->certificate != chosen || !p->ocsp)
+        if (p->certificate != chosen || !p->staple || !tls_staple_copy(p->staple, time(NULL), &der, &len))
             continue;
-        void *copy = OPENSSL_memdup(p->ocsp, (size_t)p->ocsp_len);
-        if (!copy)
-            break;
-        SSL_set_tlsext_status_ocsp_resp(ssl, copy, p->ocsp_len);
+        SSL_set_tlsext_status_ocsp_resp(ssl, der, (long)len);
         return SSL_TLSEXT_ERR_OK;
     }
     return SSL_TLSEXT_ERR_NOACK;
@@ -251,6 +258,10 @@ static SSL_CTX *server_context_make(struct building *b, const size_t set[TLS_KEY
     SSL_CTX_set_tlsext_status_arg(made, c);
     if (c->alpn.len)
         SSL_CTX_set_alpn_select_cb(made, choose_protocol, &c->alpn);
+    if (!SSL_CTX_set_ex_data(made, contexts_index, c)) {
+        SSL_CTX_free(made);
+        return NULL;
+    }
     return made;
 }
 
@@ -334,7 +345,11 @@ static err read_pairs(struct building *b)
     err e = OK;
     for (size_t i = 0; i < o->count && !e; i++) {
         c->count = i + 1;
-        e = tls_pair_read(&o->files[i], &c->pairs[i], b->reterr);
+        struct diag ocsp_why = DIAG_NONE;
+        e = tls_pair_read(&o->files[i], &c->pairs[i], &ocsp_why, b->reterr);
+        if (ocsp_why.set)
+            snprintf(c->certificates[i].ocsp_why, sizeof c->certificates[i].ocsp_why, "%.255s",
+                     ocsp_why.text);
     }
     if (!e && o->self_signed) {
         struct tls_pair *p = &c->pairs[c->count++];
@@ -385,15 +400,16 @@ err tls_server_context(const struct tls_options *o, SSL_CTX **ret_context, struc
         contexts_free(c);
         return ERR_MEMORY;
     }
-    memcpy(alpn, o->alpn.ptr, o->alpn.len);
+    if (o->alpn.len)
+        memcpy(alpn, o->alpn.ptr, o->alpn.len);
     c->alpn = (struct bytes){ alpn, o->alpn.len };
+    c->covers_all = o->covers_all;
     struct building b = { .options = o, .contexts = c, .reterr = reterr };
     err e = build(&b);
     SSL_CTX *first = c->all_count ? c->all[0] : NULL;
-    if (!e && !SSL_CTX_set_ex_data(first, contexts_index, c))
-        e = ERR_MEMORY;
     if (e) {
-        contexts_free(c);
+        if (!first)
+            contexts_free(c);
         SSL_CTX_free(first);
         return e;
     }
@@ -409,7 +425,8 @@ err tls_client_context(const struct tls_options *o, SSL_CTX **ret_context, struc
     SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
     SSL_CTX_sess_set_new_cb(c, tls_keep_session);
     struct tls_pair p = { 0 };
-    err e = o->count ? tls_pair_read(&o->files[0], &p, reterr) : OK;
+    struct diag ocsp_why = DIAG_NONE; /* a client's goes without */
+    err e = o->count ? tls_pair_read(&o->files[0], &p, &ocsp_why, reterr) : OK;
     if (!e && o->count && !use_pair(c, &p, reterr))
         e = ERR_CONF;
     if (!e && o->alpn.len &&
@@ -431,10 +448,35 @@ const struct tls_certificate *tls_context_certificates(const SSL_CTX *context, s
     return c ? c->certificates : NULL;
 }
 
-bool tls_context_covers(const SSL_CTX *context, const SSL_CTX *chosen, struct bytes name)
+static bool set_covers(const struct contexts *c, const SSL_CTX *chosen, struct bytes host)
+{
+    const size_t *set = NULL;
+    for (size_t i = 0; i < c->all_count; i++)
+        if (c->all[i] == chosen)
+            set = c->sets + i * TLS_KEY_KINDS;
+    for (unsigned k = 0; set && k < TLS_KEY_KINDS; k++)
+        if (set[k] && tls_pair_covers(&c->pairs[set[k] - 1], host) != TLS_COVER_NONE)
+            return true;
+    return false;
+}
+
+bool tls_context_covers(const SSL_CTX *context, struct bytes server_name, struct bytes host)
 {
     const struct contexts *c = contexts_of(context);
-    return c && find(c, name) == chosen;
+    char text[TLS_NAME_BYTES_MAX + 1];
+    if (!c || c->covers_all || c->all_count < 2 || !server_name.len || bytes_eq_nocase(server_name, host))
+        return true;
+    const SSL_CTX *better = find(c, host);
+    const SSL_CTX *chosen = find(c, server_name);
+    if (!chosen)
+        chosen = c->all[0];
+    return !better || better == chosen || !tls_name_fold(host, text, &host) || set_covers(c, chosen, host);
+}
+
+struct tls_staple *tls_context_staple(const SSL_CTX *context, size_t index)
+{
+    const struct contexts *c = contexts_of(context);
+    return c && index < c->count ? c->pairs[index].staple : NULL;
 }
 
 /* By any name: it is not known yet which one will be asked for. */

@@ -2,9 +2,12 @@
  * OpenSSL's with everything set: certificates by name, versions, ciphers, ALPN, whom to trust. Immutable once
  * made; counted by OpenSSL (each connection holds it): SSL_CTX_free lets go of it. Any thread.
  *
- *      SNI "a.example"  ──exact──▶ context of a.example      RSA and ECDSA certificates of one name side by
- * side: "b.x.example" ──*.x──▶ context of *.x.example     the client's signature algorithms decide none,
- * other  ─────────▶ context of the first certificate
+ *      SNI "a.example"  ──exact──▶ context of a.example
+ *      "b.x.example"    ──*.x────▶ context of *.x.example
+ *      none, other      ─────────▶ context of the first certificate
+ *
+ * RSA and ECDSA certificates of one name stand side by side in one context: the client's signature algorithms
+ * decide.
  *
  * Names: RFC 6066 3, RFC 9525 6.3 (a wildcard is the whole left-most label, and stands for one). */
 #pragma once
@@ -21,7 +24,8 @@ struct tls_tickets;
 struct tls_files {
     struct bytes certificate; /* with its chain, PEM */
     struct bytes key;         /* PEM; may stand in the certificate's file */
-    struct bytes ocsp;        /* a response in DER to be stapled (RFC 6066 8) */
+    struct bytes ocsp;        /* an answer in DER that is given with it (net/tls_staple.h) */
+    bool ocsp_fetch;          /* it is asked for */
 };
 
 enum tls_verify { TLS_VERIFY_OFF, TLS_VERIFY_OPTIONAL, TLS_VERIFY_REQUIRED };
@@ -41,6 +45,7 @@ struct tls_options {
     enum tls_verify verify;
     const struct tls_tickets
         *tickets;           /* a server's; outlives the context; NULL: OpenSSL makes keys of its own */
+    bool covers_all;        /* a server's: tls_context_covers anything */
     unsigned tickets_count; /* so many after a full handshake (TLS 1.3); 0: sessions are not gone on with */
     struct bytes ca;        /* path of those whose certificates are believed; empty: the system's */
 };
@@ -51,6 +56,7 @@ struct tls_certificate {
     const char *key;   /* "rsa", "ecdsa", "ed25519", "other" */
     int64_t not_after; /* seconds since 1970 */
     bool expired;
+    char ocsp_why[256]; /* why there is no OCSP answer to go with it; empty: there is, or none is wanted */
 };
 
 /* Can they be read, and do certificate and key go together? ERR_CONF. */
@@ -62,9 +68,13 @@ err tls_client_context(const struct tls_options *o, struct ssl_ctx_st **ret_cont
                        struct diag *reterr) CHECK_RESULT;
 /* Its certificates; they live as long as it does. */
 const struct tls_certificate *tls_context_certificates(const struct ssl_ctx_st *context, size_t *ret_count);
-/* Is that name's certificate the one that a connection of this context was given (chosen: SSL_get_SSL_CTX)?
- * For requests that come over a connection made for another name (RFC 9110 7.4). */
-bool tls_context_covers(const struct ssl_ctx_st *context, const struct ssl_ctx_st *chosen, struct bytes name);
+/* The OCSP answer of one of them, which lives as long as the context. NULL: it has none. */
+struct tls_staple *tls_context_staple(const struct ssl_ctx_st *context, size_t index);
+/* May who asked for server_name over a connection ask for host, too (RFC 9110 7.4)? Not if another
+ * certificate has that name and the one that was given has not. Who asked for no name was given no choice,
+ * and a host that no certificate has is nobody's secret: both may. context: any that such a connection has.
+ */
+bool tls_context_covers(const struct ssl_ctx_st *context, struct bytes server_name, struct bytes host);
 /* Has it a certificate whose signatures take so long that no worker should make them (RSA)? */
 bool tls_context_is_slow(const struct ssl_ctx_st *context);
 void tls_context_hold(struct ssl_ctx_st *context);

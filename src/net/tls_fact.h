@@ -7,7 +7,7 @@
     X(VERSION, "tls_version", "`TLSv1.3`; empty without TLS, as are all of these")                         \
     X(CIPHER, "tls_cipher", "`TLS_AES_128_GCM_SHA256`")                                                    \
     X(SERVER_NAME, "tls_server_name", "the name that the client asked for (SNI)")                          \
-    X(PROTOCOL, "tls_protocol", "what was agreed on by ALPN: `h2`, `http/1.1`")                                  \
+    X(PROTOCOL, "tls_protocol", "what was agreed on by ALPN: `h2`, `http/1.1`")                            \
     X(RESUMED, "tls_resumed", "`yes`: the handshake went on with an earlier session; else `no`")           \
     X(CLIENT_VERIFIED, "tls_client_verified",                                                              \
       "`yes`: the client has shown a certificate that is believed; `no`: it has not")                      \

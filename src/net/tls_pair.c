@@ -10,8 +10,7 @@
 #include <time.h>
 
 #include "base/file_read.h"
-
-#define OCSP_BYTES_MAX (16 * 1024)
+#include "net/tls_staple.h"
 
 const char *tls_last_error(void)
 {
@@ -83,22 +82,48 @@ static err read_key(const char *path, struct tls_pair *p, struct diag *reterr)
     return OK;
 }
 
-static err read_ocsp(const char *path, struct tls_pair *p, struct diag *reterr)
+static err read_ocsp(const char *path, struct tls_pair *p, struct diag *ret_ocsp_why, struct diag *reterr)
 {
     struct bytes text;
     struct diag why = DIAG_NONE;
-    err e = file_read_whole(path, OCSP_BYTES_MAX, &text, &why);
+    err e = file_read_whole(path, TLS_STAPLE_BYTES_MAX, &text, &why);
     if (e) {
         diag_set(reterr, "ocsp: %s", why.text);
         return e;
     }
-    p->ocsp = text.len ? OPENSSL_memdup(text.ptr, text.len) : NULL;
-    p->ocsp_len = (long)text.len;
+    e = tls_staple_take(p->staple, text, time(NULL), &why);
     file_read_free(text);
+    if (!e)
+        return OK;
+    diag_set(e == ERR_DENIED ? ret_ocsp_why : reterr, "%s: %s", path, why.set ? why.text : err_text(e));
+    return e == ERR_DENIED ? OK : e;
+}
+
+static void want_staple(struct tls_pair *p, struct diag *ret_ocsp_why)
+{
+    p->wants_staple = true;
+    tls_staple_want(p->staple);
+    if (!*tls_staple_responder(p->staple))
+        diag_set(ret_ocsp_why,
+                 "%sits file does not have both a responder (http://) and the issuer's certificate",
+                 tls_staple_must(p->staple) ? "it must come with one (must-staple), and " : "");
+}
+
+static err open_staple(const struct tls_files *f, struct tls_pair *p, struct diag *ret_ocsp_why,
+                       struct diag *reterr)
+{
+    p->staple = tls_staple_get(p->certificate, p->chain);
+    if (!p->staple)
+        return ERR_MEMORY;
+    if (f->ocsp.len)
+        return read_ocsp(f->ocsp.ptr, p, ret_ocsp_why, reterr);
+    if (f->ocsp_fetch || tls_staple_must(p->staple))
+        want_staple(p, ret_ocsp_why);
     return OK;
 }
 
-err tls_pair_read(const struct tls_files *f, struct tls_pair *p, struct diag *reterr)
+err tls_pair_read(const struct tls_files *f, struct tls_pair *p, struct diag *ret_ocsp_why,
+                  struct diag *reterr)
 {
     const char *key = f->key.len ? f->key.ptr : f->certificate.ptr;
     err e = read_certificate(f->certificate.ptr, p, reterr);
@@ -109,8 +134,8 @@ err tls_pair_read(const struct tls_files *f, struct tls_pair *p, struct diag *re
         diag_set(reterr, "key: %s is not the key of the certificate in %s", key, f->certificate.ptr);
         e = ERR_CONF;
     }
-    if (!e && f->ocsp.len)
-        e = read_ocsp(f->ocsp.ptr, p, reterr);
+    if (!e)
+        e = open_staple(f, p, ret_ocsp_why, reterr);
     if (!e)
         p->kind = tls_key_kind(p->key);
     return e;
@@ -121,13 +146,16 @@ void tls_pair_free(struct tls_pair *p)
     X509_free(p->certificate);
     EVP_PKEY_free(p->key);
     sk_X509_pop_free(p->chain, X509_free);
-    OPENSSL_free(p->ocsp);
+    if (p->wants_staple)
+        tls_staple_unwant(p->staple);
+    tls_staple_drop(p->staple);
 }
 
 err tls_files_check(const struct tls_files *files, struct diag *reterr)
 {
     struct tls_pair p = { 0 };
-    err e = tls_pair_read(files, &p, reterr);
+    struct diag ocsp_why = DIAG_NONE;
+    err e = tls_pair_read(files, &p, &ocsp_why, reterr);
     tls_pair_free(&p);
     return e;
 }

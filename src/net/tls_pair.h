@@ -14,13 +14,14 @@ struct tls_pair {
     X509 *certificate;
     EVP_PKEY *key;
     STACK_OF(X509) * chain;
-    unsigned char *ocsp; /* what is stapled to it; OpenSSL's memory */
-    long ocsp_len;
-    unsigned kind; /* of the key */
+    struct tls_staple *staple; /* NULL of one that was made here */
+    bool wants_staple;         /* tls_staple_want was called */
+    unsigned kind;             /* of the key */
 };
 
-/* On failure what was read is still to be freed. */
-err tls_pair_read(const struct tls_files *f, struct tls_pair *p, struct diag *reterr) CHECK_RESULT;
+/* On failure what was read is still to be freed. ret_ocsp_why: why its OCSP answer cannot be used (yet). */
+err tls_pair_read(const struct tls_files *f, struct tls_pair *p, struct diag *ret_ocsp_why,
+                  struct diag *reterr) CHECK_RESULT;
 void tls_pair_free(struct tls_pair *p);
 unsigned tls_key_kind(EVP_PKEY *key);
 void tls_pair_describe(const struct tls_pair *p, struct tls_certificate *ret);

@@ -10,22 +10,50 @@ _Static_assert(sizeof(struct tls_ticket_key) == TLS_TICKET_KEY_BYTES, "as in a f
 
 static void write_begin(struct tls_tickets *t)
 {
-    atomic_fetch_add(&t->turn, 1);
-    atomic_thread_fence(memory_order_seq_cst);
+    atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* whoever sees what is written now sees the turn, too */
 }
 
 static void write_end(struct tls_tickets *t)
 {
-    atomic_thread_fence(memory_order_seq_cst);
-    atomic_fetch_add(&t->turn, 1);
+    atomic_fetch_add_explicit(&t->turn, 1, memory_order_release);
+}
+
+static void put_key(struct tls_tickets *t, uint32_t index, const void *key)
+{
+    uint64_t words[TLS_TICKET_KEY_WORDS];
+    memcpy(words, key, sizeof words);
+    for (unsigned i = 0; i < TLS_TICKET_KEY_WORDS; i++)
+        atomic_store_explicit(&t->keys[index][i], words[i], memory_order_relaxed);
+}
+
+static void get_key(const struct tls_tickets *t, uint32_t index, struct tls_ticket_key *ret_key)
+{
+    uint64_t words[TLS_TICKET_KEY_WORDS];
+    for (unsigned i = 0; i < TLS_TICKET_KEY_WORDS; i++)
+        words[i] = atomic_load_explicit(&t->keys[index][i], memory_order_relaxed);
+    memcpy(ret_key, words, sizeof words);
+}
+
+static uint32_t get_count(const struct tls_tickets *t)
+{
+    uint32_t count = atomic_load_explicit(&t->count, memory_order_relaxed);
+    return count < TLS_TICKET_KEYS_MAX ? count : TLS_TICKET_KEYS_MAX;
 }
 
 void tls_tickets_push(struct tls_tickets *t, const struct tls_ticket_key *fresh, uint64_t now_s)
 {
+    uint32_t count = get_count(t);
+    if (count >= TLS_TICKET_KEYS_KEPT)
+        count = TLS_TICKET_KEYS_KEPT - 1; /* the oldest goes */
     write_begin(t);
-    memmove(t->keys + 1, t->keys, (TLS_TICKET_KEYS_KEPT - 1) * sizeof *t->keys);
-    t->keys[0] = *fresh;
-    t->count = t->count < TLS_TICKET_KEYS_KEPT ? t->count + 1 : TLS_TICKET_KEYS_KEPT;
+    for (uint32_t i = count; i > 0; i--) {
+        struct tls_ticket_key older;
+        get_key(t, i - 1, &older);
+        put_key(t, i, &older);
+    }
+    put_key(t, 0, fresh);
+    atomic_store_explicit(&t->count, count + 1, memory_order_relaxed);
     write_end(t);
     atomic_store(&t->made_s, now_s);
 }
@@ -39,8 +67,9 @@ err tls_tickets_read(struct tls_tickets *t, struct bytes text, uint64_t now_s, s
         return ERR_CONF;
     }
     write_begin(t);
-    memcpy(t->keys, text.ptr, text.len);
-    t->count = (uint32_t)count;
+    for (uint32_t i = 0; i < count; i++)
+        put_key(t, i, text.ptr + i * TLS_TICKET_KEY_BYTES);
+    atomic_store_explicit(&t->count, (uint32_t)count, memory_order_relaxed);
     write_end(t);
     atomic_store(&t->made_s, now_s);
     return OK;
@@ -50,12 +79,12 @@ err tls_tickets_read(struct tls_tickets *t, struct bytes text, uint64_t now_s, s
 static bool look(const struct tls_tickets *t, const unsigned char *name, struct tls_ticket_key *ret_key,
                  uint32_t *ret_index)
 {
-    for (uint32_t i = 0; i < t->count && i < TLS_TICKET_KEYS_MAX; i++) {
-        if (name && memcmp(t->keys[i].name, name, sizeof t->keys[i].name) != 0)
-            continue;
-        *ret_key = t->keys[i];
+    uint32_t count = get_count(t);
+    for (uint32_t i = 0; i < count; i++) {
+        get_key(t, i, ret_key);
         *ret_index = i;
-        return true;
+        if (!name || memcmp(ret_key->name, name, sizeof ret_key->name) == 0)
+            return true;
     }
     return false;
 }
@@ -66,10 +95,10 @@ static bool look_safely(const struct tls_tickets *t, const unsigned char *name,
                         struct tls_ticket_key *ret_key, uint32_t *ret_index)
 {
     for (int tries = 0; tries < 1000; tries++) {
-        uint32_t before = atomic_load(&t->turn);
+        uint32_t before = atomic_load_explicit(&t->turn, memory_order_acquire);
         bool found = look(t, name, ret_key, ret_index);
-        atomic_thread_fence(memory_order_seq_cst);
-        if (!(before & 1) && atomic_load(&t->turn) == before)
+        atomic_thread_fence(memory_order_acquire);
+        if (!(before & 1) && atomic_load_explicit(&t->turn, memory_order_relaxed) == before)
             return found;
     }
     return false;
@@ -147,17 +176,18 @@ static int choose_key(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_C
     const struct tls_tickets *t = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), tickets_index);
     struct tls_ticket_key k;
     bool newest = true;
+    int result = 0;
     if (!t)
         return 0;
-    if (seal ? !tls_tickets_newest(t, &k) : !tls_tickets_find(t, name, &k, &newest))
-        return 0;
-    if (seal && RAND_bytes(iv, EVP_CIPHER_get_iv_length(cipher)) != 1)
-        return -1;
-    if (seal)
-        memcpy(name, k.name, sizeof k.name);
-    bool ok = use_key(&k, iv, aes, mac, seal);
+    if (seal ? tls_tickets_newest(t, &k) : tls_tickets_find(t, name, &k, &newest)) {
+        bool ok = !seal || RAND_bytes(iv, EVP_CIPHER_get_iv_length(cipher)) == 1;
+        if (seal)
+            memcpy(name, k.name, sizeof k.name);
+        ok = ok && use_key(&k, iv, aes, mac, seal);
+        result = !ok ? -1 : newest ? 1 : 2;
+    }
     OPENSSL_cleanse(&k, sizeof k);
-    return !ok ? -1 : newest ? 1 : 2;
+    return result;
 }
 
 void tls_tickets_use(SSL_CTX *context, const struct tls_tickets *t)

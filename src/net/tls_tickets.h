@@ -4,7 +4,9 @@
  *      [ newest: seals and opens │ the one before: opens │ ... ]   a fresh one pushes the oldest out
  *
  * Holds no pointers: it may lie in memory that several processes map (layout 1). One writes at a time; any
- * thread reads, without a lock: who meets a writer reads again. */
+ * thread reads, without a lock: who meets a writer reads again. Therefore all of it is atomic: what a reader
+ * copied meanwhile is thrown away, and yet reading it must be allowed (Boehm, "Can seqlocks get along with
+ * programming language memory models?", 2012). */
 #pragma once
 #include <stdatomic.h>
 
@@ -21,12 +23,13 @@ struct tls_ticket_key {
     unsigned char aes[32]; /* AES-256-CBC */
 };
 #define TLS_TICKET_KEY_BYTES 80
+#define TLS_TICKET_KEY_WORDS (TLS_TICKET_KEY_BYTES / 8)
 
 struct tls_tickets {
     _Atomic uint32_t turn; /* odd: being written */
-    uint32_t count;
+    _Atomic uint32_t count;
     _Atomic uint64_t made_s; /* when the newest was made, seconds since 1970; 0: there is none */
-    struct tls_ticket_key keys[TLS_TICKET_KEYS_MAX];
+    _Atomic uint64_t keys[TLS_TICKET_KEYS_MAX][TLS_TICKET_KEY_WORDS];
 };
 
 void tls_tickets_push(struct tls_tickets *t, const struct tls_ticket_key *fresh, uint64_t now_s);

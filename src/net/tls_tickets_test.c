@@ -1,3 +1,5 @@
+#include <pthread.h>
+
 #include "base/test.h"
 #include "net/tls_tickets.h"
 
@@ -51,6 +53,42 @@ static void test_who_writes_is_not_read(void **state)
 #endif
 }
 
+/* Each key is made of one byte: a mixture of two would be seen. */
+#define READERS 2
+#define ROUNDS 20000
+static struct tls_tickets busy;
+static _Atomic bool writing;
+
+static void *reads(void *arg)
+{
+    _Atomic unsigned *mixtures = arg;
+    while (atomic_load(&writing)) {
+        struct tls_ticket_key got;
+        const unsigned char *at = (const unsigned char *)&got;
+        if (tls_tickets_newest(&busy, &got) && memcmp(at, at + 1, sizeof got - 1) != 0)
+            atomic_fetch_add(mixtures, 1);
+    }
+    return NULL;
+}
+
+static void test_readers_beside_a_writer_see_whole_keys(void **state)
+{
+    (void)state;
+    pthread_t threads[READERS];
+    _Atomic unsigned mixtures = 0;
+    atomic_store(&writing, true);
+    for (unsigned i = 0; i < READERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, reads, &mixtures), 0);
+    for (unsigned n = 0; n < ROUNDS; n++) {
+        struct tls_ticket_key k = key((unsigned char)n);
+        tls_tickets_push(&busy, &k, n);
+    }
+    atomic_store(&writing, false);
+    for (unsigned i = 0; i < READERS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(atomic_load(&mixtures), 0);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -89,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_newest_seals_and_three_open),
         cmocka_unit_test(test_who_writes_is_not_read),
+        cmocka_unit_test(test_readers_beside_a_writer_see_whole_keys),
         cmocka_unit_test(test_files),
 #if WEIR_HAVE_OPENSSL
         cmocka_unit_test(test_keys_grow_old),

@@ -13,3 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         if (!(condition))     \
             abort();          \
     } while (0)
+
+/* Of a target whose library is not there. */
+#define FUZZ_NOTHING                                             \
+    int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) \
+    {                                                            \
+        (void)data;                                              \
+        (void)size;                                              \
+        return 0;                                                \
+    }

@@ -1,5 +1,6 @@
 """The command line: what it says and what it exits with."""
 import json
+import pathlib
 import re
 import socket
 
@@ -25,6 +26,19 @@ def check(weir_command, tmp_path):
     return run
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_front_pages_configuration(check, weir_command, tmp_path, page):
+    text = (pathlib.Path(__file__).parents[2] / page).read_text()
+    conf = re.search(r"^```yaml\n(.*?)^```$", text, re.M | re.S).group(1)
+    assert len(conf.splitlines()) <= 12 and "health_check" in conf
+    status, out, errors = check(conf)
+    assert (status, errors) == (0, ""), errors
+    told = weir_command("explain", "-c", tmp_path / "weir.yaml", "GET http://shop.example/api/x").stdout
+    for pattern in ("rate_limit", "rate: 50/s", "mirror", "30%", "circuit_breaker", "5%", "shadow",
+                    r"10\.0\.0\.1:80", r"10\.0\.0\.2:80"):
+        assert re.search(pattern, told), (pattern, told)
+
+
 def test_check_good(check):
     status, out, errors = check(GOOD)
     assert status == 0 and out.endswith("ok\n") and errors == ""
@@ -36,6 +50,7 @@ def test_check_good(check):
     (GOOD + "client: {head_timeout: 500}\n", [r"^FILE:4:24: 500 is not a duration"]),
     (GOOD + "client: {head_timeout: 500}\nworkers: many\n", [r"^FILE:4:24: ", r"^FILE:5:10: "]),
     (GOOD + "workers: 0\n", [r"^FILE:4:10: .*bounds"]),
+    (GOOD.replace("servers:", "weight_of: {report: 20}, servers:"), [r"^FILE:3:19: .*weight_of.*top of the file"]),
     (GOOD + "worker: 1\n", [r'^FILE:4:1: .*"worker".*"workers"']),
     (GOOD.replace('"127.0.0.1:9001"', ""), [r"^FILE:3:\d+: .*at least one"]),
     (GOOD.replace("127.0.0.1:9001", "nonsense"), [r"^FILE:3:\d+: .*nonsense"]),

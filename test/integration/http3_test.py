@@ -182,9 +182,37 @@ def test_streams_max(gate, http3, scripted):
 
     server = scripted(serve)
     g = gate(one_service(server), http3="streams_max: 2")
-    answers = http3(g, *[f"/{i}" for i in range(20)], args=["-n", "20"]).answers()
-    assert [a.status for a in answers] == [200] * 20
+    client = http3(g, *[f"/{i}" for i in range(20)], args=["-n", "20"])
+    assert [a.status for a in client.answers()] == [200] * 20
     assert most[0] == 2
+    assert "remote transport_parameters initial_max_streams_bidi=2\n" in client.log()  # it is told so from the beginning
+
+
+def test_what_is_urgent_goes_first(gate, http3, relay, scripted):
+    """RFC 9218: both answers are there in full while the client's acknowledgements are lost; then the urgent one is sent
+    whole before the other one, which had begun, goes on."""
+    size, asked, go_on = 200_000, threading.Barrier(3), threading.Event()
+
+    def serve(peer):
+        urgency = 0 if b"/urgent" in peer.read_request() else 7
+        asked.wait(20)
+        go_on.wait(20)
+        peer.send(answer(b"x" * size, headers=[("Priority", f"u={urgency}")]))
+
+    g = gate(one_service(scripted(serve)))
+    way = relay(g.port)
+    client = http3(way, "/calm", "/urgent", args=["-n", "2"])
+    asked.wait(20)
+    way.deaf = True
+    go_on.set()
+    wait_until(lambda: len(g.protocols()) == 2, 20)
+    way.deaf = False
+    assert [a.status for a in client.answers()] == [200, 200]
+    frames = [(int(i, 16), fin == "1", int(offset)) for i, fin, offset in re.findall(
+        r"frm rx \d+ 1RTT STREAM\(0x\w+\) id=(0x[04]) fin=([01]) offset=(\d+)", client.log())]
+    end = next(n for n, (i, fin, _) in enumerate(frames) if i == 4 and fin)
+    late = [offset for i, _, offset in frames[:end] if i == 0 and offset > size // 2]
+    assert not late and any(i == 0 and offset > size // 2 for i, _, offset in frames)
 
 
 def test_connections_max_refuses(gate, http3, scripted):
@@ -511,7 +539,8 @@ def test_early_data_off(gate, http3, scripted, tmp_path):
 # ---- reloads ----
 
 
-def test_a_reload_that_ends_it(gate, http3, scripted):
+def asked_late(gate, http3, scripted):
+    """A client that has asked for /x, whose answer, "late", comes when go_on is set."""
     go_on = threading.Event()
 
     def serve(peer):
@@ -522,6 +551,11 @@ def test_a_reload_that_ends_it(gate, http3, scripted):
     g = gate(one_service(scripted(serve)))
     client = http3(g, "/x").began()
     wait_until(lambda: g.metric("weir_quic_handshakes_total") == 1, 20)
+    return g, client, go_on
+
+
+def test_a_reload_that_ends_it(gate, http3, scripted):
+    g, client, go_on = asked_late(gate, http3, scripted)
     g.reload(f'listen: "127.0.0.1:{g.port}"\n{HELLO}')
     assert udp_bound(g.port)  # it stays until the last connection has ended
     go_on.set()
@@ -532,16 +566,7 @@ def test_a_reload_that_ends_it(gate, http3, scripted):
 
 
 def test_stopping_waits_for_answers(gate, http3, scripted):
-    go_on = threading.Event()
-
-    def serve(peer):
-        peer.read_request()
-        go_on.wait(30)
-        peer.send(answer(b"late"))
-
-    g = gate(one_service(scripted(serve)))
-    client = http3(g, "/x").began()
-    wait_until(lambda: g.metric("weir_quic_handshakes_total") == 1, 20)
+    g, client, go_on = asked_late(gate, http3, scripted)
     g.signal(15)
     g.wait_log("draining")
     late = http3(g, "/")

@@ -171,13 +171,14 @@ def test_a_script_has_its_say(load, scripted, tmp_path):
 
 @pytest.fixture
 def agents(started, tmp_path):
-    """agents(2) -> their addresses"""
+    """agents(2) -> their addresses; files: how many each may have open"""
     ours = []
 
-    def start(count):
+    def start(count, files=None):
+        limit = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"'] if files else []
         for i in range(count):
             port = free_port()
-            agent = Process([weir_module.BINARY, "load", "agent", "--listen", f"127.0.0.1:{port}"],
+            agent = Process([*limit, weir_module.BINARY, "load", "agent", "--listen", f"127.0.0.1:{port}"],
                             tmp_path / f"agent-{len(ours)}.log", env={**os.environ, "WEIR_TOKEN": TOKEN})
             agent.address = f"127.0.0.1:{port}"
             ours.append(agent)
@@ -227,6 +228,17 @@ def test_agents_share_a_rate_and_a_scenario(load, origin, agents, tmp_path):
     code, result = load("--agents", addresses(ours), "-n", 50, tmp_path / "s.yaml")
     assert code == 0 and result["total"]["good"] == result["iterations"] == 50
     assert [k["name"] for k in result["kinds"]] == ["named"]
+
+
+def test_more_connections_than_a_process_may_have(load, origin, agents):
+    """Shared out over processes, also on one machine; what is too much for one is said."""
+    server = origin()
+    first, second, third = (a.address for a in agents(3, files=500))
+    code, result = load("--agents", f"{first},{second},{third}", "-n", 3000, "-c", 1000, "--from", "127.0.0.2,127.0.0.3",
+                        f"http://{server.address}/")
+    assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 3000 and result["connects"] == 1000
+    code, said = load("--agents", first, "-n", 3000, "-c", 1000, f"http://{server.address}/")
+    assert code == 1 and "1000 connections need more open files than the 500" in said and first in said
 
 
 def test_agents_end_with_the_one_that_asked(origin, agents, tmp_path):

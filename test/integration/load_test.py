@@ -63,7 +63,7 @@ def test_pipelined(load, origin, each_loop):
 
 def test_the_request_is_as_asked_for(load, scripted):
     server = scripted(answer("x"))
-    code, result = load("-n", 2, "-c", 1, "-m", "PUT", "-H", "X-A: b c", "-H", "Host: shop.example", "--body", "hello",
+    code, result = load("-n", 2, "-c", 1, "-X", "PUT", "-H", "X-A: b c", "-H", "Host: shop.example", "--body", "hello",
                         f"http://{server.address}/a/b?c=d")
     assert code == 0 and result["total"]["good"] == 2
     assert server.requests == [b"PUT /a/b?c=d HTTP/1.1\r\nX-A: b c\r\nHost: shop.example\r\nContent-Length: 5\r\n\r\n"
@@ -234,6 +234,29 @@ def test_many_connections(load, origin):
     assert code == 0 and result["total"]["good"] == 6000 and result["connects"] == 2000
 
 
+def test_too_few_files_or_ports_are_said(origin):
+    server = origin()
+
+    def said(files, *args):
+        done = subprocess.run(["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', weir_module.BINARY, "load", "-d", "1", *args,
+                               f"http://{server.address}/"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and done.stdout == "", done.stdout
+        return done.stderr
+    assert "400 connections need more open files than the 300" in said(300, "-c", "400")
+    first, last = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
+    ports = last - first + 1
+    assert f"{ports + 1} connections need more ports than the {ports} of 1 own address" in said(300, "-c", str(ports + 1))
+    assert "open files" in said(300, "-c", str(ports + 1), "--from", "127.0.0.2,127.0.0.3")
+
+
+def test_many_connections_again_and_again(load, origin):
+    """More than one window of ports has, and those of the run before are only just let go of."""
+    server = origin()
+    for _ in range(2):
+        code, result = load("-n", 9000, "-c", 3000, "--from", "127.0.0.9", f"http://{server.address}/")
+        assert code == 0 and result["total"]["errors"] == {} and result["connects"] == 3000
+
+
 def test_own_addresses_are_taken_in_turn(load, scripted):
     def who(peer):
         names.append(peer.socket.getpeername()[0])
@@ -261,6 +284,8 @@ def test_own_addresses_are_taken_in_turn(load, scripted):
     (["--body", "@/nowhere/at/all", "http://a/"], "/nowhere/at/all"),
     (["--from", "x", "http://a/"], "addresses"),
     (["-t", "4", "-c", "2", "http://a/"], "one a thread"),
+    (["-m", "4", "http://a/"], "--pipeline"),
+    (["--http2", "--pipeline", "4", "http://a/"], "--streams"),
 ])
 def test_mistakes(weir_command, args, says):
     done = weir_command("load", *args)

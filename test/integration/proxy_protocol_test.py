@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from lib.client import Client, Closed
+from lib.conf import start
 from lib.ports import free_port, listening
 from lib.process import Process, wait_until
 from lib.servers import answer
@@ -29,13 +30,6 @@ routes: [{{match: /*, service: s}}]
 services: {{s: {{servers: ["{server.address}"]{service}}}}}
 {more}
 '''
-
-
-def start(weir, text, **options):
-    port = free_port()
-    gate = weir(text.replace("PORT", str(port)), **options)
-    gate.port = port
-    return gate
 
 
 def send_in_pieces(port, pieces):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib.client import Client, Closed
-from lib.ports import free_port
+from lib.conf import start
 from lib.process import wait_until
 from lib.servers import answer
 from lib.tls import Authority, TlsClient, believing, fingerprint, s_client
@@ -26,13 +26,6 @@ routes: [{{match: /*, service: s}}]
 services: {{s: {{servers: ["{server.address}"]}}}}
 {more}
 '''
-
-
-def start(weir, text, **options):
-    port = free_port()
-    gate = weir(text.replace("PORT", str(port)), **options)
-    gate.port = port
-    return gate
 
 
 def test_a_first_try(weir, scripted, each_loop):
@@ -110,6 +103,30 @@ def test_certificates_by_name(weir, scripted, authority):
         assert c.peer_der() == rsa.der()
     with TlsClient(gate.port, authority.client(), "shop.b.example") as c:
         assert c.get().text == "ok"
+
+
+def test_the_oldest_version_is_kept_to(weir, scripted):
+    gate = start(weir, conf(scripted(answer("ok")), "{self_signed: true, version_min: 1.3}"))
+    old = believing()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError):
+        TlsClient(gate.port, old)
+    with TlsClient(gate.port) as c:
+        assert c.socket.version() == "TLSv1.3" and c.get().text == "ok"
+    assert gate.metric("weir_tls_failures_total", reason="version") == 1
+
+
+def test_who_speaks_nothing_of_ours_is_told_so(weir, scripted):
+    """RFC 7301 3.2: no_application_protocol, not a guess."""
+    gate = start(weir, conf(scripted(answer("ok")), "{self_signed: true}"))
+    other = believing()
+    other.set_alpn_protocols(["imap", "xmpp-client"])
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        TlsClient(gate.port, other)
+    other.set_alpn_protocols(["imap", "http/1.1"])
+    with TlsClient(gate.port, other) as c:
+        assert c.socket.selected_alpn_protocol() == "http/1.1" and c.get().text == "ok"
+    assert gate.metric("weir_tls_failures_total", reason="alpn") == 1
 
 
 def test_an_end_is_told(weir, scripted, each_loop):

@@ -103,6 +103,28 @@ def test_sessions_go_on(weir, scripted, authority, version):
     assert gate.metric("weir_tls_upstream_handshakes_total", service="s", resumed="yes") == 3
 
 
+def test_files_that_change_are_read_again(weir, scripted, authority, tmp_path):
+    """Without a reload; and what is no certificate changes nothing."""
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(Authority(tmp_path / "other").certificate.read_bytes())
+    server = scripted(over_tls(authority.server(authority.issue("IP:127.0.0.1")), answer("ok")))
+    gate = weir(conf(server, f"{{ca: {ca}}}", ", upstream: close"))
+    assert gate.get().status == 502  # it is not believed
+
+    def put(data):
+        ca.with_suffix(".new").write_bytes(data)
+        ca.with_suffix(".new").replace(ca)
+
+    put(b"nonsense")
+    gate.wait_log("what was read before is kept service=s", 20)
+    assert gate.get().status == 502
+    put(authority.certificate.read_bytes())
+    gate.wait_log("files have changed and were read again service=s", 20)
+    wait_until(lambda: gate.get().status == 200, 20)
+    assert gate.metric("weir_tls_certificate_reads_total") == 2
+    assert gate.metric("weir_tls_certificate_failures_total") == 1
+
+
 def test_health_checks_speak_tls(weir, scripted, authority):
     server = scripted(over_tls(authority.server(authority.issue("IP:127.0.0.1")), answer("well")))
     more = ", health_check: {path: /healthz, interval: 20ms, unhealthy_after: 1, healthy_after: 1}"

@@ -1,4 +1,13 @@
 """Configurations that most tests need."""
+from lib.ports import free_port
+
+
+def start(weir, text, **options):
+    """One whose listener the text describes, at PORT."""
+    port = free_port()
+    gate = weir(text.replace("PORT", str(port)), **options)
+    gate.port = port
+    return gate
 
 
 def one_service(*servers, service="", route="", root=""):

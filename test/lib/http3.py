@@ -1,4 +1,5 @@
 """HTTP/3 as clients see it: ngtcp2's gtlsclient, and what stands between it and weir on the way."""
+import base64
 import os
 import re
 import shutil
@@ -39,15 +40,16 @@ class Answer:
 class Http3(Process):
     """One connection that asks for paths, all at once. answers() when it has ended. stay: it does not close it."""
 
-    def __init__(self, folder, port, *paths, args=(), host="127.0.0.1", stay=False):
+    def __init__(self, folder, port, *paths, args=(), host="127.0.0.1", name="localhost", stay=False, env=None):
         needs_client()
         self.number = len(list(folder.glob("http3-*.log")))
         self.bodies = folder / f"http3-{self.number}"
         self.bodies.mkdir()
-        uris = [f"https://localhost{p}" for p in paths]
+        uris = [f"https://{name}{p}" for p in paths]
         leave = ["--timeout=60s"] if stay else ["--exit-on-all-streams-close"]
         super().__init__([GTLSCLIENT, *leave, "--no-quic-dump", "--no-http-dump",
-                          f"--download={self.bodies}", *args, host, port, *uris], folder / f"http3-{self.number}.log")
+                          f"--download={self.bodies}", *args, host, port, *uris], folder / f"http3-{self.number}.log",
+                         env={**os.environ, **(env or {})})
 
     def answers(self, seconds=30):
         self.wait(seconds)
@@ -87,6 +89,7 @@ class Relay:
         self.client = None
         self.paths = paths
         self.until = until  # what the client sends is passed on up to the first datagram for which this is true
+        self.deaf = False  # while it is, what the client sends is lost
         self.open = True
         self.backs = []
         self.back()
@@ -104,7 +107,7 @@ class Relay:
                 data, self.client = self.front.recvfrom(65536)
                 if not data:
                     return
-                if self.until and self.sent and self.until(self.sent[-1]):
+                if self.deaf or (self.until and self.sent and self.until(self.sent[-1])):
                     continue
                 self.sent.append(data)
                 short = not data[0] & 0x80
@@ -232,6 +235,16 @@ def certificate(folder):
     key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                            serialization.NoEncryption()))
     return chain, key_path
+
+
+def spki(chain):
+    """What a browser is told to take a certificate by."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    key = x509.load_pem_x509_certificate(chain.read_bytes()).public_key()
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return base64.b64encode(digest.finalize()).decode()
 
 
 def tls_listener(folder, port, http3="", tls=None):

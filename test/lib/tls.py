@@ -41,22 +41,45 @@ class Authority:
         openssl("req", "-x509", *KINDS["ec"], "-nodes", "-days", 30, "-subj", f"/CN={name}", "-keyout", self.key,
                 "-out", self.certificate, "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, *names, kind="ec", days=30, subject=None, file=None):
-        """names: DNS names, or addresses as IP:127.0.0.1. file: the name of the files, to replace others."""
+    def issue(self, *names, kind="ec", days=30, subject=None, file=None, more="", chain=False):
+        """names: DNS names, or addresses as IP:127.0.0.1. file: the name of the files, to replace others.
+        more: extensions. chain: the authority's own certificate comes behind it."""
         self.count += 1
         stem = self.folder / (file or f"{self.count}")
         pair = Pair(stem.with_suffix(".pem"), stem.with_suffix(".key"))
         request, extensions = stem.with_suffix(".csr"), stem.with_suffix(".ext")
         alt = ",".join(n if n.startswith("IP:") else f"DNS:{n}" for n in names)
-        extensions.write_text((f"subjectAltName={alt}\n" if alt else "") + "basicConstraints=CA:FALSE\n")
+        extensions.write_text((f"subjectAltName={alt}\n" if alt else "") + f"basicConstraints=CA:FALSE\n{more}")
         key, certificate = stem.with_suffix(".key.new"), stem.with_suffix(".pem.new")
         openssl("req", "-new", *KINDS[kind], "-nodes", "-keyout", key, "-out", request,
                 "-subj", subject or f"/CN={names[0] if names else 'nobody'}")
         openssl("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
                 "-days", days, "-extfile", extensions, "-out", certificate)
+        if chain:
+            certificate.write_text(certificate.read_text() + self.certificate.read_text())
         os.replace(key, pair.key)
         os.replace(certificate, pair.certificate)
         return pair
+
+    def index(self, *pairs, revoked=()):
+        """A file as `openssl ca` keeps it, which says what has become of them: for `openssl ocsp`."""
+        path = self.folder / "index.txt"
+        lines = []
+        for pair in pairs:
+            serial = openssl("x509", "-in", pair.certificate, "-noout", "-serial").decode().strip().partition("=")[2]
+            state = "R\t400101000000Z\t250101000000Z" if pair in revoked else "V\t400101000000Z\t"
+            lines.append(f"{state}\t{serial}\tunknown\t/CN=x\n")
+        path.write_text("".join(lines))
+        return ["-index", path, "-rsigner", self.certificate, "-rkey", self.key, "-CA", self.certificate]
+
+    def ocsp(self, pair, path, *, revoked=False):
+        """Writes an answer about it, good for a day."""
+        request = self.folder / "request.der"
+        openssl("ocsp", "-issuer", self.certificate, "-cert", pair.certificate, "-reqout", request)
+        openssl("ocsp", *self.index(pair, revoked=(pair,) if revoked else ()), "-reqin", request, "-ndays", 1,
+                "-respout", path.with_suffix(".new"))
+        os.replace(path.with_suffix(".new"), path)
+        return path
 
     @staticmethod
     def ends(pair):
@@ -89,6 +112,12 @@ def believing():
     return context
 
 
+def strict(context):
+    """An end without close_notify is an error, which Python would pass over."""
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)
+    return context
+
+
 class TlsClient(Client):
     """lib.client.Client over TLS. session: of an earlier one."""
 
@@ -97,7 +126,7 @@ class TlsClient(Client):
         if first:
             self.socket.sendall(first)
         self.cut = False  # it was closed without close_notify
-        self.socket = (context or believing()).wrap_socket(self.socket, server_hostname=name, session=session,
+        self.socket = strict(context or believing()).wrap_socket(self.socket, server_hostname=name, session=session,
                                                            suppress_ragged_eofs=False)
 
     def more(self):

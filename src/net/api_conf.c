@@ -1,6 +1,8 @@
-#include "core/api_conf.h"
+#include "net/api_conf.h"
 
 #include <stddef.h>
+
+#include "net/tls_conf.h"
 
 #define AT(type, member) offsetof(struct type, member)
 
@@ -28,6 +30,11 @@ const struct conf_field api_conf_fields[] = { { .name = "address",
                                                 .offset = AT(api_conf, address),
                                                 .required = true,
                                                 .doc = "an address, or `unix:/path`" },
+                                              { .name = "tls",
+                                                .type = CONF_STRUCT,
+                                                .offset = AT(api_conf, tls),
+                                                .sub = &tls_listen_struct,
+                                                .doc = "speaks TLS: HTTPS" },
                                               { .name = "token_file",
                                                 .type = CONF_TEXT,
                                                 .offset = AT(api_conf, token_file),

@@ -1,5 +1,5 @@
-/* tls_conf: the settings of TLS: of a listener, and of the connections to a service's servers. For
- * gate_conf.c and listen_conf.c. */
+/* tls_conf: the settings of TLS: of an address that takes clients, and of the connections to a service's
+ * servers; and what comes of them. Whoever has such an address puts tls_listen_struct into its table. */
 #pragma once
 #include "core/conf.h"
 
@@ -21,7 +21,7 @@ struct tls_listen_conf {
     struct bytes ticket_keys; /* path; empty: made and rotated here */
     uint64_t ticket_rotate_ms;
     uint64_t handshake_timeout_ms;
-    bool http1_only; /* worked out: `client: {http2: off}` */
+    int misdirected; /* enum tls_misdirected */
 };
 
 /* To servers. */
@@ -36,6 +36,8 @@ struct tls_service_conf {
 };
 
 enum tls_version_min { TLS_MIN_1_2, TLS_MIN_1_3 };
+/* Requests for names of other certificates than the connection's. */
+enum tls_misdirected { TLS_MISDIRECTED_REFUSE, TLS_MISDIRECTED_SERVE };
 enum tls_client_verify { TLS_CLIENT_REQUIRED, TLS_CLIENT_OPTIONAL };
 
 /* What a look at the files has brought. */
@@ -52,11 +54,12 @@ extern const struct conf_struct tls_listen_struct, tls_service_struct;
 
 #if WEIR_HAVE_OPENSSL
 struct ssl_ctx_st;
-struct listen_conf;
-/* The context that a listener's settings describe. ERR_CONF, ERR_MEMORY. */
 struct tls_tickets;
-err tls_listen_context(const struct listen_conf *listen, const struct tls_tickets *tickets,
-                       struct ssl_ctx_st **ret_context, struct diag *reterr) CHECK_RESULT;
+/* The context that they describe, for a listener at that address. alpn: see struct tls_options. ERR_CONF,
+ * ERR_MEMORY. */
+err tls_listen_context(const struct tls_listen_conf *conf, const struct addr *at, struct bytes alpn,
+                       const struct tls_tickets *tickets, struct ssl_ctx_st **ret_context,
+                       struct diag *reterr) CHECK_RESULT;
 /* What is in the file `ticket_keys`. ERR_CONF. */
 err tls_ticket_keys_read(const struct tls_listen_conf *conf, struct tls_tickets *ret_tickets,
                          struct diag *reterr) CHECK_RESULT;

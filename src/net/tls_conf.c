@@ -1,33 +1,33 @@
-#include "gate/tls_conf.h"
+#include "net/tls_conf.h"
 
 #include <sys/stat.h>
 
 #include "base/file_read.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "gate/alpn.h"
-#include "gate/gate_conf.h"
 #include "net/tls_context.h"
 #include "net/tls_tickets.h"
 
 #define AT(type, member) offsetof(struct type, member)
 #define CERTIFICATES_MAX 1000
+#define OCSP_FETCH BYTES("fetch")
 
 /* ---- a certificate ---- */
 
-#define FILES_FIELDS(base)                                                                                 \
-    { .name = "certificate",                                                                               \
-      .type = CONF_TEXT,                                                                                   \
-      .offset = (base) + offsetof(struct tls_files_conf, certificate),                                     \
-      .doc = "a PEM file with the certificate and its chain" },                                            \
-        { .name = "key",                                                                                   \
-          .type = CONF_TEXT,                                                                               \
-          .offset = (base) + offsetof(struct tls_files_conf, key),                                         \
-          .doc = "its private key, PEM, without a password; the certificate's file when not said" },       \
-    {                                                                                                      \
-        .name = "ocsp", .type = CONF_TEXT, .offset = (base) + offsetof(struct tls_files_conf, ocsp),       \
-        .doc =                                                                                             \
-            "a DER file with an OCSP response for it, which clients get with the certificate (RFC 6066 8)" \
+#define FILES_FIELDS(base)                                                                           \
+    { .name = "certificate",                                                                         \
+      .type = CONF_TEXT,                                                                             \
+      .offset = (base) + offsetof(struct tls_files_conf, certificate),                               \
+      .doc = "a PEM file with the certificate and its chain" },                                      \
+        { .name = "key",                                                                             \
+          .type = CONF_TEXT,                                                                         \
+          .offset = (base) + offsetof(struct tls_files_conf, key),                                   \
+          .doc = "its private key, PEM, without a password; the certificate's file when not said" }, \
+    {                                                                                                \
+        .name = "ocsp", .type = CONF_TEXT, .offset = (base) + offsetof(struct tls_files_conf, ocsp), \
+        .doc = "its OCSP answer, which clients get with it (RFC 6066 8): `fetch`, asked for at the " \
+               "responder that "                                                                     \
+               "it names; or a DER file, looked at again when it changes"                            \
     }
 
 static err files_check(void *conf, struct diag *reterr);
@@ -66,6 +66,7 @@ static const char *const version_words[] = { "1.2", "1.3", NULL };
 
 /* ---- a listener's ---- */
 
+static const char *const misdirected_words[] = { "refuse", "serve", NULL };
 static const char *const verify_words[] = { "required", "optional", NULL };
 
 static err listen_check(void *conf, struct diag *reterr);
@@ -138,6 +139,15 @@ const struct conf_struct tls_listen_struct = {
               .min = 1,
               .max = 600000,
               .doc = "from a connection's beginning to the end of its handshake" },
+            { .name = "misdirected",
+              .type = CONF_WORD,
+              .offset = LISTEN(misdirected),
+              .preset = "refuse",
+              .words = misdirected_words,
+              .doc =
+                  "a request for a host that another certificate of the listener has, and the one that its "
+                  "client was given (by SNI) has not: `refuse` answers 421, and the client comes again over "
+                  "a connection of its own; `serve` answers it as any other" },
             { 0 } },
     .check = listen_check,
     .mark_offset = LISTEN(mark),
@@ -189,7 +199,11 @@ const struct conf_struct tls_service_struct = {
 
 static struct tls_files files_of(const struct tls_files_conf *c)
 {
-    return (struct tls_files){ .certificate = c->certificate, .key = c->key, .ocsp = c->ocsp };
+    const bool fetch = bytes_eq(c->ocsp, OCSP_FETCH);
+    return (struct tls_files){ .certificate = c->certificate,
+                               .key = c->key,
+                               .ocsp = fetch ? BYTES_NONE : c->ocsp,
+                               .ocsp_fetch = fetch };
 }
 
 static err files_named(const struct tls_files_conf *c, struct diag *reterr)
@@ -220,7 +234,7 @@ static struct bytes own_name(const struct addr *a, char text[ADDR_TEXT_BYTES_MAX
     return (struct bytes){ text, len };
 }
 
-static err make_context(const struct tls_listen_conf *conf, struct bytes name,
+static err make_context(const struct tls_listen_conf *conf, struct bytes name, struct bytes alpn,
                         const struct tls_tickets *tickets, struct ssl_ctx_st **ret_context,
                         struct diag *reterr)
 {
@@ -236,10 +250,9 @@ static err make_context(const struct tls_listen_conf *conf, struct bytes name,
         .ciphers = conf->ciphers,
         .suites = conf->suites,
         .groups = conf->groups,
-#define X(length, name, take) length name
-        .alpn = conf->http1_only ? BYTES(ALPN_HTTP1(X)) : BYTES(ALPN_LIST(X)),
-#undef X
+        .alpn = alpn,
         .tickets = tickets,
+        .covers_all = conf->misdirected == TLS_MISDIRECTED_SERVE,
         .tickets_count = (unsigned)conf->tickets,
         .ca = conf->client_ca,
     };
@@ -254,11 +267,12 @@ static err make_context(const struct tls_listen_conf *conf, struct bytes name,
     return e;
 }
 
-err tls_listen_context(const struct listen_conf *listen, const struct tls_tickets *tickets,
-                       struct ssl_ctx_st **ret_context, struct diag *reterr)
+err tls_listen_context(const struct tls_listen_conf *conf, const struct addr *at, struct bytes alpn,
+                       const struct tls_tickets *tickets, struct ssl_ctx_st **ret_context,
+                       struct diag *reterr)
 {
     char text[ADDR_TEXT_BYTES_MAX];
-    return make_context(listen->tls, own_name(&listen->address, text), tickets, ret_context, reterr);
+    return make_context(conf, own_name(at, text), alpn, tickets, ret_context, reterr);
 }
 
 err tls_ticket_keys_read(const struct tls_listen_conf *conf, struct tls_tickets *ret_tickets,
@@ -291,7 +305,8 @@ static uint64_t stamp_of(uint64_t stamp, struct bytes path)
 
 static uint64_t stamp_of_files(uint64_t stamp, const struct tls_files_conf *f)
 {
-    return stamp_of(stamp_of(stamp_of(stamp, f->certificate), f->key), f->ocsp);
+    const struct bytes ocsp = bytes_eq(f->ocsp, OCSP_FETCH) ? BYTES_NONE : f->ocsp;
+    return stamp_of(stamp_of(stamp_of(stamp, f->certificate), f->key), ocsp);
 }
 
 uint64_t tls_listen_files_stamp(const struct tls_listen_conf *c)
@@ -323,7 +338,7 @@ static err listen_check(void *conf, struct diag *reterr)
     if (c->ticket_keys.len)
         e = tls_ticket_keys_read(c, &tickets, reterr);
     if (!e)
-        e = make_context(c, BYTES_NONE, NULL, &context, reterr);
+        e = make_context(c, BYTES_NONE, BYTES_NONE, NULL, &context, reterr);
     if (!e)
         tls_context_drop(context);
     return e;

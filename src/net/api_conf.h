@@ -3,11 +3,14 @@
 #pragma once
 #include "core/conf.h"
 
+struct tls_listen_conf;
+
 struct api_conf {
     struct addr address;
-    struct bytes token_file; /* empty: none */
-    struct bytes mode;       /* "0600", of a unix socket */
-    int64_t mode_bits;       /* worked out of it */
+    struct tls_listen_conf *tls; /* NULL: in the clear */
+    struct bytes token_file;     /* empty: none */
+    struct bytes mode;           /* "0600", of a unix socket */
+    int64_t mode_bits;           /* worked out of it */
     bool read_without_token;
 };
 
