@@ -164,6 +164,7 @@ void resp_say_failure(struct resp_batch *b, err e);
 #define RESP_NO_MULTI 4   /* cannot be put off by MULTI */
 #define RESP_BARRIER 8    /* what came before it is done first */
 #define RESP_WRITES 16
+#define RESP_APART 64  /* a barrier; it may take a turn's memory for itself */
 #define RESP_STREAM 32 /* asks on a key: in order with what kv does to keys */
 
 struct resp_def;
@@ -204,18 +205,19 @@ void resp_tx_free(struct resp_client *k);
 bool resp_tx_queue(struct resp_client *k, const struct resp_command *c, const struct resp_def *d);
 void resp_tx_spoil(struct resp_client *k);
 
-#define RESP_FNS(X)                                                                                    \
-    X(plain)                                                                                           \
-    X(set)                                                                                             \
-    X(setex)                                                                                           \
-    X(getex)                                                                                           \
-    X(expire)                                                                                          \
-    X(incrby) X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit)   \
-        X(reset) X(client) X(command) X(info) X(config) X(time) X(multi) X(exec) X(discard) X(watch)   \
-            X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire) X(lock_renew) X(lock_release)      \
-                X(lock_status) X(stock_reserve) X(stock_move) X(stock_get) X(stock_order) X(stock_add) \
-                    X(stock_set) X(xadd) X(xlen) X(xrange) X(xdel) X(xtrim) X(xack) X(xread) X(xgroup) \
-                        X(xpending) X(xclaim) X(xautoclaim) X(xinfo)
+#define RESP_FNS(X)                                                                                          \
+    X(plain)                                                                                                 \
+    X(set)                                                                                                   \
+    X(setex)                                                                                                 \
+    X(getex)                                                                                                 \
+    X(expire)                                                                                                \
+    X(incrby)                                                                                                \
+    X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset)          \
+        X(client) X(command) X(info) X(config) X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch)       \
+            X(eval) X(evalsha) X(script) X(lock_acquire) X(lock_renew) X(lock_release) X(lock_status)        \
+                X(stock_reserve) X(stock_move) X(stock_get) X(stock_order) X(stock_add) X(stock_set) X(xadd) \
+                    X(xlen) X(xrange) X(xdel) X(xtrim) X(xack) X(xread) X(xgroup) X(xpending) X(xclaim)      \
+                        X(xautoclaim) X(xinfo)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)
 #undef X

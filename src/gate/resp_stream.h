@@ -1,8 +1,10 @@
 /* resp_stream: streams of Redis, which are the topics of the ledger's queue (ledger/queue.h). What the files
  * of the X commands share.
  *
- *      resp_stream.c        XADD XLEN XRANGE XDEL XTRIM XACK     resp_stream_read.c   XREAD, XREADGROUP,
- * BLOCK resp_stream_group.c  XGROUP XPENDING XCLAIM XAUTOCLAIM    resp_stream_info.c   XINFO
+ *      resp_stream_add.c    XADD XLEN XRANGE XDEL XTRIM XACK
+ *      resp_stream_read.c   XREAD XREADGROUP, BLOCK
+ *      resp_stream_group.c  XGROUP XPENDING XCLAIM XAUTOCLAIM
+ *      resp_stream_info.c   XINFO
  *
  * Commands that write go to the writer with the others of their turn (resp_ask); the others are done when it
  * is their turn, and write their answer themselves. On the connection's fiber. */
@@ -29,8 +31,12 @@ bool stream_ask(struct resp_client *k, struct queue_op *op, struct stream_room *
  * the caller, unless the key is of another type. */
 bool stream_done(struct resp_client *k, struct queue_op *op, struct stream_room *room,
                  struct queue_answer *ret_answer, struct bytes *ret_rest);
+/* Refused with ERR_EXISTS where a key of another type stands. */
+#define STREAM_FREE_BYTES_MAX (KV_OP_BYTES + 16 + 4 + KV_KEY_BYTES_MAX)
+struct bytes stream_free_op(struct bytes key, char out[STREAM_FREE_BYTES_MAX]);
 /* OK: no key of another type stands there. ERR_EXISTS: one does. */
 err stream_key_is_free(struct bytes key) CHECK_RESULT;
+#define STREAM_WRONG_TYPE kv_error_words[KV_WRONG_TYPE]
 /* A result that is nobody's in particular. */
 void stream_out_result(struct resp_out *o, uint32_t result);
 
@@ -38,7 +44,14 @@ void stream_out_result(struct resp_out *o, uint32_t result);
 bool stream_number(struct resp_client *k, struct bytes text, int64_t *ret_n);
 /* "ms-seq", or "ms": then seq is that one. */
 bool stream_id(struct resp_client *k, struct bytes text, uint64_t seq, struct queue_id *ret_id);
-/* The same, and "-", "+" and "(id": the next, or (is_end) the one before. */
+/* The next id, or the one before. false: there is none. */
+bool stream_step(struct queue_id *id, bool back);
+/* What one operation is asked for when n are wanted; 0, or less: it is not said. */
+static inline uint64_t stream_count(int64_t n)
+{
+    return n <= 0 ? 0 : n < QUEUE_COUNT_MAX ? (uint64_t)n : QUEUE_COUNT_MAX;
+}
+/* The same as stream_id, and "-", "+" and "(id": the next, or (is_end) the one before. */
 bool stream_bound(struct resp_client *k, struct bytes text, bool is_end, struct queue_id *ret_id);
 /* The arguments from i on. NULL: said. */
 struct queue_id *stream_ids(struct resp_client *k, const struct resp_command *c, uint32_t i, uint32_t count);

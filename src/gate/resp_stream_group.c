@@ -1,4 +1,6 @@
 /* XGROUP, XPENDING, XCLAIM, XAUTOCLAIM. */
+#include <stdlib.h>
+
 #include "gate/resp_stream.h"
 
 #define CLAIM_COUNT 100 /* of XAUTOCLAIM, when it is not said */
@@ -118,12 +120,35 @@ void resp_do_xgroup(struct resp_client *k, const struct resp_command *c, const s
 
 /* ---- XPENDING ---- */
 
+/* By name, as Redis lists them. */
+static int compare_names(const void *a, const void *b)
+{
+    const struct queue_consumer_shown *x = a, *y = b;
+    const int c = memcmp(x->name.ptr, y->name.ptr, x->name.len < y->name.len ? x->name.len : y->name.len);
+    return c ? c : x->name.len < y->name.len ? -1 : x->name.len > y->name.len;
+}
+
+static struct queue_consumer_shown *sorted_consumers(struct resp_client *k, const struct group_call *g)
+{
+    struct queue_consumer_shown *all = arena_get(k->batch->arena, (g->a.count + 1) * sizeof *all);
+    struct bytes rest = g->rest;
+    uint32_t n = 0;
+    while (all && n < g->a.count && queue_read_consumer(&rest, &all[n]))
+        n++;
+    if (all)
+        qsort(all, n, sizeof *all, compare_names);
+    else
+        resp_fail(k->batch, "ERR too much in one go for a connection's memory");
+    return all;
+}
+
 static void out_sum(struct resp_client *k, const struct group_call *g)
 {
-    struct queue_consumer_shown s;
-    struct bytes rest = g->rest;
+    const struct queue_consumer_shown *all = sorted_consumers(k, g);
     struct resp_out o;
     char text[24];
+    if (!all)
+        return;
     stream_out_begin(&o, k);
     stream_out_head(&o, '*', 4);
     stream_out_int(&o, g->a.number);
@@ -136,10 +161,10 @@ static void out_sum(struct resp_client *k, const struct group_call *g)
         stream_out_null(&o);
         o.at = resp_null_array(resp_out_room(&o, RESP_HEAD_BYTES_MAX), o.protocol);
     }
-    while (g->a.number && queue_read_consumer(&rest, &s)) {
+    for (uint32_t i = 0; g->a.number && i < g->a.count; i++) {
         stream_out_head(&o, '*', 2);
-        resp_out_text(&o, s.name);
-        resp_out_text(&o, (struct bytes){ text, u64_to_text(s.pending, text) });
+        resp_out_text(&o, all[i].name);
+        resp_out_text(&o, (struct bytes){ text, u64_to_text(all[i].pending, text) });
     }
     stream_out_end(&o, k);
 }
@@ -185,7 +210,7 @@ static bool read_pending(struct resp_client *k, const struct resp_command *c, st
     if (!stream_number(k, resp_arg(c, i + 2), &n) || !stream_bound(k, resp_arg(c, i), false, &op->id) ||
         !stream_bound(k, resp_arg(c, i + 1), true, &op->end))
         return false;
-    op->count = n > 0 ? (uint64_t)n : 0;
+    op->count = stream_count(n);
     if (c->count == i + 4)
         op->consumer = resp_arg(c, i + 3);
     return true;
@@ -198,11 +223,13 @@ void resp_do_xpending(struct resp_client *k, const struct resp_command *c, const
     struct group_call g = { .op = { .what = QUEUE_PENDING_SUM,
                                     .topic = resp_arg(c, 1),
                                     .group = resp_arg(c, 2),
-                                    .room = STREAM_ROOM_BYTES } };
+                                    .room = QUEUE_CONSUMERS_MAX * (QUEUE_CONSUMER_BYTES_MAX + 1) } };
     const bool listed = c->count > 3;
     g.op.what = listed ? QUEUE_PENDING : QUEUE_PENDING_SUM;
     if (listed && !read_pending(k, c, &g.op))
         return;
+    if (listed)
+        g.op.room = sizeof(struct queue_answer) + (g.op.count + 1) * QUEUE_PENDING_BYTES_MAX;
     if (!stream_done(k, &g.op, &g.room, &g.a, &g.rest))
         return;
     if (g.a.result != QUEUE_DONE)
@@ -348,11 +375,11 @@ void resp_do_xautoclaim(struct resp_client *k, const struct resp_command *c, con
             g.op.flags |= QUEUE_JUST_ID;
             i++;
         } else if (stream_word(c, i, BYTES("COUNT")) && i + 1 < c->count) {
-            if (!bytes_to_i64(resp_arg(c, i + 1), &n) || n < 1 || n > QUEUE_COUNT_MAX) {
+            if (!bytes_to_i64(resp_arg(c, i + 1), &n) || n < 1) {
                 resp_fail(k->batch, "ERR COUNT must be > 0");
                 return;
             }
-            g.op.count = (uint64_t)n;
+            g.op.count = stream_count(n);
             i += 2;
         } else {
             stream_fail_syntax(k);

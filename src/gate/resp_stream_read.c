@@ -72,7 +72,7 @@ static bool read_options(struct reading *r, const struct resp_command *c, uint32
         } else if (more && stream_word(c, i, BYTES("COUNT"))) {
             if (!stream_number(r->k, resp_arg(c, i + 1), &n))
                 return false;
-            r->count = n > 0 ? (uint64_t)n : 0;
+            r->count = stream_count(n);
             i += 2;
         } else if (i + 2 < c->count && stream_word(c, i, BYTES("GROUP"))) {
             if (!only_of_groups(r, "GROUP"))
