@@ -61,6 +61,7 @@ static void queue(struct waiter *w)
 
 void watch_tell(uint64_t hash, bool gone, uint64_t value)
 {
+    atomic_thread_fence(memory_order_seq_cst); /* shown first, then looked who watches; they: the other way */
     if (!atomic_load(&counts[hash % SLOTS]))
         return;
     pthread_mutex_lock(&mutex);
@@ -87,13 +88,25 @@ void watch_tell_all(void)
 
 /* ---- waiting ---- */
 
+static void close_port(struct turn_hook *h)
+{
+    (void)h;
+    port_here.worker = NULL;
+}
+
+static void open_port(void)
+{
+    static _Thread_local struct turn_hook end;
+    port_here = (struct watch_port){ .worker = worker_self(), .mail = { .run = wake_told } };
+    list_init(&port_here.told);
+    end.run = close_port;
+    worker_on_end(&end);
+}
+
 void waiter_open(struct waiter *w)
 {
-    if (!port_here.worker) {
-        port_here.worker = worker_self();
-        port_here.mail.run = wake_told;
-        list_init(&port_here.told);
-    }
+    if (!port_here.worker)
+        open_port();
     *w = (struct waiter){ .port = &port_here };
 }
 
@@ -115,6 +128,7 @@ void watch_begin(struct watch *x, struct waiter *w, uint8_t rules, struct bytes 
     list_push_back(slot_of(x->hash), &x->link);
     atomic_fetch_add(&counts[x->hash % SLOTS], 1);
     pthread_mutex_unlock(&mutex);
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 bool watch_is_first(const struct watch *x)
