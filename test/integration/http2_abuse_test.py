@@ -150,8 +150,15 @@ def test_windows_that_our_data_explains(weir, origin):
     """One that is opened by a hundred bytes again and again is slow, and no abuse."""
     gate = weir(one_service(origin()))
     size = 300_000
-    with http2.Client(gate.port, window=100) as c:  # two updates a frame: 6,000
-        m = c.get(f"/bytes/{size}")
+    with http2.Client(gate.port, window=100, auto_window=False) as c:
+        m = c.message(c.start(path=f"/bytes/{size}"))
+        given = 0
+        while len(m.body) < size:  # two updates for a hundred bytes: 6,000
+            given += 100
+            c.read_until(lambda given=given: len(m.body) >= given or m.over or c.goaway)
+            assert (m.reset, c.goaway) == (None, None)
+            c.send(http2.window_update(0, 100) + http2.window_update(1, 100))
+        c.read_until(lambda: m.over)
         assert (len(m.body), m.reset, c.goaway) == (size, None, None)
 
 
@@ -166,8 +173,10 @@ def test_no_more_run_than_twice_those_that_may_be_open(weir, scripted):
 
     gate = weir(one_service(scripted(serve), root="client: {cancel_when_gone: off, http2: {streams_max: 2}}"))
     with http2.Client(gate.port) as c:
-        for _ in range(4):
-            c.send(http2.reset_frame(c.start()))
+        for n in range(4):
+            stream = c.start()
+            wait_until(lambda n=n: gate.metric("weir_http2_requests_total") == n + 1, 20, "it has begun")
+            c.send(http2.reset_frame(stream))
         assert c.response(c.start()).reset == http2.REFUSED_STREAM
         assert gate.metric("weir_http2_refused_total") == 1 and gate.metric("weir_http2_requests_total") == 4
         hold.set()
