@@ -166,6 +166,13 @@ def leave_http2(gate, **_):
     client.close()
 
 
+def lose_http2(gate, **_):
+    client = http2.Client(gate.port)
+    stream = client.start()
+    client.read_until(lambda: client.message(stream).body == b"first")
+    client.close()
+
+
 def leave_http3(gate, tls_port, tmp_path):
     client = Http3(tmp_path, tls_port, "/", args=["--timeout=60s"])
     client.wait_log("response headers started", 20)
@@ -173,7 +180,7 @@ def leave_http3(gate, tls_port, tmp_path):
     client.wait(20)
 
 
-@pytest.mark.parametrize("leave", [leave_http1, leave_http2, leave_http3])
+@pytest.mark.parametrize("leave", [leave_http1, leave_http2, lose_http2, leave_http3])
 def test_who_leaves_inside_an_answer_is_noticed(weir, scripted, tmp_path, each_loop, leave):
     """The server is told at once, though it says nothing for long."""
     stream = Stream(scripted)
@@ -210,6 +217,18 @@ def test_an_end_inside_an_answer_is_enough_where_that_is_wanted(weir, scripted, 
         client.send_request("GET", "/")
         begun(client).finish()
         wait_until(lambda: stream.gone == 1, 20)
+
+
+@pytest.mark.parametrize("leave", [leave_http1, leave_http2])
+def test_who_leaves_inside_an_answer_of_a_shared_connection(weir, scripted, leave):
+    stream = Stream(scripted)
+    gate = weir(one_service(stream, service="upstream: pipelined").replace("match: /*", "match: /"))
+    leave(gate)
+    wait_until(lambda: stream.gone == 1, 20)
+    stream.release.set()
+    with gate.connect() as other:
+        other.send_request("GET", "/")
+        assert begun(other).read_until(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("leave", [leave_http1, leave_http2])
