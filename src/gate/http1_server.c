@@ -314,7 +314,10 @@ static err write_body(struct request *r)
     err e = http1_body_send(r->conn->io, x->response_body, x->response.framing, x->response.content_length,
                             client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &x->response_bytes,
                             &from_server);
-    return http1_gone_unwatch(&r->gone) && e ? ERR_RESET : e;
+    if (!http1_gone_unwatch(&r->gone))
+        return e;
+    r->close = true; /* and this fiber, being cancelled, serves no other request */
+    return e ? ERR_RESET : OK;
 }
 
 static void send_answer(struct request *r)
