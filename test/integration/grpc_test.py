@@ -322,6 +322,28 @@ def test_statuses_count_as_failures(weir, server, client, late):
     wait_until(lambda: gate.metric("weir_outlier_ejected", server=bad.address) == 1, 20)
 
 
+def test_a_status_that_comes_long_after_the_head_counts(weir):
+    head_seen = threading.Event()
+
+    def serve(c):
+        stream, _ = c.next_request()
+        c.send(c.headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+               + http2.frame(http2.DATA, 0, stream, b"\0\0\0\0\1x"))
+        head_seen.wait(60)
+        c.send(c.headers(stream, [("grpc-status", "13")], end=True))
+        c.next_request()
+    s = http2.Server(serve)
+    gate = weir(conf(s.address))
+    with http2.Client(gate.port) as c:
+        stream = c.start("POST", "/t", HEAD)
+        c.read_until(lambda: c.message(stream).body)
+        assert gate.metric("weir_upstream_errors_total") == 0
+        head_seen.set()
+        assert dict(c.response(stream).trailers)["grpc-status"] == "13"
+    wait_until(lambda: gate.metric("weir_upstream_errors_total") == 1, 20)
+    s.stop()
+
+
 def test_a_circuit_breaker_goes_by_them(weir, server, client):
     s = server()
     gate = weir(conf(s, route="circuit_breaker: {errors: 50%, window: 60s, requests_min: 5, open: 10m}"))
