@@ -24,20 +24,26 @@ class Slow:
     def address(self):
         return self.server.address
 
+    def is_kept(self, peer):
+        """Until it is let go; False: weir gave up before."""
+        peer.socket.settimeout(0.02)
+        while not self.release.is_set() and not peer.stopping.is_set():
+            try:
+                if peer.socket.recv(1) == b"":
+                    self.gone += 1
+                    return False
+            except TimeoutError:
+                pass
+        peer.socket.settimeout(30)
+        return True
+
     def serve(self, peer):
         while request := peer.read_request():
             if b"/quick" in request:
                 peer.send(answer("quick"))
                 continue
-            peer.socket.settimeout(0.02)
-            while not self.release.is_set() and not peer.stopping.is_set():
-                try:
-                    if peer.socket.recv(1) == b"":
-                        self.gone += 1
-                        return
-                except TimeoutError:
-                    pass
-            peer.socket.settimeout(30)
+            if not self.is_kept(peer):
+                return
             peer.send(answer("slow"))
 
 
@@ -135,15 +141,8 @@ class Stream(Slow):
         while request := peer.read_request():
             if b"/mute" not in request:
                 peer.send(CHUNKS)
-            peer.socket.settimeout(0.02)
-            while not self.release.is_set() and not peer.stopping.is_set():
-                try:
-                    if peer.socket.recv(1) == b"":
-                        self.gone += 1
-                        return
-                except TimeoutError:
-                    pass
-            peer.socket.settimeout(30)
+            if not self.is_kept(peer):
+                return
             peer.send(b"4\r\nlast\r\n0\r\n\r\n")
 
 
