@@ -64,6 +64,7 @@ static void submit_settings(struct http2_session *c)
 void http2_session_open(struct http2_session *c, struct io *io)
 {
     c->ng = http2_callbacks_session(c);
+    http2_order_start(&c->order);
     c->io = io;
     c->flush_soon.run = flush_soon;
     c->heard_us = worker_now_us();
@@ -246,11 +247,16 @@ void http2_session_rest(struct http2_session *c)
     park(c);
 }
 
-static err feed(struct http2_session *c)
+static err feed(struct http2_session *c, uint32_t *ret_code)
 {
     struct bytes in;
     size_t fed = 0;
     while (fed < FEED_BYTES_MAX && (in = io_peek(c->io)).len) {
+        uint32_t code = c->side->server ? http2_order_look(&c->order, in) : 0;
+        if (code) {
+            *ret_code = code;
+            return ERR_PROTOCOL;
+        }
         ssize_t n = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.ptr, in.len);
         if (c->calm)
             return ERR_PROTOCOL;
@@ -268,13 +274,14 @@ static err feed(struct http2_session *c)
 static void read_all(struct http2_session *c)
 {
     c->heard_us = worker_now_us();
+    uint32_t code = NGHTTP2_PROTOCOL_ERROR;
     c->feeding = true;
-    err e = feed(c);
+    err e = feed(c, &code);
     c->feeding = false;
     if (c->calm) {
         end_abused(c);
     } else if (e) {
-        write_goaway(c, NGHTTP2_PROTOCOL_ERROR);
+        write_goaway(c, code);
         http2_session_end(c, e);
     } else {
         http2_session_flush(c);

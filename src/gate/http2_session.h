@@ -14,6 +14,7 @@
 #include "gate/body.h"
 #include "gate/http2_abuse.h"
 #include "proto/http2_head.h"
+#include "proto/http2_order.h"
 
 struct http2_session;
 struct http2_stream;
@@ -72,6 +73,7 @@ struct http2_session {
     uint32_t owed_bytes;    /* of the connection's window, not yet acknowledged */
     uint32_t hungry_count;  /* streams that somebody waits for input of: nothing is owed then */
     struct http2_abuse abuse;
+    struct http2_order order;     /* of a client's frames */
     struct http2_stream *reading; /* whose head is coming in */
     uint64_t reading_us;          /* since when */
     uint64_t heard_us;            /* when bytes last came */
