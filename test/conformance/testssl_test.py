@@ -19,6 +19,7 @@ NOT_OURS = ("cert_chain_of_trust", "cert_crlDistributionPoints", "cert_revocatio
             "security_headers")
 
 
+@pytest.mark.timeout(600)  # a shell script that starts thousands of processes
 @pytest.mark.skipif(not TESTSSL, reason="testssl.sh is not installed")
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 def test_nothing_above_low(weir, scripted, tmp_path, kind):

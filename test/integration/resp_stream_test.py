@@ -41,6 +41,13 @@ XINFO STREAM none|XREADGROUP GROUP h a STREAMS s >|DEL s|XREADGROUP GROUP g a ST
 """
 
 
+# What Redis 8 says where 7 said what we say.
+NEWER_WORDS = dict.fromkeys(
+    ["ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
+     "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified."],
+    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_answers_are_those_of_redis(ledger, redis, protocol):
     _, port = ledger()
@@ -49,8 +56,8 @@ def test_answers_are_those_of_redis(ledger, redis, protocol):
         ours("HELLO", protocol), theirs("HELLO", protocol)
         for text in filter(None, SAME.replace("\n", "|").split("|")):
             mine, real = ours(*text.split(" ")), theirs(*text.split(" "))
-            if text.startswith("XINFO") and isinstance(real, Error):
-                real = Error(real)
+            if isinstance(real, Error):
+                real = Error(NEWER_WORDS.get(real, real))
             if mine != real or not isinstance(mine, type(real)):
                 wrong.append(f"{text}: {mine!r}, Redis: {real!r}")
     assert not wrong, "\n".join(wrong)
@@ -102,7 +109,7 @@ def test_what_there_is_of_streams_and_groups(ledger, redis):
         mine, real = ours("XINFO", "GROUPS", "s")[0], theirs("XINFO", "GROUPS", "s")[0]
         assert {k: real[k] for k in mine} == mine and set(real) - set(mine) == {b"entries-read"}
         mine, real = ours("XINFO", "CONSUMERS", "s", "g"), theirs("XINFO", "CONSUMERS", "s", "g")
-        assert [c[b"name"] for c in mine] == [c[b"name"] for c in real] and set(mine[0]) == set(real[0])
+        assert [c[b"name"] for c in mine] == [c[b"name"] for c in real] and set(real[0]) - set(mine[0]) <= {b"inactive"}  # since 7.2
         listed = ours("XPENDING", "s", "g", "-", "+", 10)
         assert [[p[0], p[1], p[3]] for p in listed] == [[p[0], p[1], p[3]] for p in theirs("XPENDING", "s", "g", "-", "+", 10)]
         assert ours("XPENDING", "s", "g", "IDLE", 1000000, "-", "+", 10) == []
