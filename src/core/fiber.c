@@ -112,10 +112,17 @@ static void stack_switch(struct fibers *fs, struct stack *from, struct stack *to
 /* The next one that is ready; NULL: back to the loop. */
 static struct fiber *next_ready(struct fibers *fs)
 {
-    if (list_empty(&fs->ready) || fs->budget == 0)
+    struct link *from = &fs->ready;
+    if (list_empty(from)) {
+        if (list_empty(&fs->outside) || fs->admit == 0)
+            return NULL;
+        fs->admit--;
+        from = &fs->outside;
+    }
+    if (fs->budget == 0)
         return NULL;
     fs->budget--;
-    return container_of(list_pop_front(&fs->ready), struct fiber, line);
+    return container_of(list_pop_front(from), struct fiber, line);
 }
 
 static void run_fiber(struct fibers *fs, struct stack *from, struct fiber *f)
@@ -148,6 +155,7 @@ static void make_ready(struct fibers *fs, struct fiber *f)
 void fibers_run(struct fibers *fs)
 {
     fs->budget = SWITCHES_PER_TURN;
+    fs->admit = FIBERS_ADMITTED_PER_TURN;
     while (!list_empty(&fs->later))
         list_push_back(&fs->ready, list_pop_front(&fs->later));
     struct fiber *f = next_ready(fs);
@@ -183,7 +191,8 @@ static void fiber_end(struct fibers *fs, struct fiber *f)
     fs->free = f;
 }
 
-struct fiber *fiber_spawn_get(void (*fn)(void *arg), void *arg)
+/* In the line of those that have not begun. */
+static struct fiber *spawn_into(struct link *line, void (*fn)(void *arg), void *arg)
 {
     struct fibers *fs = fibers_this();
     struct fiber *f = fiber_make(fs);
@@ -191,8 +200,19 @@ struct fiber *fiber_spawn_get(void (*fn)(void *arg), void *arg)
     list_push_back(&fs->live, &f->live);
     fs->live_count++;
     fs->spawned++;
-    make_ready(fs, f);
+    f->state = FIBER_READY;
+    list_push_back(line, &f->line);
     return f;
+}
+
+struct fiber *fiber_spawn_get(void (*fn)(void *arg), void *arg)
+{
+    return spawn_into(&fibers_this()->ready, fn, arg);
+}
+
+void fiber_admit(void (*fn)(void *arg), void *arg)
+{
+    spawn_into(&fibers_this()->outside, fn, arg);
 }
 
 void fiber_spawn(void (*fn)(void *arg), void *arg)
@@ -229,6 +249,7 @@ void fibers_open(struct fibers *fs)
     *fs = (struct fibers){ 0 };
     list_init(&fs->ready);
     list_init(&fs->later);
+    list_init(&fs->outside);
     list_init(&fs->live);
     list_init(&fs->rest);
     timer_init(&fs->trim, stacks_trim);
