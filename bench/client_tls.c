@@ -1,5 +1,7 @@
 #include "bench/client_tls.h"
 
+#include <stddef.h>
+
 #if WEIR_HAVE_OPENSSL
 
 #include <errno.h>

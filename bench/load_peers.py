@@ -50,6 +50,21 @@ class Visitor(FastHttpUser):
         self.client.get("/stock")
 """
 
+WRK_SCRIPT = """
+local buy, page, stock, n = nil, nil, nil, 0
+
+function init()
+    buy = wrk.format("POST", "/buy", {["Content-Type"] = "application/json"}, '{"request": "x"}')
+    page = wrk.format("GET", "/bytes/4000")
+    stock = wrk.format("GET", "/stock")
+end
+
+function request()
+    n = (n + 1) % 10
+    return n < 7 and buy or n < 9 and page or stock
+end
+"""
+
 SCENARIO = """
 target: {url}
 users: {users}
@@ -98,8 +113,8 @@ class Bench:
 
     # each: (answers, CPU seconds)
 
-    def wrk(self, core, url, connections):
-        text, cpu = self.run(core, ["wrk", "-t1", f"-c{connections}", f"-d{self.options.seconds}s", url])
+    def wrk(self, core, url, connections, *args, seconds=None):
+        text, cpu = self.run(core, ["wrk", "-t1", f"-c{connections}", f"-d{seconds or self.options.seconds}s", *args, url])
         assert "Non-2xx" not in text and "Socket errors" not in text, text
         return int(re.search(r"(\d+) requests in", text)[1]), cpu
 
@@ -123,6 +138,11 @@ class Bench:
         total = json.loads(text)["total"]
         assert total["failed"] == 0, total["errors"]
         return total["answers"], cpu
+
+    def wrk_scenario(self, core, url, users):
+        path = self.folder / "scenario.lua"
+        path.write_text(WRK_SCRIPT)
+        return self.wrk(core, url, users, "-s", path, seconds=SCENARIO_SECONDS)
 
     def locust(self, core, url, users):
         (self.folder / "locustfile.py").write_text(LOCUSTFILE)
@@ -200,10 +220,11 @@ def main():
             bench.compare(f"HTTP/2, 100-byte answers, {connections} connections, {streams} streams on each, together", generators,
                           together, options.seconds, bench.nginx)
     if shutil.which("locust") and "locust" not in without:
-        bench.compare("A scenario of 70/20/10, 100 users, no think time, apart",
-                      {"Locust": lambda core, url: bench.locust(core, url.rstrip("/"), 100),
-                       "weir load": lambda core, url: bench.weir_scenario(core, url.rstrip("/"), 100)}, apart,
-                      SCENARIO_SECONDS)
+        generators = {"Locust": lambda core, url: bench.locust(core, url.rstrip("/"), 100),
+                      "weir load": lambda core, url: bench.weir_scenario(core, url.rstrip("/"), 100)}
+        if shutil.which("wrk"):
+            generators["wrk, a Lua script"] = lambda core, url: bench.wrk_scenario(core, url, 100)
+        bench.compare("A scenario of 70/20/10, 100 users, no think time, apart", generators, apart, SCENARIO_SECONDS)
     shutil.rmtree(bench.folder)
 
 

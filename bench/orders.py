@@ -111,6 +111,7 @@ access_log: off
 state_dir: off
 via: off
 x_forwarded: off
+request_id: off
 ledger: {path: %(folder)s/ledger, http: unix:%(folder)s/ledger.sock, stock_file: %(folder)s/items.csv}
 routes:
   - match: POST /buy/{item}
@@ -254,7 +255,7 @@ class Always(Redis):
 
 
 def load(stack, connections, seconds, options, *more):
-    command = ["taskset", "-c", options.load_core, options.weir, "load", "-q", "-m", "POST", "-H", "Cookie: uid=ann", "-c",
+    command = ["taskset", "-c", options.load_core, options.weir, "load", "-q", "--method", "POST", "-H", "Cookie: uid=ann", "-c",
                connections, "-d", f"{round(seconds * 1000)}ms", "--json", "-", *more, f"http://127.0.0.1:{stack.port}{stack.path}"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=seconds + 60)
     if not done.stdout:

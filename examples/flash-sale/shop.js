@@ -5,7 +5,7 @@
 const ITEM = "radio";
 const LOOK_MS = 1000;
 const SAMPLES_MAX = 120;
-const STEPS = ["held", "paid", "preparing", "delivered"];
+const STEPS = ["held", "paid", "delivered"];
 
 const at = (id) => document.getElementById(id);
 const orders = new Map(); // id -> {state, due_ms, skew_ms}
@@ -163,7 +163,7 @@ async function look() {
   if (stock.status === 200)
     drawSale(stock);
   for (const [id, o] of orders) {
-    if (!STEPS.slice(0, 3).includes(o.state))
+    if (!STEPS.slice(0, 2).includes(o.state))
       continue;
     const r = await ask("GET", `/api/orders/${encodeURIComponent(id)}`);
     if (r.status === 200)

@@ -14,8 +14,11 @@ Three switches make a server sick on purpose. They answer only to a request that
     POST /api/fail?on=1            /api/ and /healthz answer 503; on=0 ends it
     POST /api/restock?left=1000    fills the shelf
 
-With --ledger it also delivers: it takes the next paid orders from the ledger, at its own pace (--pace), and says when they
-are delivered. What it has taken when it dies goes back into the line, to another server.
+With --ledger it also works for the ledger, which pushes messages to it as fast as it takes them; each is delivered until it
+is answered with 2xx, so what this server had in hand when it dies goes to another one:
+
+    POST /jobs/order               an order that weir holds: here the customer would get a mail
+    POST /jobs/delivery            a paid order: delivered, at this server's own pace (--pace)
 """
 import argparse
 import http.client
@@ -50,6 +53,7 @@ class Shop:
         self.slow_ms = 0
         self.failing = False
         self.delivered = 0
+        self.received = 0
 
     def take_one(self):
         """How many are left after this order, or None when there was none."""
@@ -58,22 +62,6 @@ class Shop:
                 return None
             self.left -= 1
             return self.left
-
-
-def deliver(shop, ledger, pace_s):
-    """For ever: the next paid order, some work, delivered."""
-    while True:
-        try:
-            orders = ledger.take(1, "10s")
-            for order in orders:
-                time.sleep(pace_s)
-                status, answer = ledger.move(order["order"], "deliver")
-                with shop.lock:
-                    shop.delivered += status == 200 and not answer["done_before"]
-        except (OSError, http.client.HTTPException):
-            orders = []
-        if not orders:
-            time.sleep(0.2)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -99,7 +87,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path == "/api/product":
             if self.is_well():
                 self.answer_json(200, {"name": "Tern R1", "price": "39.00", "was": "79.00", "currency": "EUR",
-                                       "left_here": self.shop.left, "delivered_here": self.shop.delivered})
+                                       "left_here": self.shop.left, "received_here": self.shop.received,
+                                       "delivered_here": self.shop.delivered})
         else:
             self.answer_json(404, {"error": "no such page"})
 
@@ -108,26 +97,30 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
-        if not self.read_body():
+        body = self.read_body()
+        if body is None:
             return
         if url.path == "/api/buy":
             self.buy()
         elif url.path.startswith("/api/pay/"):
             self.pay(urllib.parse.unquote(url.path[len("/api/pay/"):]))
+        elif url.path == "/jobs/order":
+            self.receive()
+        elif url.path == "/jobs/delivery":
+            self.deliver(body)
         elif url.path in ("/api/slow", "/api/fail", "/api/restock"):
             self.switch(url.path, query)
         else:
             self.answer_json(404, {"error": "no such page"})
 
     def read_body(self):
-        """Drops the body, so that the next request on this connection starts where it should."""
+        """None: there was none that it takes, and that is answered."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > BODY_BYTES_MAX:
             self.close_connection = True
             self.answer_json(413, {"error": "the body must be short and have a Content-Length"})
-            return False
-        self.rfile.read(int(length))
-        return True
+            return None
+        return self.rfile.read(int(length))
 
     def buy(self):
         if not self.is_well():
@@ -139,17 +132,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer_json(200, {"order": secrets.token_hex(4), "left_here": left})
 
     def pay(self, order):
-        """Here the card would be charged. The ledger's word decides: an order that has expired is not paid."""
+        """Here the card would be charged. The ledger's word decides: an order that has expired is not paid. Then it is to be
+        delivered; when that could not be said the customer's page says all of it again."""
         if not self.is_well():
             return
         if not self.server.ledger:
             self.answer_json(404, {"error": "this server knows no ledger"})
             return
         try:
-            status, answer = Ledger(self.server.ledger).move(order, "confirm")
+            ledger = Ledger(self.server.ledger)
+            status, answer = ledger.move(order, "confirm")
+            if status == 200 and ledger.publish("deliveries", order, {"order": order}) != 201:
+                status, answer = 503, {"error": "the delivery could not be ordered"}
         except (OSError, http.client.HTTPException):
             status, answer = 503, {"error": "the ledger does not answer"}
         self.answer_json(status, answer)
+
+    def receive(self):
+        with self.shop.lock:
+            self.shop.received += 1
+        self.answer_json(200, {})
+
+    def deliver(self, body):
+        """Some work, then the ledger is told; a delivery that was told before counts once."""
+        try:
+            order = json.loads(body)["order"]
+            time.sleep(self.server.pace_s)
+            status, answer = Ledger(self.server.ledger).move(order, "deliver")
+        except (ValueError, KeyError):
+            status, answer = 400, {}
+        except (OSError, http.client.HTTPException):
+            status, answer = 503, {}
+        with self.shop.lock:
+            self.shop.delivered += status == 200 and not answer["done_before"]
+        self.answer_json(status, {})
 
     def switch(self, path, query):
         if "X-Forwarded-For" in self.headers or "Via" in self.headers:
@@ -227,8 +243,7 @@ def main():
         server.shop = Shop(options.name, options.stock)
         server.verbose = options.verbose
         server.ledger = options.ledger
-        if options.ledger:
-            threading.Thread(target=deliver, args=(server.shop, Ledger(options.ledger), options.pace), daemon=True).start()
+        server.pace_s = options.pace
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
  * adds its lines here and its functions in a file of its own. */
 #include "admin/ledger_api.h"
 #include "admin/call.h"
+#include "admin/ledger_topics.h"
 #include "base/must.h"
 #include "core/log.h"
 #include "gate/gate.h"
@@ -494,6 +495,38 @@ static const struct endpoint endpoints[] = {
       .changes = true, .run = order_move },
     { HTTP_GET, "/v1/sales", "sums over all orders: conversion, average amount, orders a second", JSON,
       .run = sales_get },
+    { HTTP_GET, "/v1/topics", "the topics", JSON, .run = topics_get },
+    { HTTP_GET, "/v1/topics/{topic}", "one of them, and its groups", JSON, .run = topic_get },
+    { HTTP_PUT, "/v1/topics/{topic}", "make a topic, or set it anew", JSON, .changes = true,
+      .body = &topic_body, .run = topic_put },
+    { HTTP_DELETE, "/v1/topics/{topic}", "delete it with its messages and groups", JSON, .changes = true,
+      .run = topic_delete },
+    { HTTP_GET, "/v1/topics/{topic}/messages", "messages, whoever has had them", JSON,
+      .query = &topic_messages_query, .run = topic_messages_get },
+    { HTTP_POST, "/v1/topics/{topic}/messages",
+      "publish {key, headers, body or body_base64, priority, delay_ms, half, id}, or {messages: [...]}: all "
+      "or none",
+      JSON, .changes = true, .text_type = "application/json", .text_bytes_max = TOPIC_TEXT_BYTES_MAX,
+      .run = topic_messages_post },
+    { HTTP_POST, "/v1/topics/{topic}/commit", "a half message is published now", JSON, .changes = true,
+      .body = &topic_handle_body, .run = topic_commit_post },
+    { HTTP_POST, "/v1/topics/{topic}/rollback", "a half or delayed message never is", JSON, .changes = true,
+      .body = &topic_handle_body, .run = topic_rollback_post },
+    { HTTP_GET, "/v1/topics/{topic}/kept/{handle}", "a half or delayed message", JSON,
+      .run = topic_kept_get },
+    { HTTP_PUT, "/v1/topics/{topic}/groups/{group}", "make a group of consumers, or set it anew", JSON,
+      .changes = true, .body = &topic_group_body, .run = topic_group_put },
+    { HTTP_GET, "/v1/topics/{topic}/groups/{group}", "how far it is", JSON, .run = topic_group_get },
+    { HTTP_DELETE, "/v1/topics/{topic}/groups/{group}", "delete it", JSON, .changes = true,
+      .run = topic_group_delete },
+    { HTTP_POST, "/v1/topics/{topic}/groups/{group}/pull", "the next messages", JSON, .changes = true,
+      .body = &topic_pull_body, .run = topic_pull_post },
+    { HTTP_POST, "/v1/topics/{topic}/groups/{group}/ack", "they are done", JSON, .changes = true,
+      .body = &topic_ids_body, .run = topic_ack_post },
+    { HTTP_POST, "/v1/topics/{topic}/groups/{group}/nack", "they are not: they come again", JSON,
+      .changes = true, .body = &topic_nack_body, .run = topic_nack_post },
+    { HTTP_POST, "/v1/topics/{topic}/groups/{group}/replay", "go on from there", JSON, .changes = true,
+      .body = &topic_replay_body, .run = topic_replay_post },
     { 0 },
 };
 
@@ -505,7 +538,7 @@ static const struct api_conf *conf_of(const struct exchange *x)
 
 static const struct api ledger_api = {
     .title = "weir ledger",
-    .note = "See <code>doc/stock.md</code>.",
+    .note = "See <code>doc/stock.md</code> and <code>doc/topic.md</code>.",
     .endpoints = endpoints,
     .conf = conf_of,
 };

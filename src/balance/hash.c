@@ -219,7 +219,7 @@ static void hash_load(void *state, uint32_t i, int32_t change)
 static err hash_check(void *conf, struct diag *reterr)
 {
     struct hash_conf *c = conf;
-    return request_key_parse(c->by_text, &c->by, reterr);
+    return request_key_parse_late(c->by_text, &c->by, reterr);
 }
 
 static const char *const off_words[] = { "off", NULL };
@@ -234,7 +234,7 @@ const struct balancer hash_balancer = {
                         .type = CONF_TEXT,
                         .offset = offsetof(struct hash_conf, by_text),
                         .preset = "ip",
-                        .doc = "what goes to the same server: " REQUEST_KEY_DOC
+                        .doc = "what goes to the same server: " REQUEST_KEY_SESSION_DOC
                                ". A request that has none goes to any" },
                       { .name = "load_max_percent",
                         .type = CONF_INT,

@@ -116,6 +116,7 @@ struct checker {
     bool stopping;
     bool waiting;                               /* the scheduler, for a check to end */
     enum proxy_protocol_version proxy_protocol; /* of the service: checks say that they are nobody's */
+    bool http2;                                 /* so do the service's servers speak */
     struct fiber *scheduler;
     uint32_t checks; /* under way */
     uint32_t fibers; /* that live or are about to */
@@ -198,9 +199,9 @@ static void check_run(void *arg)
     struct checker *c = s->checker;
     struct health_answer a = { .failed = ERR_CANCELLED };
     s->fiber = fiber_self();
+    const struct health_way way = { c->proxy_protocol, s->tls, c->http2 };
     if (!c->stopping)
-        a = health_ask(&c->ask, &s->addr, s->shared->text, c->proxy_protocol, s->tls,
-                       deadline_in_ms(c->conf.timeout_ms));
+        a = health_ask(&c->ask, &s->addr, s->shared->text, &way, deadline_in_ms(c->conf.timeout_ms));
     s->fiber = NULL;
     s->busy = false;
     if (!c->stopping)
@@ -308,6 +309,7 @@ static err copy_texts(struct checker *c)
 static err learn_protocols(struct checker *c, const struct service *of)
 {
     c->proxy_protocol = (enum proxy_protocol_version)of->conf->proxy_protocol;
+    c->http2 = of->conf->protocol == SERVICE_HTTP2;
     for (uint32_t i = 0; of->tls && i < of->servers_count; i++) {
         for (uint32_t j = 0; j < c->count; j++) {
             struct checked *s = &c->servers[j];

@@ -158,7 +158,7 @@ static err maglev_check(void *conf, struct diag *reterr)
                  (long long)c->table_size);
         return ERR_CONF;
     }
-    return request_key_parse(c->by_text, &c->by, reterr);
+    return request_key_parse_late(c->by_text, &c->by, reterr);
 }
 
 const struct balancer maglev_balancer = {
@@ -171,7 +171,7 @@ const struct balancer maglev_balancer = {
                         .type = CONF_TEXT,
                         .offset = offsetof(struct maglev_conf, by_text),
                         .preset = "ip",
-                        .doc = "what goes to the same server: " REQUEST_KEY_DOC
+                        .doc = "what goes to the same server: " REQUEST_KEY_SESSION_DOC
                                ". A request that has none goes to any" },
                       { .name = "table_size",
                         .type = CONF_INT,

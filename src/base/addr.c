@@ -105,6 +105,20 @@ size_t addr_print(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX])
     return strlen(out);
 }
 
+uint16_t addr_port(const struct addr *a)
+{
+    if (a->sock.any.sa_family == AF_INET)
+        return ntohs(a->sock.v4.sin_port);
+    return a->sock.any.sa_family == AF_INET6 ? ntohs(a->sock.v6.sin6_port) : 0;
+}
+
+bool addr_is_any(const struct addr *a)
+{
+    if (a->sock.any.sa_family == AF_INET)
+        return a->sock.v4.sin_addr.s_addr == htonl(INADDR_ANY);
+    return a->sock.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->sock.v6.sin6_addr);
+}
+
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
     return a->len == b->len && memcmp(&a->sock, &b->sock, a->len) == 0;

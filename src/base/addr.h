@@ -30,4 +30,8 @@ size_t addr_print(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX]);
 /* Without the port and without brackets ("10.0.0.1", "::1"); "unix:" for a unix socket. An IPv4 address that
  * was accepted on an IPv6 socket (::ffff:10.0.0.1) is written as IPv4. */
 size_t addr_print_ip(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX]);
+/* 0: of a unix socket. */
+uint16_t addr_port(const struct addr *a);
+/* All addresses of its family. */
+bool addr_is_any(const struct addr *a);
 bool addr_eq(const struct addr *a, const struct addr *b);

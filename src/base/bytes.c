@@ -53,17 +53,37 @@ bool bytes_to_u64(struct bytes a, uint64_t *ret_value)
     return true;
 }
 
+/* Two digits a step, from the last to the first. */
 size_t u64_to_text(uint64_t value, char *out)
 {
-    char back[20];
-    size_t n = 0;
-    do {
-        back[n++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    for (size_t i = 0; i < n; i++)
-        out[i] = back[n - 1 - i];
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+        "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
+    char back[20], *at = back + sizeof back;
+    for (; value >= 10; value /= 100) {
+        at -= 2;
+        memcpy(at, pairs + value % 100 * 2, 2);
+    }
+    if (value || at == back + sizeof back)
+        *--at = (char)('0' + value);
+    const size_t n = (size_t)(back + sizeof back - at);
+    memcpy(out, at, n);
     return n;
+}
+
+/* Eight at a time: in a word that has one, a top bit is left. */
+bool bytes_have_controls(struct bytes a)
+{
+    uint64_t word, any = 0;
+    size_t i = 0;
+    for (; i + sizeof word <= a.len; i += sizeof word) {
+        memcpy(&word, a.ptr + i, sizeof word);
+        any |= word_below(word, ' ') | word_equal(word, 127);
+    }
+    for (; i < a.len; i++)
+        any |= (unsigned char)a.ptr[i] < ' ' || a.ptr[i] == 127;
+    return any;
 }
 
 bool bytes_to_i64(struct bytes a, int64_t *ret_value)

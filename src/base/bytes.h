@@ -39,6 +39,17 @@ static inline struct bytes bytes_skip(struct bytes a, size_t n)
     return (struct bytes){ n ? a.ptr + n : a.ptr, a.len - n };
 }
 
+/* Eight bytes as a word. Not 0: one of them is below n (at most 0x80), or is c. */
+#define WORD_TOP_BITS 0x8080808080808080u
+static inline uint64_t word_below(uint64_t word, unsigned char n)
+{
+    return (word - n * 0x0101010101010101u) & ~word & WORD_TOP_BITS;
+}
+static inline uint64_t word_equal(uint64_t word, unsigned char c)
+{
+    return word_below(word ^ c * 0x0101010101010101u, 1);
+}
+
 /* ASCII only, whatever the locale */
 static inline char ascii_lower(char c)
 {
@@ -50,6 +61,8 @@ bool bytes_eq_nocase(struct bytes a, struct bytes b);
 size_t bytes_index(struct bytes a, char c);
 /* Without the spaces and tabs at both ends (OWS of RFC 9110 5.6.3). */
 struct bytes bytes_trim(struct bytes a);
+/* Below a space, or DEL. */
+bool bytes_have_controls(struct bytes a);
 /* Takes what stands before the next sep (or the rest) off *rest; false when *rest was used up (ptr NULL). */
 bool bytes_split(struct bytes *rest, char sep, struct bytes *ret_part);
 /* Decimal digits only: no sign, no space, no empty text; false as well on overflow. */

@@ -45,9 +45,15 @@ uint64_t hash_sip13(struct hash_key key, struct bytes text)
         sip_round(&s);
         s.v0 ^= word;
     }
-    uint64_t last = (uint64_t)text.len << 56;
-    for (size_t i = 0; i < left; i++)
-        last |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    uint64_t last = 0;
+    if (left && text.len >= 8) { /* the last eight, without those that were taken */
+        memcpy(&last, at + left - 8, 8);
+        last >>= 8 * (8 - left);
+    } else {
+        for (size_t i = 0; i < left; i++)
+            last |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    }
+    last |= (uint64_t)text.len << 56;
     s.v3 ^= last;
     sip_round(&s);
     s.v0 ^= last;

@@ -5,23 +5,28 @@
 
 #include "base/mem.h"
 
+bool text_grow(struct text *t, size_t len)
+{
+    if (t->fixed) {
+        t->cut = true;
+        return false;
+    }
+    size_t size = (t->len + len) * 2 + 4096;
+    char *bigger = mem_must_get(size);
+    if (t->len)
+        memcpy(bigger, t->at, t->len);
+    mem_free(t->at);
+    t->at = bigger;
+    t->size = size;
+    return true;
+}
+
 void text_add(struct text *t, struct bytes part)
 {
-    if (t->len + part.len > t->size && t->fixed) {
-        t->cut = true;
+    char *at = text_room(t, part.len);
+    if (!at || !part.len)
         return;
-    }
-    if (t->len + part.len > t->size) {
-        size_t size = (t->len + part.len) * 2 + 4096;
-        char *bigger = mem_must_get(size);
-        if (t->len)
-            memcpy(bigger, t->at, t->len);
-        mem_free(t->at);
-        t->at = bigger;
-        t->size = size;
-    }
-    if (part.len)
-        memcpy(t->at + t->len, part.ptr, part.len);
+    memcpy(at, part.ptr, part.len);
     t->len += part.len;
 }
 

@@ -10,6 +10,7 @@
 #include "command/command.h"
 #include "command/ctl_tls.h"
 #include "gate/process.h"
+#include "ledger/ledger_conf.h"
 #include "net/tls_conf.h"
 
 #define ARENA_BYTES_MAX ((size_t)1 << 30)
@@ -294,6 +295,8 @@ static const struct {
     { "upgrade", "", "the binary on disk takes over", 0, 0, run_upgrade },
     { "ledger", "", "does it serve, how safe, how far", 0, 0, run_ledger },
     { "backup", "FOLDER", "copies the ledger to a new folder", 1, 1, run_backup },
+    { "stock", "load FILE.csv|list|show ITEM|add ITEM N", "items that are sold", 1, 3, ctl_stock },
+    { "order", "show ID", "one order", 2, 2, ctl_order },
     { "log", "[LEVEL]", "the log level", 0, 1, run_log },
     { "tap", "[CONDITION ...] [--fields]", "exchanges as they end: status=5xx path=/api/* ms>=100", 0, 9,
       run_tap },
@@ -306,11 +309,13 @@ static int print_words(FILE *to)
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
         char line[128];
         snprintf(line, sizeof line, "  %s %s", words[i].name, words[i].args);
-        fprintf(to, "%-36s %s\n", line, words[i].help);
+        fprintf(to, "%-48s %s\n", line, words[i].help);
     }
-    fprintf(to,
-            "\nThe address is -a, or admin of the file -c, or WEIR_ADMIN. The token is WEIR_TOKEN, or the\n"
-            "first of the file's token_file. Exit: 0 done, 1 refused, 2 not understood, 3 not reached.\n");
+    fprintf(
+        to,
+        "\nThe address is -a, or admin of the file -c, or WEIR_ADMIN. The token is WEIR_TOKEN, or the\n"
+        "first of the file's token_file. stock and order ask the ledger instead: ledger.http of the file,\n"
+        "or WEIR_LEDGER. Exit: 0 done, 1 refused, 2 not understood, 3 not reached.\n");
     return CTL_MISUSED;
 }
 
@@ -356,7 +361,7 @@ static bool open_tls(struct ctl *c, const struct tls_listen_conf *conf)
     return c->tls != NULL;
 }
 
-static int from_file(struct ctl *c, const char *path)
+static int from_file(struct ctl *c, const char *path, bool ledger)
 {
     struct bytes text;
     struct diag d = DIAG_NONE;
@@ -369,31 +374,34 @@ static int from_file(struct ctl *c, const char *path)
         fprintf(stderr, "weir: %s\n", d.set ? diag_print(&d, said, sizeof said) : err_text(e));
         return CTL_REFUSED;
     }
-    const struct api_conf *admin = ((const struct gate_conf *)conf)->admin;
-    if (!admin) {
-        fprintf(stderr, "weir: %s has no admin address\n", path);
+    const struct gate_conf *g = conf;
+    const struct api_conf *api = !ledger ? g->admin : g->ledger ? g->ledger->http : NULL;
+    if (!api) {
+        fprintf(stderr, "weir: %s has no %s\n", path,
+                ledger ? "address of the ledger: expected `http` in its section" : "admin address");
         return CTL_REFUSED;
     }
-    set_address(c, &admin->address);
-    if (admin->tls && !open_tls(c, admin->tls))
+    set_address(c, &api->address);
+    if (api->tls && !open_tls(c, api->tls))
         return CTL_REFUSED;
-    if (!c->token[0] && admin->token_file.len)
-        take_first_token(c, admin->token_file.ptr);
+    if (!c->token[0] && api->token_file.len)
+        take_first_token(c, api->token_file.ptr);
     return CTL_OK;
 }
 
-static int find_address(struct ctl *c, const char *address, const char *file)
+static int find_address(struct ctl *c, const char *address, const char *file, bool ledger)
 {
     struct addr a;
     const char *token = getenv("WEIR_TOKEN");
     if (token)
         snprintf(c->token, sizeof c->token, "%s", token);
     if (!address && file)
-        return from_file(c, file);
+        return from_file(c, file, ledger);
+    const char *variable = ledger ? "WEIR_LEDGER" : "WEIR_ADMIN";
     if (!address)
-        address = getenv("WEIR_ADMIN");
+        address = getenv(variable);
     if (!address)
-        return command_misused("ctl needs -c FILE, -a ADDRESS or WEIR_ADMIN in the environment", "");
+        return command_misused("ctl needs -c FILE, -a ADDRESS, or in the environment ", variable);
     const struct bytes said = bytes_from(address);
     const bool tls = bytes_starts(said, BYTES("https://"));
     if (addr_parse(bytes_skip(said, tls ? 8 : 0), &a) != OK)
@@ -405,11 +413,16 @@ static int find_address(struct ctl *c, const char *address, const char *file)
     return CTL_OK;
 }
 
-static int run_word(struct ctl *c, int argc, char **argv)
+/* argv[0]: the word; address, file: where to ask, or NULL. */
+static int run_word(struct ctl *c, int argc, char **argv, const char *address, const char *file)
 {
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(words[i].name, argv[0]) != 0)
             continue;
+        const bool ledger = words[i].run == ctl_stock || words[i].run == ctl_order;
+        const int result = find_address(c, address, file, ledger);
+        if (result)
+            return result;
         if (argc - 1 < words[i].args_min || argc - 1 > words[i].args_max) {
             fprintf(stderr, "weir: ctl %s takes: %s\n", argv[0], *words[i].args ? words[i].args : "nothing");
             return CTL_MISUSED;
@@ -448,9 +461,8 @@ static int ctl_run(int argc, char **argv)
     if (!result && optind == argc)
         result = print_words(stderr);
     if (!result)
-        result = find_address(c, address, file);
-    if (!result)
-        result = run_word(c, argc - optind, argv + optind);
+        result = run_word(c, argc - optind, argv + optind, address, file);
+    ctl_tls_close(c->tls);
     arena_close(&c->arena);
     mem_free(c);
     return result == HELPED ? CTL_OK : result;

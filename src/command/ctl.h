@@ -9,7 +9,7 @@ struct ctl_tls;
 
 struct ctl {
     struct addr address;
-    struct ctl_tls *tls; /* NULL: in the clear; lives as long as the process */
+    struct ctl_tls *tls; /* NULL: in the clear */
     char token[1024];    /* empty: none */
     bool json;           /* the answer as it came */
     struct arena arena;
@@ -32,6 +32,10 @@ int ctl_get_good(struct ctl *c, const char *method, const char *target, struct b
 int ctl_stream(struct ctl *c, const char *target);
 /* What may not stand in a path or a query is escaped; the arena's. */
 const char *ctl_escaped(struct ctl *c, const char *text);
+
+/* The words that are asked at the ledger's own address. */
+int ctl_stock(struct ctl *c, int argc, char **argv);
+int ctl_order(struct ctl *c, int argc, char **argv);
 
 /* Tables. */
 void ctl_show_status(const struct json *j);

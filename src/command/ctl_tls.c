@@ -63,8 +63,7 @@ struct ctl_tls *ctl_tls_open(enum ctl_trust trust, const struct bytes *files, si
         SSL_CTX_set_verify(t->context, trust == CTL_TRUST_ANYBODY ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
         return t;
     }
-    SSL_CTX_free(t->context);
-    mem_free(t);
+    ctl_tls_close(t);
     return NULL;
 }
 
@@ -101,10 +100,19 @@ ssize_t ctl_tls_recv(struct ctl_tls *t, void *out, size_t size)
 
 void ctl_tls_end(struct ctl_tls *t)
 {
-    if (t)
-        SSL_free(t->ssl);
-    if (t)
-        t->ssl = NULL;
+    if (!t)
+        return;
+    SSL_free(t->ssl);
+    t->ssl = NULL;
+}
+
+void ctl_tls_close(struct ctl_tls *t)
+{
+    if (!t)
+        return;
+    ctl_tls_end(t);
+    SSL_CTX_free(t->context);
+    mem_free(t);
 }
 
 #else
@@ -136,6 +144,11 @@ ssize_t ctl_tls_recv(struct ctl_tls *t, void *out, size_t size)
 }
 
 void ctl_tls_end(struct ctl_tls *t)
+{
+    (void)t;
+}
+
+void ctl_tls_close(struct ctl_tls *t)
 {
     (void)t;
 }

@@ -20,5 +20,6 @@ bool ctl_tls_connect(struct ctl_tls *t, int fd);
 /* As send and recv; -1 with errno 0: TLS is to blame. */
 ssize_t ctl_tls_send(struct ctl_tls *t, const void *data, size_t size);
 ssize_t ctl_tls_recv(struct ctl_tls *t, void *out, size_t size);
-/* Its connection has ended. */
+/* Its connection has ended. NULL is let be, here and below. */
 void ctl_tls_end(struct ctl_tls *t);
+void ctl_tls_close(struct ctl_tls *t);

@@ -78,6 +78,12 @@ struct conf_mark {
     unsigned line, column;
 };
 
+/* A struct that nobody has written, but its preset, has the mark of the one that it stands in. */
+static inline bool conf_is_preset(struct conf_mark own, struct conf_mark around)
+{
+    return own.line == around.line && own.column == around.column;
+}
+
 /* A module's settings: which of the table's modules, and its filled struct. */
 struct conf_module {
     unsigned index;   /* into field->modules */

@@ -34,7 +34,7 @@ static void test_main(void *arg)
 }
 
 /* fn runs as a fiber on a fresh worker; what fails there is a must(). */
-static void on_worker(void (*fn)(void))
+static inline void on_worker(void (*fn)(void))
 {
     struct test_run run = { fn };
     struct diag d = DIAG_NONE;

@@ -6,13 +6,10 @@
  *
  *      handle: running + weight > limit ? answer 503 : chain_next         end of exchange: running - weight
  *
- * The adaptive limit is Gradient2 of Netflix's concurrency-limits (github.com/Netflix/concurrency-limits,
- * Gradient2Limit.java; T. Jurkovic and others, "Performance Under Load", 2018): while a window's answers take
- * as long as they did in the long run the limit grows by the square root of itself; when they take longer
- * than that by more than `tolerance`, requests queue somewhere behind, and the limit shrinks by that ratio.
- * Envoy's gradient controller (envoy.filters.http.adaptive_concurrency) measures the ideal time anew every
- * minute by letting only a few requests pass for a while; that finds it more exactly and refuses for it. Here
- * the long run is followed instead, down quickly and up slowly, so nothing is refused to measure.
+ * The adaptive limit follows gate/gradient.h. Envoy's gradient controller
+ * (envoy.filters.http.adaptive_concurrency) measures the ideal time anew every minute by letting only a few
+ * requests pass for a while; that finds it more exactly and refuses for it. Here the long run is followed
+ * instead, down quickly and up slowly, so nothing is refused to measure.
  *
  * All workers and generations share one limit: a few words that are moved by atomics. */
 #include <inttypes.h>
@@ -21,6 +18,7 @@
 #include "base/mem.h"
 #include "core/metrics.h"
 #include "gate/filter.h"
+#include "gate/gradient.h"
 #include "gate/grpc.h"
 
 #define ADAPTIVE CONF_INT_WORD(0)
@@ -36,50 +34,13 @@ struct concurrency_limit_conf {
 
 /* ---- the decision, pure ---- */
 
-#define SMOOTHING 0.2    /* of a window's result in the limit */
-#define LONG_RISE 0.002  /* of a window in the long run, when it is slower: about a minute at 100 ms */
-#define LONG_FALL 0.1    /* when it is faster */
-#define GRADIENT_MIN 0.5 /* a limit loses at most half of it (smoothed) in one window */
-#define SAMPLES_MIN 10   /* a window goes on until it has so many */
-
-struct gradient {
-    double limit;
-    double long_us; /* 0: nothing known yet */
-};
-
-struct sample {
-    double mean_us;
-    double running_max; /* the most that ran at the same time */
-};
-
-static double clamp(double value, double min, double max)
-{
-    return value < min ? min : value > max ? max : value;
-}
-
-/* The square root, by Newton; of what is between 1 and a million. */
-static double root(double value)
-{
-    double r = value > 1000 ? 1000 : value;
-    for (int i = 0; i < 20; i++)
-        r = (r + value / r) / 2;
-    return r;
-}
+#define SAMPLES_MIN 10 /* a window goes on until it has so many */
 
 static struct gradient gradient_next(const struct concurrency_limit_conf *c, struct gradient g,
                                      struct sample s)
 {
-    if (s.mean_us <= 0)
-        return g;
-    if (g.long_us <= 0)
-        g.long_us = s.mean_us;
-    g.long_us += (s.mean_us - g.long_us) * (s.mean_us > g.long_us ? LONG_RISE : LONG_FALL);
-    const double gradient = clamp((1 + c->tolerance) * g.long_us / s.mean_us, GRADIENT_MIN, 1);
-    if (gradient >= 1 && s.running_max < g.limit / 2)
-        return g; /* nobody needs more */
-    const double wanted = g.limit * gradient + root(g.limit);
-    g.limit = clamp(g.limit * (1 - SMOOTHING) + wanted * SMOOTHING, (double)c->at_least, (double)c->at_most);
-    return g;
+    const struct gradient_bounds bounds = { (double)c->at_least, (double)c->at_most, c->tolerance };
+    return gradient_step(&bounds, g, s);
 }
 
 /* ---- the limit that all share ---- */

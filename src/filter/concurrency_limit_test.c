@@ -96,9 +96,9 @@ static void the_long_run_follows_down_quickly_and_up_slowly(void **state)
 static void roots(void **state)
 {
     (void)state;
-    assert_true(root(1) > 0.999 && root(1) < 1.001);
-    assert_true(root(400) > 19.99 && root(400) < 20.01);
-    assert_true(root(1e6) > 999.9 && root(1e6) < 1000.1);
+    assert_true(gradient_root(1) > 0.999 && gradient_root(1) < 1.001);
+    assert_true(gradient_root(400) > 19.99 && gradient_root(400) < 20.01);
+    assert_true(gradient_root(1e6) > 999.9 && gradient_root(1e6) < 1000.1);
 }
 
 /* ---- the filter ---- */

@@ -8,30 +8,25 @@
  *   request ─▶ waiting room (gate/waiting_room.h) ─▶ sold out, as all workers know it? ─▶ ledger: reserve
  *                 429 with a place in the line           410, 409                         202, or why not
  *
- * Rules and states are ledger/stock.h's. The entry of a reserve has room for further operations, which happen
- * with it or not at all (others of gate/stock_http.h): a message to a topic goes there. */
+ * Rules and states are ledger/stock.h's. With `publish` the order's message is part of the reserve's entry.
+ */
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/metrics.h"
 #include "gate/admission.h"
 #include "gate/gate_conf.h"
+#include "gate/order_conf.h"
 #include "gate/order_id.h"
+#include "gate/order_message.h"
 #include "gate/problem.h"
+#include "gate/random_id.h"
 #include "gate/request_value.h"
 #include "gate/stock_http.h"
+#include "ledger/ledger_conf.h"
+#include "ledger/topic_conf.h"
 
 #define BODY_BYTES_MAX_MAX (256 * 1024)
 #define URL_BYTES_MAX 200
-
-/* What a route does. The word is its setting and its place in the conf. */
-enum order_does { ORDER_RESERVE, ORDER_STATUS, ORDER_CONFIRM, ORDER_RELEASE, ORDER_STOCK };
-#define ORDER_TEXTS 9
-struct order_conf {
-    struct bytes item, quantity, items, user, id, status, confirm, release, stock;
-    uint64_t hold_ms, body_bytes_max;
-    struct bytes url;
-    struct admission_conf *admit; /* NULL: everybody */
-};
 
 /* ---- metrics ---- */
 
@@ -78,15 +73,8 @@ struct order {
     struct admission admission;
     struct metric_instance *metrics;
     struct metric_cells *cells;
-    struct order_ids ids;
+    struct random_ids ids;
 };
-
-enum { AT_ITEM, AT_QUANTITY, AT_ITEMS, AT_USER, AT_ID, AT_STATUS, AT_CONFIRM, AT_RELEASE, AT_STOCK };
-
-static const struct bytes *texts_of(const struct order_conf *c)
-{
-    return &c->item;
-}
 
 /* One request. */
 struct order_request {
@@ -126,7 +114,7 @@ static err ledger_failed(struct order_request *a, err e)
 /* Who buys: what the configuration names, else whom an earlier filter has found. */
 static struct bytes user_of(const struct order_request *a)
 {
-    return a->o->values[AT_USER].kind == REQUEST_VALUE_NONE ? a->x->user : value_of(a, AT_USER);
+    return a->o->values[ORDER_AT_USER].kind == REQUEST_VALUE_NONE ? a->x->user : value_of(a, ORDER_AT_USER);
 }
 
 /* ---- what is ordered ---- */
@@ -151,7 +139,7 @@ static bool read_quantity(struct bytes text, uint32_t *ret_quantity)
 /* [{"item": "radio", "quantity": 2}, "case"] */
 static const char *read_items(struct order_request *a)
 {
-    const struct json *list = json_pointer(a->json, a->o->values[AT_ITEMS].pointer);
+    const struct json *list = json_pointer(a->json, a->o->values[ORDER_AT_ITEMS].pointer);
     if (!list || list->kind != JSON_ARRAY || !list->count || list->count > STOCK_LINES_MAX)
         return "a list of 1 to 16 items is missing";
     JSON_EACH(at, list)
@@ -177,21 +165,21 @@ static const char *read_order(struct order_request *a)
     struct stock_reserve *r = &a->reserve;
     r->hold_ms = a->o->conf->hold_ms;
     r->user = a->user;
-    r->order = without_quotes(value_of(a, AT_ID));
+    r->order = without_quotes(value_of(a, ORDER_AT_ID));
     a->own_id = !r->order.len;
     if (a->own_id)
-        r->order = order_id_make(&a->o->ids, &a->x->arena);
+        r->order = random_id_make_sorted(&a->o->ids, worker_wall_us() / 1000, &a->x->arena);
     if (!stock_name_is_good(r->order))
         return "the order's id is longer than 64 bytes, or has control characters";
     if (r->user.len && !stock_name_is_good(r->user))
         return "the user's name is longer than 64 bytes, or has control characters";
-    if (!r->user.len && a->o->values[AT_USER].kind != REQUEST_VALUE_NONE)
+    if (!r->user.len && a->o->values[ORDER_AT_USER].kind != REQUEST_VALUE_NONE)
         return "it does not say who the user is";
-    if (a->o->values[AT_ITEMS].kind != REQUEST_VALUE_NONE)
+    if (a->o->values[ORDER_AT_ITEMS].kind != REQUEST_VALUE_NONE)
         return read_items(a);
-    const struct bytes quantity = value_of(a, AT_QUANTITY);
+    const struct bytes quantity = value_of(a, ORDER_AT_QUANTITY);
     r->count = 1;
-    r->lines[0] = (struct stock_line){ value_of(a, AT_ITEM), 1 };
+    r->lines[0] = (struct stock_line){ value_of(a, ORDER_AT_ITEM), 1 };
     if (!stock_name_is_good(r->lines[0].item))
         return "the item has no name, or none that is possible";
     return quantity.len && !read_quantity(quantity, &r->lines[0].quantity)
@@ -245,27 +233,16 @@ static err answer_order(struct order_request *a, const struct stock_ask *q, unsi
 
 static void count_reserve(const struct order_request *a, const struct stock_answer *s)
 {
-    switch ((enum stock_result)s->result) {
-    case STOCK_DONE:
-        metric_inc(a->o->cells, METRIC_HELD);
-        break;
-    case STOCK_DONE_BEFORE:
-        metric_inc(a->o->cells, METRIC_DONE_BEFORE);
-        break;
-    case STOCK_SOLD_OUT:
-        metric_inc(a->o->cells, METRIC_SOLD_OUT);
-        break;
-    case STOCK_USER_LIMIT:
-    case STOCK_ITEM_LIMIT:
-        metric_inc(a->o->cells, METRIC_LIMITED);
-        break;
-    case STOCK_FULL:
-        metric_inc(a->o->cells, METRIC_FAILED);
-        break;
-    default:
-        metric_inc(a->o->cells, METRIC_REFUSED);
-        break;
-    }
+    static const struct {
+        enum stock_result result;
+        enum order_metric metric;
+    } known[] = { { STOCK_DONE, METRIC_HELD },          { STOCK_DONE_BEFORE, METRIC_DONE_BEFORE },
+                  { STOCK_SOLD_OUT, METRIC_SOLD_OUT },  { STOCK_USER_LIMIT, METRIC_LIMITED },
+                  { STOCK_ITEM_LIMIT, METRIC_LIMITED }, { STOCK_FULL, METRIC_FAILED } };
+    enum order_metric metric = METRIC_REFUSED;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        metric = known[i].result == s->result ? known[i].metric : metric;
+    metric_inc(a->o->cells, metric);
 }
 
 static err answer_refusal(struct order_request *a, const struct stock_answer *s)
@@ -304,6 +281,8 @@ static err reserve(struct order_request *a)
         metric_inc(a->o->cells, METRIC_SOLD_OUT_SEEN);
         return answer_refusal(a, &q.answer);
     }
+    if (a->o->conf->publish.len && !order_message_add(a->x, a->o->conf->publish, &a->reserve, &q))
+        return ERR_LIMIT;
     stock_write_reserve(&q.op, &a->reserve);
     const err e = stock_ask(&q, room, sizeof room);
     if (e)
@@ -411,7 +390,7 @@ static err order_handle(struct exchange *x, void *state, struct chain *next)
     if (e || answered)
         return e;
     a.user = user_of(&a);
-    const struct bytes name = value_of(&a, AT_STATUS + (unsigned)a.o->does - ORDER_STATUS);
+    const struct bytes name = value_of(&a, ORDER_AT_STATUS + (unsigned)a.o->does - ORDER_STATUS);
     if (!stock_name_is_good(name))
         return problem(&a, 400, "malformed", "it does not say which one, or as no name can be");
     if (a.o->does == ORDER_CONFIRM || a.o->does == ORDER_RELEASE)
@@ -431,25 +410,15 @@ static void order_close(void *state)
     mem_free(o);
 }
 
-static enum order_does does(const struct order_conf *c)
-{
-    const struct bytes *others = texts_of(c) + AT_STATUS;
-    for (unsigned i = 0; i + ORDER_STATUS <= ORDER_STOCK; i++) {
-        if (others[i].len)
-            return ORDER_STATUS + i;
-    }
-    return ORDER_RESERVE;
-}
-
 static err open_values(struct order *o)
 {
     for (unsigned i = 0; i < ORDER_TEXTS; i++) {
-        const err e = request_value_open(texts_of(o->conf)[i], &o->values[i]);
+        const err e = request_value_open(order_texts(o->conf)[i], &o->values[i]);
         if (e)
             return e;
         o->wants_json |= o->values[i].kind == REQUEST_VALUE_JSON;
     }
-    o->user_is_json = o->values[AT_USER].kind == REQUEST_VALUE_JSON;
+    o->user_is_json = o->values[ORDER_AT_USER].kind == REQUEST_VALUE_JSON;
     return OK;
 }
 
@@ -461,7 +430,7 @@ static err order_open(const void *conf, struct gate *g, struct bytes scope, void
     if (!o)
         return ERR_MEMORY;
     o->conf = conf;
-    o->does = does(conf);
+    o->does = order_does(conf);
     err e = open_values(o);
     if (!e && o->conf->admit)
         e = admission_open(&o->admission, o->conf->admit, scope, reterr);
@@ -491,7 +460,7 @@ static err check_texts(const struct order_conf *c, const struct route_conf *rout
 {
     const struct variable_scope scope = { .route = route };
     for (unsigned i = 0; i < ORDER_TEXTS; i++) {
-        const err e = texts_of(c)[i].len ? request_value_check(texts_of(c)[i], &scope, reterr) : OK;
+        const err e = order_texts(c)[i].len ? request_value_check(order_texts(c)[i], &scope, reterr) : OK;
         if (e)
             return e;
     }
@@ -504,15 +473,17 @@ static err order_check(void *conf, struct diag *reterr)
     const char *wrong = NULL;
     unsigned ways = c->item.len ? 1 : 0;
     ways += c->items.len != 0;
-    for (unsigned i = AT_STATUS; i <= AT_STOCK; i++)
-        ways += texts_of(c)[i].len != 0;
+    for (unsigned i = ORDER_AT_STATUS; i <= ORDER_AT_STOCK; i++)
+        ways += order_texts(c)[i].len != 0;
     if (ways != 1)
         wrong = "expected one of item, items, status, confirm, release and stock";
     else if (c->items.len && !bytes_starts(c->items, BYTES("json ")))
         wrong = "items: expected where the list stands in the body, like `json /items`";
-    else if (does(c) != ORDER_RESERVE && c->admit)
+    else if (order_does(c) != ORDER_RESERVE && c->admit)
         wrong = "admit: only where something is ordered";
-    else if (does(c) != ORDER_RESERVE && does(c) != ORDER_STATUS && c->user.len)
+    else if (order_does(c) != ORDER_RESERVE && c->publish.len)
+        wrong = "publish: only where something is ordered";
+    else if (order_does(c) != ORDER_RESERVE && order_does(c) != ORDER_STATUS && c->user.len)
         wrong = "user: only where something is ordered, or an order is shown";
     else if (c->url.len > URL_BYTES_MAX || c->url.ptr[0] != '/')
         wrong = "url: expected a path of at most 200 bytes";
@@ -528,12 +499,15 @@ static err order_check(void *conf, struct diag *reterr)
 static err order_check_route(const void *conf, const struct filter_place *place, struct diag *reterr)
 {
     if (place->root && !place->root->ledger) {
-        diag_set(
-            reterr,
-            "order: it sells from the ledger, and there is none: expected `ledger: /PATH` beside routes");
+        diag_set(reterr, "order: it sells from the ledger, and there is none: expected `ledger: /PATH`");
         return ERR_CONF;
     }
-    return check_texts(conf, place->route, reterr);
+    const struct order_conf *c = conf;
+    if (place->root && c->publish.len && !topic_conf_has(&place->root->ledger->topics, c->publish)) {
+        diag_set(reterr, "publish: \"%.*s\" is none of the ledger's topics", BYTES_ARG(c->publish));
+        return ERR_CONF;
+    }
+    return check_texts(c, place->route, reterr);
 }
 
 #define TEXT(member, words)                                                                             \
@@ -576,6 +550,8 @@ const struct filter order_filter = {
                         .offset = offsetof(struct order_conf, admit),
                         .sub = &admission_conf_struct,
                         .doc = "how many orders come in a second, and a waiting room for the others" },
+                      TEXT(publish, "a topic of the ledger that gets each order, in the same durable step: "
+                                    "`{order, user, items, hold_ms}` as JSON, the order's id as key"),
                       TEXT(status, "instead of ordering: shows the order with this id"),
                       TEXT(confirm, "the order with this id is paid"),
                       TEXT(release, "the order with this id is given up"),
@@ -592,6 +568,7 @@ const struct filter order_filter = {
               .doc = "Sells from the ledger's stock." },
     .ends = true,
     .check_route = order_check_route,
+    .explain = order_explain,
     .open = order_open,
     .handle = order_handle,
     .close = order_close,

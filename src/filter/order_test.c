@@ -178,7 +178,7 @@ static void an_order_is_held_and_the_same_key_is_the_same_order(void **unused)
     says("\"reason\":\"other_order\"");
     assert_int_equal(item_now(&ledger, "radio").held, 1);
     assert_int_equal(asks(&r, "http://h/buy?item=radio", NULL, FIELDS("Cookie", "uid=bob")), 202);
-    assert_int_equal(strlen(location), strlen("/mine/") + ORDER_ID_BYTES);
+    assert_int_equal(strlen(location), strlen("/mine/") + RANDOM_ID_BYTES);
     closed(&r);
 }
 

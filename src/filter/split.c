@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "base/hash.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "core/metrics.h"
 #include "gate/condition.h"
@@ -330,19 +331,13 @@ static void split_close(void *state)
     mem_free(s);
 }
 
-static void put_hex(char *out, uint64_t x, unsigned digits)
-{
-    for (unsigned i = digits; i-- > 0; x >>= 4)
-        out[i] = "0123456789abcdef"[x & 15];
-}
-
 static err add_side(struct split *s, struct gate *g, struct bytes scope, struct bytes service, uint32_t units,
                     const struct condition_conf *asks, struct diag *reterr)
 {
     struct side *side = &s->sides[s->count];
     const struct bytes labels[] = { scope, service };
     side->service = gate_service(g, service);
-    put_hex(side->tag, hash_of(service), TAG_BYTES);
+    hex_put(side->tag, hash_of(service), TAG_BYTES);
     s->units[s->count++] = units;
     err e = asks ? conditions_open(asks, &s->arena, &side->asks, reterr) : OK;
     for (uint32_t i = 0; !e && side->asks && i < side->asks->count; i++)
@@ -377,7 +372,7 @@ static struct turn *turn_get(struct split *s, struct bytes scope)
 static void choose_cookie(struct split *s, struct bytes scope)
 {
     memcpy(s->cookie_text, "weir-split-", 11);
-    put_hex(s->cookie_text + 11, hash_of(scope), 8);
+    hex_put(s->cookie_text + 11, hash_of(scope), 8);
     s->cookie = s->conf->cookie.len ? s->conf->cookie : (struct bytes){ s->cookie_text, 19 };
 }
 

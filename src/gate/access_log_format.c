@@ -9,8 +9,10 @@
 #include "gate/carrier.h"
 #include "gate/gate.h"
 #include "gate/grpc.h"
+#include "gate/session.h"
 
-/* What a pattern may name: ${client}. And ${request.NAME}, ${response.NAME}: a field's (first) value. */
+/* What a pattern may name: ${client}. And ${request.NAME}, ${response.NAME}: a field's (first) value;
+ * ${session.NAME}: of gate/session.h. */
 #define VARIABLE_LIST(X)                                                                   \
     X(TIME, "time")         /* 2026-01-02T03:04:05.678901Z, of the request's first byte */ \
     X(TIME_CLF, "time_clf") /* 02/Jan/2026:03:04:05 +0000 */                               \
@@ -49,7 +51,8 @@ enum variable {
             VARIABLE_COUNT,
     VARIABLE_LITERAL,
     VARIABLE_REQUEST_FIELD,
-    VARIABLE_RESPONSE_FIELD
+    VARIABLE_RESPONSE_FIELD,
+    VARIABLE_SESSION
 };
 
 static const char *const variable_names[] = {
@@ -102,6 +105,12 @@ static err piece_of(struct bytes name, struct piece *p, struct diag *reterr)
             p->variable = (enum variable)i;
             return OK;
         }
+    }
+    if (bytes_starts(name, BYTES("session."))) {
+        p->variable = VARIABLE_SESSION;
+        p->text = bytes_skip(name, 8);
+        if (session_name_is_good(p->text) || bytes_eq(p->text, BYTES("id")))
+            return OK;
     }
     bool request = bytes_starts(name, BYTES("request."));
     bool response = bytes_starts(name, BYTES("response."));
@@ -299,13 +308,6 @@ static char *put_json(char *at, const struct exchange *x)
     return at;
 }
 
-static struct bytes field_value(const struct http_fields *fields, const struct piece *p)
-{
-    const struct http_field *f =
-        p->field == FIELD_OTHER ? http_fields_find(fields, p->text) : http_fields_get(fields, p->field);
-    return f ? http_field_value(f) : BYTES_NONE;
-}
-
 static struct bytes ip_text(const struct addr *a, char out[ADDR_TEXT_BYTES_MAX])
 {
     return a ? (struct bytes){ out, addr_print_ip(a, out) } : BYTES_NONE;
@@ -343,19 +345,21 @@ static struct bytes text_of(const struct exchange *x, const struct piece *p, cha
             return bytes_from(x->carrier->protocol);
         return q->version_minor ? BYTES("HTTP/1.1") : BYTES("HTTP/1.0");
     case VARIABLE_ROUTE:
-        return x->route ? x->route->conf->match : BYTES_NONE;
+        return exchange_route_name(x);
     case VARIABLE_SERVICE:
-        return x->service ? x->service->name : BYTES_NONE;
+        return exchange_service_name(x);
     case VARIABLE_SERVER:
-        return x->server ? bytes_from(x->server->shared->text) : BYTES_NONE;
+        return exchange_server_name(x);
     case VARIABLE_ANSWERED_BY:
         return x->answered_by;
     case VARIABLE_ERROR:
         return x->failed ? bytes_from(err_text(x->failed)) : BYTES_NONE;
     case VARIABLE_REQUEST_FIELD:
-        return field_value(&q->fields, p);
+        return http_fields_value(&q->fields, p->field, p->text);
     case VARIABLE_RESPONSE_FIELD:
-        return field_value(&x->response.fields, p);
+        return http_fields_value(&x->response.fields, p->field, p->text);
+    case VARIABLE_SESSION:
+        return session_variable(x, p->text);
     default:
         return BYTES_NONE;
     }

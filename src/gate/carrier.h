@@ -36,6 +36,25 @@ static inline struct bytes exchange_tls_fact(const struct exchange *x, enum tls_
     return x->carrier && x->carrier->tls ? x->carrier->tls(x, fact) : BYTES_NONE;
 }
 
+/* May the answer have one (RFC 9110 6.4.1)? */
+static inline bool exchange_may_have_body(const struct exchange *x)
+{
+    const unsigned status = x->response.status;
+    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
+}
+
+/* What the request's body does to its reader (e) is the client's doing: it is remembered as that. */
+static inline err exchange_note_body(struct exchange *x, err e)
+{
+    if (e && e != ERR_CANCELLED)
+        x->request_failed = e;
+    return e;
+}
+
+/* A body that is announced to be longer than clients may send is not waited for. False: 413, said by that
+ * protocol. */
+bool exchange_admit_body(struct exchange *x, struct bytes protocol);
+
 static inline bool exchange_tls_covers(const struct exchange *x, struct bytes host)
 {
     return !x->carrier || !x->carrier->covers || x->carrier->covers(x, host);

@@ -1,6 +1,18 @@
 #include "gate/clients.h"
 
+#include "gate/carrier.h"
 #include "gate/gate.h"
+
+bool exchange_admit_body(struct exchange *x, struct bytes protocol)
+{
+    const struct http_request *q = &x->request;
+    if (q->framing != HTTP_BODY_LENGTH ||
+        q->content_length <= x->gate->generation->conf->client->body_bytes_max)
+        return true;
+    x->failed = x->request_failed = ERR_LIMIT;
+    exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, protocol);
+    return false;
+}
 
 void clients_init(struct clients *s, void (*serve)(struct exchange *x), void (*done)(struct exchange *x))
 {

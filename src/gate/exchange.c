@@ -61,6 +61,21 @@ static void put_hex8(char *out, uint32_t x)
     memcpy(out, &n, 8);
 }
 
+struct bytes exchange_route_name(const struct exchange *x)
+{
+    return x->route ? x->route->conf->match : BYTES_NONE;
+}
+
+struct bytes exchange_service_name(const struct exchange *x)
+{
+    return x->service ? x->service->name : BYTES_NONE;
+}
+
+struct bytes exchange_server_name(const struct exchange *x)
+{
+    return x->server ? bytes_from(x->server->shared->text) : BYTES_NONE;
+}
+
 static bool id_is_sane(struct bytes id)
 {
     return id.len >= 8 && id.len <= REQUEST_ID_BYTES_MAX && http_is_token(id);

@@ -18,6 +18,7 @@ struct gate;
 struct route;
 struct service;
 struct server;
+struct session;
 struct exchange_hook;
 
 #define REQUEST_ID_BYTES_MAX 64
@@ -65,6 +66,7 @@ struct exchange {
 
     const struct addr *peer; /* of the connection, where it is a trusted proxy; NULL: it is the client */
     struct bytes user; /* who the client is, as a filter has found (basic_auth, jwt); empty: nobody knows */
+    struct session *session; /* gate/session.h, in the arena; NULL: the route keeps none */
     struct exchange_hook *hooks;
     struct arena arena;
 };
@@ -83,6 +85,11 @@ void exchange_open(struct exchange *x, struct gate *g, void *first, size_t first
 
 /* Sets x->request_id: the client's X-Request-Id when it is sane, else a new one. */
 void exchange_take_id(struct exchange *x);
+
+/* As configured; empty: there is none (yet). */
+struct bytes exchange_route_name(const struct exchange *x);
+struct bytes exchange_service_name(const struct exchange *x);
+struct bytes exchange_server_name(const struct exchange *x);
 
 /* Called at the exchange's end, last added first; the hook's memory is in the arena. */
 struct exchange_hook {

@@ -1,12 +1,6 @@
 #include "gate/file_path.h"
 
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "base/hex.h"
 
 /* RFC 8615 is the one hidden folder that is meant to be seen. */
 static bool is_hidden(struct bytes segment, bool dotfiles)
@@ -24,8 +18,8 @@ bool file_path_name(struct bytes path, bool dotfiles, char out[FILE_PATH_BYTES_M
     for (size_t i = 0; i < path.len; i++) {
         char c = path.ptr[i];
         if (c == '%') {
-            int high = i + 2 < path.len ? hex_of(path.ptr[i + 1]) : -1;
-            int low = i + 2 < path.len ? hex_of(path.ptr[i + 2]) : -1;
+            int high = i + 2 < path.len ? hex_value(path.ptr[i + 1]) : -1;
+            int low = i + 2 < path.len ? hex_value(path.ptr[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return false;
             c = (char)(high << 4 | low);

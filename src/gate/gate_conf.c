@@ -5,6 +5,7 @@
 #include "gate/client_conf.h"
 #include "gate/filter.h"
 #include "gate/hedge.h"
+#include "gate/http2_conf.h"
 #include "gate/listen_conf.h"
 #include "gate/pick.h"
 #include "gate/priority.h"
@@ -382,18 +383,28 @@ static const struct conf_struct route_struct = {
 
 /* ---- root ---- */
 
+/* A listener that says nothing of HTTP/2 speaks it as the clients' settings say. */
+static void take_http2(struct gate_conf *g, struct listen_conf *l)
+{
+    const bool said = !l->http2 || !conf_is_preset(l->http2->mark, l->mark);
+    if (listen_kind(l) != LISTEN_HTTP)
+        l->http2 = NULL;
+    else if (said)
+        g->listen_http2 = true;
+    else
+        l->http2 = g->client->http2;
+}
+
 static err root_check(void *conf, struct diag *reterr)
 {
-    const struct gate_conf *g = conf;
+    struct gate_conf *g = conf;
     if (g->listen.count == 0) {
         diag_set(reterr, "listen: at least one address is needed");
         return ERR_CONF;
     }
     struct listen_conf *listen = g->listen.items;
-    for (size_t i = 0; i < g->listen.count; i++) {
-        if (listen[i].tls)
-            listen[i].tls->http1_only = !g->client->http2;
-    }
+    for (size_t i = 0; i < g->listen.count; i++)
+        take_http2(g, &listen[i]);
     for (size_t i = 0; i < g->listen.count && g->routes.count == 0; i++) {
         if (listen_kind(&listen[i]) == LISTEN_HTTP) {
             diag_set(reterr, "routes: at least one is needed, as there is a listener that takes HTTP");

@@ -33,6 +33,7 @@ struct listen_conf {
     struct bytes tcp_service, udp_service;      /* at most one; none: HTTP */
     struct proxy_protocol_conf *proxy_protocol; /* NULL: none is expected */
     struct tls_listen_conf *tls;                /* NULL: in the clear */
+    struct http2_conf *http2;                   /* NULL: off; the clients', if it says nothing */
     struct http3_conf *http3;                   /* NULL: not over UDP */
     int64_t connections_max;                    /* of tcp, of one worker */
     int64_t sessions_max;                       /* of udp, of one worker */
@@ -40,6 +41,7 @@ struct listen_conf {
     uint64_t idle_timeout_ms;                   /* of tcp and udp; or LISTEN_IDLE_AUTO */
 };
 
+struct http2_conf;
 struct http3_conf;
 
 /* LISTEN_HTTP3: the UDP side of one for HTTP; no listen_conf is only that. LISTEN_RESP: the ledger's, for
@@ -62,8 +64,6 @@ static inline enum listen_kind listen_kind(const struct listen_conf *l)
 
 /* What counts as a client that left while its answer is waited for. */
 enum gone_mode { GONE_PROBE, GONE_ENDED, GONE_OFF };
-
-struct http2_conf;
 
 /* What one client may cost. */
 struct client_conf {
@@ -162,6 +162,7 @@ struct weight_of_conf {
 
 struct gate_conf {
     struct conf_list listen;            /* struct listen_conf */
+    bool listen_http2;                  /* worked out: one of them says how it speaks HTTP/2 */
     struct api_conf *admin;             /* NULL: none */
     int64_t workers;                    /* WORKERS_AUTO, or how many */
     struct access_log_conf *access_log; /* NULL: off */

@@ -175,7 +175,7 @@ void grpc_metrics_count(struct grpc_metrics *m, const struct exchange *x)
 {
     int status = grpc_status(x);
     if (status == GRPC_NO_STATUS)
-        status = x->client_gone             ? GRPC_CANCELLED
+        status = exchange_client_gone(x)    ? GRPC_CANCELLED
                  : x->failed == ERR_TIMEOUT ? GRPC_DEADLINE_EXCEEDED
                                             : GRPC_UNKNOWN;
     metric_inc(m->cells[status], 0);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "gate/health_ask.h"
 #include "gate/health_grpc.h"
+#include "gate/health_http2.h"
 #include "gate/http1_body.h"
 #include "gate/proxied.h"
 #include "gate/tls_service.h"
@@ -262,22 +263,33 @@ static err read_body(struct io *io, const struct http_response *r, uint64_t dead
     return e;
 }
 
-static void judge_body(const struct health_ask *a, struct io *io, const struct http_response *r,
-                       uint64_t deadline_us, struct health_answer *ret)
+static bool looks_at_body(const struct health_ask *a)
 {
-    char *text = mem_get(HEALTH_BODY_BYTES_MAX);
-    size_t len = 0;
-    ret->failed = text ? read_body(io, r, deadline_us, text, &len) : ERR_MEMORY;
-    if (!ret->failed)
-        ret->why = health_body_lacks(a, (struct bytes){ text, len });
-    mem_free(text);
+    return a->conf->contains.len || a->pattern;
 }
 
-static void ask_http(const struct health_ask *a, struct io *io, const char *name, uint64_t deadline_us,
-                     struct health_answer *ret)
+/* text: the beginning of the body, where that is looked at. */
+static void judge(const struct health_ask *a, unsigned status, struct bytes text, struct health_answer *ret)
+{
+    ret->status = status;
+    ret->well = health_status_is_well(a->conf, status);
+    if (!ret->well || !looks_at_body(a))
+        return;
+    ret->why = health_body_lacks(a, text);
+    ret->well = !ret->why;
+}
+
+/* Room for the beginning of a body, where that is looked at. */
+static err get_room(const struct health_ask *a, char **ret_text)
+{
+    *ret_text = looks_at_body(a) ? mem_get(HEALTH_BODY_BYTES_MAX) : NULL;
+    return *ret_text || !looks_at_body(a) ? OK : ERR_MEMORY;
+}
+
+static void ask_http1(const struct health_ask *a, struct io *io, struct bytes host, uint64_t deadline_us,
+                      struct health_answer *ret)
 {
     const struct health_ask_conf *c = a->conf;
-    const struct bytes host = c->host.len ? c->host : bytes_from(name);
     char request[PATH_BYTES_MAX + HOST_BYTES_MAX + 256];
     struct http_field fields[64];
     struct http_response r = { .fields = { fields, 0, limits.fields_max } };
@@ -285,18 +297,38 @@ static void ask_http(const struct health_ask *a, struct io *io, const char *name
                              "%s %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: weir-health-check\r\n"
                              "Accept: */*\r\nConnection: close\r\n\r\n",
                              health_methods[c->method], BYTES_ARG(c->path), BYTES_ARG(host));
-    ret->failed = io_write(io, (struct bytes){ request, (size_t)len }, deadline_us);
+    char *text;
+    size_t text_len = 0;
+    ret->failed = get_room(a, &text);
+    if (!ret->failed)
+        ret->failed = io_write(io, (struct bytes){ request, (size_t)len }, deadline_us);
     if (!ret->failed)
         ret->failed = read_head(io, http_method_of(bytes_from(health_methods[c->method])), deadline_us, &r);
-    if (ret->failed)
-        return;
-    ret->status = r.status;
-    ret->well = health_status_is_well(c, r.status);
-    if (ret->well && (c->contains.len || a->pattern)) {
-        judge_body(a, io, &r, deadline_us, ret);
-        ret->well = !ret->failed && !ret->why;
-    }
+    if (!ret->failed)
+        ret->status = r.status;
+    if (!ret->failed && text && health_status_is_well(c, r.status))
+        ret->failed = read_body(io, &r, deadline_us, text, &text_len);
+    if (!ret->failed)
+        judge(a, r.status, (struct bytes){ text, text_len }, ret);
+    mem_free(text);
 }
+
+#if WEIR_HAVE_NGHTTP2
+static void ask_http2(const struct health_ask *a, struct io *io, struct bytes host, bool secure,
+                      uint64_t deadline_us, struct health_answer *ret)
+{
+    struct health_http2 q = {
+        .method = health_methods[a->conf->method], .authority = host, .path = a->conf->path, .secure = secure
+    };
+    ret->failed = get_room(a, &q.body);
+    q.body_max = q.body ? HEALTH_BODY_BYTES_MAX : 0;
+    if (!ret->failed)
+        ret->failed = health_http2_ask(&q, io, deadline_us);
+    if (!ret->failed)
+        judge(a, q.status, (struct bytes){ q.body, q.body_len }, ret);
+    mem_free(q.body);
+}
+#endif
 
 /* Until it is there; the connection's end, the deadline or the bound say that it is not. */
 static err wait_for(struct io *io, struct bytes wanted, uint64_t deadline_us, const char **ret_why)
@@ -324,42 +356,38 @@ static void ask_tcp(const struct health_ask_conf *c, struct io *io, uint64_t dea
     ret->well = !ret->failed && !ret->why;
 }
 
-static void ask_grpc(const struct health_ask_conf *c, struct io *io, const char *name, uint64_t deadline_us,
-                     struct health_answer *ret)
+/* What is asked of a connection that is ready. */
+static void ask(const struct health_ask *a, struct io *io, const char *name, const struct health_way *way,
+                uint64_t deadline_us, struct health_answer *ret)
 {
-#if WEIR_HAVE_NGHTTP2
-    health_grpc_ask(io, is_whole_server(c) ? BYTES_NONE : c->path, c->host.len ? c->host : bytes_from(name),
-                    deadline_us, ret);
-#else
-    (void)c;
-    (void)io;
-    (void)name;
-    (void)deadline_us;
-    ret->failed = ERR_UNSUPPORTED; /* health_ask_check has refused it */
+    const struct health_ask_conf *c = a->conf;
+    const struct bytes host = c->host.len ? c->host : bytes_from(name);
+    if (c->method == HEALTH_TCP)
+        ask_tcp(c, io, deadline_us, ret);
+#if WEIR_HAVE_NGHTTP2 /* without it health_ask_check refuses the one, and the service the other */
+    else if (c->method == HEALTH_GRPC)
+        health_grpc_ask(io, is_whole_server(c) ? BYTES_NONE : c->path, host, way->tls, deadline_us, ret);
+    else if (way->http2)
+        ask_http2(a, io, host, way->tls, deadline_us, ret);
 #endif
+    else
+        ask_http1(a, io, host, deadline_us, ret);
 }
 
 struct health_answer health_ask(const struct health_ask *a, const struct addr *to, const char *name,
-                                enum proxy_protocol_version version, struct tls_client *tls,
-                                uint64_t deadline_us)
+                                const struct health_way *way, uint64_t deadline_us)
 {
     struct health_answer answer = { 0 };
     struct io *io;
     answer.failed = tcp_connect(to, NULL, deadline_us, &io);
     if (answer.failed)
         return answer;
-    if (version)
-        proxied_write(io, version, NULL, NULL, -1);
-    if (tls)
-        answer.failed = tls_client_shake(tls, io, false, deadline_us);
-    if (answer.failed)
-        ; /* that is all there is to say */
-    else if (a->conf->method == HEALTH_TCP)
-        ask_tcp(a->conf, io, deadline_us, &answer);
-    else if (a->conf->method == HEALTH_GRPC)
-        ask_grpc(a->conf, io, name, deadline_us, &answer);
-    else
-        ask_http(a, io, name, deadline_us, &answer);
+    if (way->proxy_protocol)
+        proxied_write(io, way->proxy_protocol, NULL, NULL, -1);
+    if (way->tls)
+        answer.failed = tls_client_shake(way->tls, io, false, deadline_us);
+    if (!answer.failed)
+        ask(a, io, name, way, deadline_us, &answer);
     io_abort(io, false);
     return answer;
 }

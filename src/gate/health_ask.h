@@ -44,10 +44,16 @@ struct health_answer {
     const char *why; /* static; NULL: failed or status say it */
 };
 struct tls_client;
-/* name: the server's, for Host. version: the connection begins with that header. tls: NULL: in the clear. */
+
+/* How a server is spoken to. */
+struct health_way {
+    enum proxy_protocol_version proxy_protocol; /* the connection begins with that header; 0: with none */
+    struct tls_client *tls;                     /* NULL: in the clear */
+    bool http2;                                 /* HTTP is HTTP/2 (RFC 9113), by prior knowledge or ALPN */
+};
+/* name: the server's, for Host. */
 struct health_answer health_ask(const struct health_ask *a, const struct addr *to, const char *name,
-                                enum proxy_protocol_version version, struct tls_client *tls,
-                                uint64_t deadline_us);
+                                const struct health_way *way, uint64_t deadline_us);
 
 /* ---- decisions, pure ---- */
 bool health_status_is_well(const struct health_ask_conf *c, unsigned status);

@@ -1,5 +1,5 @@
 /* health_grpc: asks a server by the standard health service of gRPC ("GRPC Health Checking Protocol",
- * health.proto) over a clear-text HTTP/2 connection.
+ * health.proto) over HTTP/2 (gate/health_http2.h).
  *
  *      POST /grpc.health.v1.Health/Check   { service }  ─▶  { status: SERVING }   is well; all else is not
  *
@@ -8,9 +8,9 @@
 #include "core/io.h"
 #include "gate/health_ask.h"
 
-/* service: empty for the server as a whole. name: of the server, for :authority. */
-void health_grpc_ask(struct io *io, struct bytes service, struct bytes name, uint64_t deadline_us,
-                     struct health_answer *ret);
+/* service: empty for the server as a whole. name: of the server, for :authority. secure: io speaks TLS. */
+void health_grpc_ask(struct io *io, struct bytes service, struct bytes name, bool secure,
+                     uint64_t deadline_us, struct health_answer *ret);
 
 /* ---- decisions, pure ---- */
 

@@ -2,13 +2,14 @@
 
 #include <sys/socket.h>
 
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
 #include "gate/gate.h"
 #include "gate/http1_body.h"
 #include "gate/http1_gone.h"
 #include "gate/http2_server.h"
+#include "gate/listening.h"
 #include "gate/proxied.h"
 #include "gate/upgraded.h"
 #include "net/tcp.h"
@@ -37,17 +38,8 @@ struct http1_conn {
 
 _Static_assert(sizeof(struct http1_conn) <= 64, "an idle connection is one line here");
 
-static _Thread_local struct pool conns;
-static _Thread_local struct pool kept; /* struct kept_request */
-static _Thread_local struct turn_hook conns_end;
-
-static void end_pool(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&conns);
-    pool_close(&kept);
-    conns.object_bytes = 0;
-}
+static _Thread_local struct worker_pool conns;
+static _Thread_local struct worker_pool kept; /* struct kept_request */
 
 /* One request of a connection. */
 struct request {
@@ -79,7 +71,7 @@ static void relay(struct kept_request *k);
 static void conn_free(struct http1_conn *c)
 {
     clients_remove(&c->client);
-    pool_give(&conns, c);
+    worker_pool_give(&conns, c);
 }
 
 static void conn_woke(void *owner, err why)
@@ -123,13 +115,7 @@ static const struct client_protocol protocol = { .close_idle = close_idle, .abor
 
 static void accept_conn(struct clients *s, struct io *io, bool proxied, const struct peer *peer)
 {
-    if (!conns.object_bytes) {
-        pool_init(&conns, sizeof(struct http1_conn));
-        pool_init(&kept, sizeof(struct kept_request));
-        conns_end.run = end_pool;
-        worker_on_end(&conns_end);
-    }
-    struct http1_conn *c = pool_take(&conns);
+    struct http1_conn *c = worker_pool_take(&conns, sizeof(struct http1_conn));
     *c = (struct http1_conn){ .io = io, .proxied = proxied, .peer = peer ? *peer : (struct peer){ 0 } };
     clients_add(s, &c->client, &protocol);
     conn_park(c);
@@ -209,14 +195,10 @@ static void send_continue(struct http1_body *b)
     (void)!io_write(b->io, BYTES("HTTP/1.1 100 Continue\r\n\r\n"), DEADLINE_NONE);
 }
 
-/* What the request's body does to its reader is the client's doing: it is remembered as that. */
 static err request_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
 {
-    struct http1_body *h = container_of(b, struct http1_body, body);
-    err e = http1_body_pull(b, deadline_us, ret_bytes);
-    if (e && e != ERR_CANCELLED)
-        ((struct request *)h->owner)->x.request_failed = e;
-    return e;
+    struct request *r = container_of(b, struct http1_body, body)->owner;
+    return exchange_note_body(&r->x, http1_body_pull(b, deadline_us, ret_bytes));
 }
 
 static const struct body_ops request_body_ops = {
@@ -263,17 +245,11 @@ static const struct carrier carrier = {
     .interim = send_interim, .fd = client_fd, .tls = client_tls, .covers = client_covers, .gone = client_gone
 };
 
-static bool may_have_body(const struct exchange *x)
-{
-    unsigned status = x->response.status;
-    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
-}
-
 static void choose_framing(struct request *r)
 {
     struct exchange *x = &r->x;
     struct http_response *a = &x->response;
-    if (!may_have_body(x) || !x->response_body) {
+    if (!exchange_may_have_body(x) || !x->response_body) {
         /* of an answer to HEAD, Content-Length says what a GET would have brought */
         bool says_length = (x->request.method == HTTP_HEAD || a->status == 304) && a->has_content_length;
         a->framing = says_length && a->content_length ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
@@ -332,7 +308,7 @@ static err write_body(struct request *r)
 {
     struct exchange *x = &r->x;
     bool from_server;
-    if (!x->response_body || !may_have_body(x) || x->response.framing == HTTP_BODY_NONE)
+    if (!x->response_body || !exchange_may_have_body(x) || x->response.framing == HTTP_BODY_NONE)
         return OK;
     return http1_body_send(r->conn->io, x->response_body, x->response.framing, x->response.content_length,
                            client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &x->response_bytes,
@@ -391,11 +367,7 @@ static void serve(struct request *r, size_t used)
         r->close = true;
     exchange_take_id(x);
     open_body(r);
-    if (x->request.framing == HTTP_BODY_LENGTH &&
-        x->request.content_length > client_conf(r)->body_bytes_max) {
-        x->failed = x->request_failed = ERR_LIMIT;
-        exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http1"));
-    } else {
+    if (exchange_admit_body(x, BYTES("http1"))) {
         http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r));
         r->conn->client.clients->serve(x);
         http1_gone_unwatch(&r->gone);
@@ -440,10 +412,10 @@ static void request_close(struct request *r)
 enum next { NEXT_MORE, NEXT_PARK, NEXT_CLOSE, NEXT_DISCARD, NEXT_ABORT, NEXT_RELAYED, NEXT_HTTP2 };
 
 /* RFC 9113 3.4: a client of HTTP/2 begins with what looks like a request of a version that we do not know. */
-static bool is_http2(const struct http1_conn *c, unsigned status, const struct client_conf *conf)
+static bool is_http2(const struct http1_conn *c, unsigned status, const struct gate *g)
 {
-    return status == 505 && !c->requests && conf->http2 &&
-           bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n"));
+    return status == 505 && !c->requests && bytes_starts(io_peek(c->io), BYTES("PRI * HTTP/2.0\r\n")) &&
+           listening_http2(g, io_fd(c->io));
 }
 
 /* e: of its head. */
@@ -467,7 +439,7 @@ static enum next end_request(struct request *r, err e)
 
 static enum next serve_kept(struct http1_conn *c, uint64_t start_us, size_t used, uint32_t fields)
 {
-    struct kept_request *k = pool_take(&kept);
+    struct kept_request *k = worker_pool_take(&kept, sizeof(struct kept_request));
     struct exchange *x = &k->r.x;
     unsigned status = 431;
     request_open(&k->r, c, k->first, sizeof k->first, fields + KEPT_FIELDS_MORE);
@@ -485,7 +457,7 @@ static enum next serve_kept(struct http1_conn *c, uint64_t start_us, size_t used
     if (k->r.relayed)
         return NEXT_RELAYED;
     enum next next = end_request(&k->r, e);
-    pool_give(&kept, k);
+    worker_pool_give(&kept, k);
     return next;
 }
 
@@ -506,7 +478,7 @@ static enum next serve_one(struct http1_conn *c)
         exchange_release(&r->x);
         return NEXT_CLOSE;
     }
-    if (e && is_http2(c, status, client_conf(r))) {
+    if (e && is_http2(c, status, r->x.gate)) {
         exchange_release(&r->x);
         return NEXT_HTTP2;
     }
@@ -588,7 +560,7 @@ static void relay_over(struct upgraded *u)
     struct kept_request *k = container_of(u, struct kept_request, upgraded);
     struct http1_conn *c = k->r.conn;
     enum next next = end_request(&k->r, OK);
-    pool_give(&kept, k);
+    worker_pool_give(&kept, k);
     conn_go_on(c, next);
 }
 

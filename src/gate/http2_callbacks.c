@@ -55,9 +55,7 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     case NGHTTP2_DATA:
         return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM) ? note(c, HTTP2_ABUSE_EMPTY) : 0;
     case NGHTTP2_HEADERS:
-        if (c->side->server && !is_in_order(c, hd->stream_id))
-            return NGHTTP2_ERR_CALLBACK_FAILURE;
-        return hd->length == 0 ? note(c, HTTP2_ABUSE_EMPTY) : 0;
+        return c->side->server && !is_in_order(c, hd->stream_id) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
     case NGHTTP2_CONTINUATION:
         return note(c, HTTP2_ABUSE_CONTINUATIONS);
     case NGHTTP2_RST_STREAM:

@@ -37,8 +37,8 @@ const struct conf_struct http2_struct = {
               .preset = "4m",
               .min = 65535,
               .max = 1 << 30,
-              .doc = "the same over all requests of a connection: while more than that is not taken all of "
-                     "them wait" },
+              .doc = "the same over all requests of a connection: while more than that is not taken, and no "
+                     "server waits for more, all of them wait" },
             { .name = "frame_bytes_max",
               .type = CONF_BYTES,
               .offset = AT(frame_bytes_max),
@@ -67,5 +67,6 @@ const struct conf_struct http2_struct = {
               .doc = "WebSocket over HTTP/2 (extended CONNECT, RFC 8441) is offered" },
             { 0 } },
     .check = http2_check,
+    .mark_offset = AT(mark),
     .doc = "HTTP/2 for clients: by ALPN over TLS, and in clear text for clients that begin with it.",
 };

@@ -1,5 +1,5 @@
 /* http2_far: a stream as an io, for what goes on both ways at once and for long: a WebSocket. */
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/http2_session.h"
 #if WEIR_HAVE_NGHTTP2
 #include "core/io_far.h"
@@ -9,15 +9,7 @@ struct http2_far {
     struct http2_stream *stream;
 };
 
-static _Thread_local struct pool fars;
-static _Thread_local struct turn_hook fars_end;
-
-static void end_pool(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&fars);
-    fars.object_bytes = 0;
-}
+static _Thread_local struct worker_pool fars;
 
 static struct http2_far *far_of(struct io_far *f)
 {
@@ -68,10 +60,11 @@ static void on_closed(struct io_far *f, bool broken)
     struct http2_far *t = far_of(f);
     struct http2_stream *s = t->stream;
     s->far = NULL;
+    http2_session_hungry(s->session, false);
     if (!broken)
         on_end(f);
     http2_stream_leave(s, broken ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
-    pool_give(&fars, t);
+    worker_pool_give(&fars, t);
 }
 
 static const struct io_far_ops ops = { .want = on_want, .send = on_send, .end = on_end, .closed = on_closed };
@@ -98,16 +91,15 @@ static void on_news(struct http2_stream *s)
 
 struct io *http2_stream_io(struct http2_stream *s)
 {
-    if (!fars.object_bytes) {
-        pool_init(&fars, sizeof(struct http2_far));
-        fars_end.run = end_pool;
-        worker_on_end(&fars_end);
-    }
-    struct http2_far *t = pool_take(&fars);
+    struct http2_far *t = worker_pool_take(&fars, sizeof(struct http2_far));
     *t = (struct http2_far){ .far.ops = &ops, .stream = s };
     s->far = t;
     s->news = on_news;
     s->owner = NULL;
-    return io_far_open(&t->far);
+    http2_session_hungry(s->session, true);
+    struct io *io = io_far_open(&t->far);
+    if (s->failed) /* while its head was sent */
+        io_far_fail(&t->far, s->failed);
+    return io;
 }
 #endif

@@ -1,15 +1,15 @@
 #if WEIR_HAVE_NGHTTP2
 #include "gate/http2_server.h"
 
-#include "base/base64.h"
-#include "base/hash.h"
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/carrier.h"
 #include "gate/clients.h"
+#include "gate/extended_connect.h"
 #include "gate/gate.h"
 #include "gate/http2_conf.h"
 #include "gate/http2_metrics.h"
 #include "gate/http2_session.h"
+#include "gate/listening.h"
 #include "gate/upgraded.h"
 #include "net/tcp.h"
 #include "net/tls.h"
@@ -52,17 +52,8 @@ struct kept_request {
 
 static void relay(struct kept_request *k);
 
-static _Thread_local struct pool conns;
-static _Thread_local struct pool kept; /* struct kept_request */
-static _Thread_local struct turn_hook conns_end;
-
-static void end_pool(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&conns);
-    pool_close(&kept);
-    conns.object_bytes = 0;
-}
+static _Thread_local struct worker_pool conns;
+static _Thread_local struct worker_pool kept; /* struct kept_request */
 
 static struct http2_conn *conn_of(struct http2_session *c)
 {
@@ -146,14 +137,10 @@ static void send_continue(struct http2_stream *s)
     (void)e; /* the body will not come then */
 }
 
-/* What the request's body does to its reader is the client's doing: it is remembered as that. */
 static err request_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
 {
-    struct http2_stream *s = container_of(b, struct http2_stream, body);
-    err e = http2_body_pull(b, deadline_us, ret_bytes);
-    if (e && e != ERR_CANCELLED)
-        ((struct request *)s->owner)->x.request_failed = e;
-    return e;
+    struct request *r = container_of(b, struct http2_stream, body)->owner;
+    return exchange_note_body(&r->x, http2_body_pull(b, deadline_us, ret_bytes));
 }
 
 static const struct body_ops request_body_ops = {
@@ -180,30 +167,16 @@ static void open_body(struct request *r)
 
 /* ---- the answer ---- */
 
-static bool may_have_body(const struct exchange *x)
-{
-    unsigned status = x->response.status;
-    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
-}
-
-/* RFC 8441 5: what HTTP/1.1 says with 101 is 200 here, and the key that we made is nobody's business. */
-static void say_switched(struct exchange *x)
-{
-    x->response.status = 200;
-    x->response.has_content_length = false;
-    http_fields_remove(&x->response.fields, BYTES("sec-websocket-accept"));
-}
-
 /* The body to be sent; NULL: none. */
 static struct body *choose_body(struct exchange *x)
 {
     struct http_response *a = &x->response;
-    if (may_have_body(x) && x->response_body) {
+    if (exchange_may_have_body(x) && x->response_body) {
         a->has_content_length = x->response_body->length != BODY_LENGTH_UNKNOWN;
         a->content_length = a->has_content_length ? x->response_body->length : 0;
         return a->has_content_length && !a->content_length ? NULL : x->response_body;
     }
-    if (may_have_body(x)) {
+    if (exchange_may_have_body(x)) {
         a->has_content_length = true;
         a->content_length = 0;
     } else if (a->status < 200 || a->status == 204) {
@@ -243,11 +216,11 @@ static err answer(struct request *r)
 {
     struct exchange *x = &r->x;
     struct http2_stream *s = r->stream;
-    struct body *body = x->tunnel ? NULL : choose_body(x);
     bool from;
     err e = s->failed;
-    if (x->tunnel)
-        say_switched(x);
+    if (x->request.upgrade)
+        extended_connect_answer(x);
+    struct body *body = x->tunnel ? NULL : choose_body(x);
     if (!e && body) {
         http2_stream_begin(s, body, body->length);
         if (body_ready(body))
@@ -287,11 +260,7 @@ static void serve(struct request *r)
     gate_early(x, EARLY_HEAD);
     exchange_take_id(x);
     open_body(r);
-    if (x->request.framing == HTTP_BODY_LENGTH &&
-        x->request.content_length > client_conf(r)->body_bytes_max) {
-        x->failed = x->request_failed = ERR_LIMIT;
-        exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http2"));
-    } else if (!r->stream->failed) {
+    if (exchange_admit_body(x, BYTES("http2")) && !r->stream->failed) {
         r->waits = client_conf(r)->cancel_when_gone != GONE_OFF;
         r->conn->client.clients->serve(x);
         r->waits = false;
@@ -333,19 +302,6 @@ static void request_close(struct request *r)
     exchange_release(&r->x);
 }
 
-/* HTTP/1.1 proves with a key that a server means it (RFC 6455 4.2.2); HTTP/2 needs none, so the client sent
- * none. */
-static err add_key(struct exchange *x)
-{
-    uint64_t random[2] = { random_u64(), random_u64() };
-    char *text = arena_get(&x->arena, 25);
-    if (!text)
-        return ERR_LIMIT;
-    struct bytes key = { text, base64_encode((struct bytes){ (const char *)random, sizeof random }, text) };
-    http_fields_remove(&x->request.fields, BYTES("sec-websocket-key"));
-    return http_fields_add(&x->request.fields, &x->arena, BYTES("sec-websocket-key"), key);
-}
-
 /* False: it is malformed, and gone. */
 static bool run_request(struct request *r)
 {
@@ -353,7 +309,7 @@ static bool run_request(struct request *r)
     unsigned status = 400;
     err e = http2_head_request(&s->head, s->flags & HTTP2_BARE, &r->x.request, &status);
     if (!e && r->x.request.upgrade) {
-        e = add_key(&r->x);
+        e = extended_connect_begin(&r->x);
         status = 431;
     }
     if (e == ERR_SYNTAX) {
@@ -371,7 +327,7 @@ static bool run_request(struct request *r)
 
 static void run_kept(struct http2_stream *s)
 {
-    struct kept_request *k = pool_take(&kept);
+    struct kept_request *k = worker_pool_take(&kept, sizeof(struct kept_request));
     request_open(&k->r, s, k->first, sizeof k->first);
     const bool there = run_request(&k->r);
     if (there && k->r.relayed)
@@ -381,7 +337,7 @@ static void run_kept(struct http2_stream *s)
         request_close(&k->r);
         http2_stream_leave(s, code);
     }
-    pool_give(&kept, k);
+    worker_pool_give(&kept, k);
 }
 
 static void stream_run(void *arg)
@@ -411,7 +367,7 @@ static void relay_over(struct upgraded *u)
     struct io *client = k->client;
     const bool broken = k->r.x.failed;
     request_close(&k->r);
-    pool_give(&kept, k);
+    worker_pool_give(&kept, k);
     if (broken)
         io_abort(client, true);
     else
@@ -500,7 +456,7 @@ static void conn_free(struct http2_session *c)
         conn->client.clients->parked_count--;
     http2_count_by(HTTP2_CONNECTIONS_OPEN, -1);
     clients_remove(&conn->client);
-    pool_give(&conns, conn);
+    worker_pool_give(&conns, conn);
 }
 
 static void on_abused(struct http2_session *c, enum http2_abuse_kind kind)
@@ -559,9 +515,8 @@ static const struct client_protocol protocol = { .drain = drain,
                                                  .close_idle = close_idle,
                                                  .abort = abort_conn };
 
-static struct http2_limits limits_of(const struct client_conf *c)
+static struct http2_limits limits_of(const struct client_conf *c, const struct http2_conf *h)
 {
-    const struct http2_conf *h = c->http2;
     return (struct http2_limits){
         .streams_max = (uint32_t)h->streams_max,
         .window_bytes = (uint32_t)h->window_bytes,
@@ -578,18 +533,18 @@ static struct http2_limits limits_of(const struct client_conf *c)
 
 void http2_server_accept(struct clients *s, struct io *io, const struct peer *peer)
 {
-    if (!conns.object_bytes) {
-        pool_init(&conns, sizeof(struct http2_conn));
-        pool_init(&kept, sizeof(struct kept_request));
-        conns_end.run = end_pool;
-        worker_on_end(&conns_end);
+    const struct gate *gate = gate_current();
+    const struct http2_conf *conf = listening_http2(gate, io_fd(io));
+    if (!conf) { /* it has been turned off since the handshake began */
+        io_close(io, 0, false);
+        return;
     }
-    struct http2_conn *conn = pool_take(&conns);
+    struct http2_conn *conn = worker_pool_take(&conns, sizeof(struct http2_conn));
     *conn = (struct http2_conn){ .peer = peer && peer->family ? *peer : peer_of(io_fd(io)),
                                  .secure = tls_of(io) != NULL,
                                  .idle = true };
     conn->session.side = &side;
-    conn->session.limits = limits_of(gate_current()->generation->conf->client);
+    conn->session.limits = limits_of(gate->generation->conf->client, conf);
     clients_add(s, &conn->client, &protocol);
     s->parked_count++;
     http2_count(HTTP2_CONNECTIONS);

@@ -49,7 +49,8 @@ struct http2_side {
 struct http2_limits {
     uint32_t streams_max;      /* that the peer may have open */
     uint32_t window_bytes;     /* of a stream */
-    uint32_t connection_bytes; /* window of the connection; as much is acknowledged before it is read */
+    uint32_t connection_bytes; /* window of the connection; as much is acknowledged before it is read, and
+                                  more while some stream is waited for */
     uint32_t frame_bytes_max;  /* that the peer may send */
     uint32_t table_bytes;      /* of header compression */
     uint32_t list_bytes_max;   /* of a head */
@@ -69,6 +70,7 @@ struct http2_session {
     uint32_t used_count;    /* used by a fiber */
     uint32_t unread_bytes;  /* received and not given back, of all streams */
     uint32_t owed_bytes;    /* of the connection's window, not yet acknowledged */
+    uint32_t hungry_count;  /* streams that somebody waits for input of: nothing is owed then */
     struct http2_abuse abuse;
     struct http2_stream *reading; /* whose head is coming in */
     uint64_t reading_us;          /* since when */
@@ -156,6 +158,9 @@ void http2_session_goaway(struct http2_session *c, bool soon);
 void http2_session_note(struct http2_session *c, enum http2_abuse_kind kind);
 /* At once, with GOAWAY. */
 void http2_session_close(struct http2_session *c);
+/* Somebody waits for input of a stream of c's, or does no more. It must not wait for what others have not
+ * taken: that is bounded by their own windows. */
+void http2_session_hungry(struct http2_session *c, bool hungry);
 /* A stream is gone, perhaps the last that kept c alive. */
 void http2_session_release(struct http2_session *c);
 /* Over: streams fail with why. What is queued still goes out, unless it broke. */

@@ -1,7 +1,7 @@
 /* http2_stream: what comes in on a stream, piece by piece, and what goes out. */
 #if WEIR_HAVE_NGHTTP2
 #include "base/must.h"
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/http2_session.h"
 
 /* As in http1_body: below this a copy beside the frame's head is cheaper. */
@@ -17,40 +17,17 @@ struct http2_piece {
     bool large;
     char data[];
 };
-#define SMALL_BYTES (1024 - sizeof(struct http2_piece))
+#define SMALL_PIECE_BYTES 1024
+#define SMALL_BYTES (SMALL_PIECE_BYTES - sizeof(struct http2_piece))
 #define LARGE_BYTES ((size_t)16 * 1024) /* as the worker's chunks are */
 
-static _Thread_local struct {
-    struct pool streams, small;
-    bool ready;
-    struct turn_hook end;
-} here;
-
-static void end_here(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&here.streams);
-    pool_close(&here.small);
-    here.ready = false;
-}
-
-static void prepare(void)
-{
-    if (here.ready)
-        return;
-    pool_init(&here.streams, sizeof(struct http2_stream));
-    pool_init(&here.small, 1024);
-    here.end.run = end_here;
-    worker_on_end(&here.end);
-    here.ready = true;
-}
+static _Thread_local struct worker_pool streams, small;
 
 /* ---- life ---- */
 
 struct http2_stream *http2_stream_new(struct http2_session *c, int32_t id)
 {
-    prepare();
-    struct http2_stream *s = pool_take(&here.streams);
+    struct http2_stream *s = worker_pool_take(&streams, sizeof *s);
     memset(s, 0, offsetof(struct http2_stream, arena));
     s->session = c;
     s->id = id;
@@ -71,21 +48,34 @@ static struct http2_piece *drop_first(struct http2_stream *s)
     if (p->large)
         arena_worker.put(p, LARGE_BYTES);
     else
-        pool_give(&here.small, p);
+        worker_pool_give(&small, p);
     if (!s->first)
         s->last = NULL;
     return s->first;
+}
+
+static void pay(struct http2_session *c)
+{
+    if (!c->owed_bytes || c->over)
+        return;
+    nghttp2_session_consume_connection(c->ng, c->owed_bytes);
+    c->owed_bytes = 0;
+    http2_session_soon(c);
 }
 
 /* As much is acknowledged of the connection's window as is not held back by streams that are not read. */
 static void give_back(struct http2_session *c, size_t n)
 {
     c->unread_bytes -= (uint32_t)n;
-    if (!c->owed_bytes || c->unread_bytes > c->limits.connection_bytes || c->over)
-        return;
-    nghttp2_session_consume_connection(c->ng, c->owed_bytes);
-    c->owed_bytes = 0;
-    http2_session_soon(c);
+    if (c->unread_bytes <= c->limits.connection_bytes)
+        pay(c);
+}
+
+void http2_session_hungry(struct http2_session *c, bool hungry)
+{
+    c->hungry_count += hungry ? 1 : -1u;
+    if (hungry)
+        pay(c);
 }
 
 static void drop_input(struct http2_stream *s)
@@ -105,7 +95,7 @@ static void stream_free(struct http2_stream *s)
     drop_input(s);
     arena_close(&s->arena);
     list_remove(&s->link);
-    pool_give(&here.streams, s);
+    worker_pool_give(&streams, s);
     if (--c->streams_count == 0 && c->side->look)
         c->side->look(c);
 }
@@ -247,7 +237,7 @@ static struct http2_piece *piece_for(struct http2_stream *s, size_t len)
         return p;
     const bool large = len > SMALL_BYTES || p;
     size_t size = LARGE_BYTES;
-    p = large ? arena_worker.get(&size) : pool_take(&here.small);
+    p = large ? arena_worker.get(&size) : worker_pool_take(&small, SMALL_PIECE_BYTES);
     *p = (struct http2_piece){ .size = (uint32_t)(large ? size - sizeof *p : SMALL_BYTES), .large = large };
     if (s->last)
         s->last->next = p;
@@ -279,7 +269,7 @@ void http2_stream_input(struct http2_stream *s, struct bytes data)
     }
     keep(s, data);
     c->unread_bytes += (uint32_t)data.len;
-    if (c->unread_bytes <= c->limits.connection_bytes)
+    if (c->unread_bytes <= c->limits.connection_bytes || c->hungry_count)
         nghttp2_session_consume_connection(c->ng, data.len);
     else
         c->owed_bytes += (uint32_t)data.len;
@@ -298,7 +288,9 @@ static err wait_input(struct http2_stream *s, uint64_t deadline_us)
         s->before_wait = NULL;
     }
     s->waiting = fiber_self();
+    http2_session_hungry(s->session, true);
     err e = fiber_wait(earlier(deadline_us, deadline_in_ms(s->pause_ms_max)));
+    http2_session_hungry(s->session, false);
     s->waiting = NULL;
     return e;
 }

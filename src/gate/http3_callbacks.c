@@ -25,6 +25,14 @@ static int on_stream_close(nghttp3_conn *lib, int64_t id, uint64_t code, void *c
     return 0;
 }
 
+static void arrived(struct http3_stream *s)
+{
+    if (s->reader)
+        fiber_wake(s->reader);
+    if (s->far)
+        http3_far_news(s->far);
+}
+
 static int on_data(nghttp3_conn *lib, int64_t id, const uint8_t *data, size_t len, void *conn, void *stream)
 {
     (void)lib;
@@ -35,8 +43,7 @@ static int on_data(nghttp3_conn *lib, int64_t id, const uint8_t *data, size_t le
         return 0;
     }
     http3_queue_append(&s->in, (struct bytes){ (const char *)data, len });
-    if (s->reader)
-        fiber_wake(s->reader);
+    arrived(s);
     return 0;
 }
 
@@ -128,8 +135,7 @@ static int on_end_stream(nghttp3_conn *lib, int64_t id, void *conn, void *stream
     if (!s)
         return 0;
     s->in_ended = true;
-    if (s->reader)
-        fiber_wake(s->reader);
+    arrived(s);
     return 0;
 }
 

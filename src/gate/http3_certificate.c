@@ -1,6 +1,6 @@
 #include "gate/http3_certificate.h"
 
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
 #include <gnutls/gnutls.h>
 
 #include "base/file_read.h"

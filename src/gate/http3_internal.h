@@ -34,6 +34,10 @@ struct http3_queue {
 };
 
 #define HTTP3_STREAM_FIRST_BYTES (4 * 1024)
+/* Queued and not acknowledged, of one answer; whoever sends waits while there is more. */
+#define HTTP3_OUT_BYTES_MAX (256 * 1024)
+
+struct http3_far;
 
 /*   head read ─▶ (early data: held until the handshake) ─▶ fiber: exchange ─▶ answer queued ─▶ all
  * acknowledged ─▶ free └ what is left of the request is not wanted ┘  */
@@ -43,6 +47,7 @@ struct http3_stream {
     int64_t id;
     struct fiber *fiber;           /* of the exchange; NULL: not begun, or over */
     struct fiber *reader, *writer; /* waits for bytes, for room */
+    struct http3_far *far;         /* it is a WebSocket now, and has no fiber */
     struct http3_queue in, out;
     struct http3_block *out_next; /* of out, where the library has not yet been: NULL: nothing */
     uint32_t out_next_at;         /* within that block */
@@ -88,9 +93,23 @@ extern const nghttp3_callbacks http3_callbacks;
 void http3_stream_run(void *stream);
 extern const struct carrier http3_carrier;
 void http3_stream_acked(struct http3_stream *s, uint64_t bytes);
+/* So many bytes of s->in are done with. */
+void http3_stream_took(struct http3_stream *s, size_t n);
+/* Queues some of the answer's body, and lets it go. */
+void http3_stream_put(struct http3_stream *s, struct bytes data);
+void http3_stream_push(struct http3_stream *s);
 /* For the library: what is to be sent next. */
 nghttp3_ssize http3_stream_read_out(nghttp3_conn *lib, int64_t id, nghttp3_vec *vecs, size_t count,
                                     uint32_t *flags, void *conn, void *stream);
+
+/* ---- http3_far.c ---- */
+
+/* s has its 200, and x.tunnel: from here on it is relayed. It ends with http3_stream_over. */
+void http3_far_relay(struct http3_stream *s);
+/* Something has come, or the end; some of what went out is acknowledged; the client is lost. */
+void http3_far_news(struct http3_far *t);
+void http3_far_acked(struct http3_far *t);
+void http3_far_lost(struct http3_far *t);
 
 /* ---- http3_queue.c ---- */
 

@@ -1,6 +1,6 @@
 #include "gate/http3_listen.h"
 
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>

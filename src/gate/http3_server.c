@@ -242,6 +242,8 @@ void http3_stream_gone(struct http3_stream *s)
         fiber_wake(s->reader);
     if (s->writer)
         fiber_wake(s->writer);
+    if (s->far)
+        http3_far_lost(s->far);
     if (s->serving && s->fiber && !s->x.client_gone) {
         s->x.client_gone = true;
         fiber_cancel(s->fiber);
@@ -282,6 +284,7 @@ static err open_lib(struct http3_conn *c)
     settings.max_field_section_size = gate_current()->generation->client_limits.head_bytes_max;
     settings.qpack_max_dtable_capacity = settings.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
     settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
+    settings.enable_connect_protocol = 1; /* RFC 9220 */
     if (nghttp3_conn_server_new(&c->lib, &http3_callbacks, &settings, NULL, c))
         return ERR_MEMORY;
     nghttp3_conn_set_max_client_streams_bidi(c->lib, quic_streams_max(c->quic));

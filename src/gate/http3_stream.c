@@ -1,11 +1,10 @@
 /* A request of a connection: its exchange on a fiber, its body in, its answer out. */
 #if WEIR_HAVE_NGTCP2
 #include "core/fiber.h"
+#include "gate/extended_connect.h"
 #include "gate/gate.h"
 #include "gate/http3_internal.h"
 
-/* Queued and not acknowledged, of one answer; the chain waits while there is more. */
-#define OUT_BYTES_MAX (256 * 1024)
 #define PIECE_BYTES_MAX (16 * 1024)
 
 static const struct client_conf *client_conf(const struct http3_stream *s)
@@ -151,23 +150,23 @@ static err body_pull_now(struct http3_stream *s, uint64_t deadline_us, struct by
     return OK;
 }
 
-/* What the body does to its reader is the client's doing: it is remembered as that. */
 static err request_body_pull(struct body *b, uint64_t deadline_us, struct bytes *ret_bytes)
 {
     struct http3_stream *s = container_of(b, struct http3_stream, body);
-    err e = body_pull_now(s, deadline_us, ret_bytes);
-    if (e && e != ERR_CANCELLED)
-        s->x.request_failed = e;
-    return e;
+    return exchange_note_body(&s->x, body_pull_now(s, deadline_us, ret_bytes));
 }
 
-static void request_body_give(struct body *b, size_t n)
+void http3_stream_took(struct http3_stream *s, size_t n)
 {
-    struct http3_stream *s = container_of(b, struct http3_stream, body);
     http3_queue_drop(&s->in, n);
     s->in_bytes += n;
     if (s->conn->quic)
         quic_give(s->conn->quic, s->id, n);
+}
+
+static void request_body_give(struct body *b, size_t n)
+{
+    http3_stream_took(container_of(b, struct http3_stream, body), n);
 }
 
 static bool request_body_ready(struct body *b)
@@ -248,11 +247,13 @@ void http3_stream_acked(struct http3_stream *s, uint64_t bytes)
     if (bytes == s->out.bytes)
         s->out_next = NULL; /* all that there was */
     http3_queue_drop(&s->out, bytes);
-    if (s->writer && s->out.bytes <= OUT_BYTES_MAX / 2)
+    if (s->writer && s->out.bytes <= HTTP3_OUT_BYTES_MAX / 2)
         fiber_wake(s->writer);
+    if (s->far)
+        http3_far_acked(s->far);
 }
 
-static void more_out(struct http3_stream *s)
+void http3_stream_push(struct http3_stream *s)
 {
     if (s->gone)
         return;
@@ -260,7 +261,7 @@ static void more_out(struct http3_stream *s)
     quic_want_send(s->conn->quic);
 }
 
-static void append_out(struct http3_stream *s, struct bytes data)
+void http3_stream_put(struct http3_stream *s, struct bytes data)
 {
     http3_queue_append(&s->out, data);
     if (!s->out_next) {
@@ -300,16 +301,16 @@ static err write_body(struct http3_stream *s)
             b.len = PIECE_BYTES_MAX;
         if (b.len > left)
             b.len = (size_t)left;
-        append_out(s, b);
+        http3_stream_put(s, b);
         body_give(x->response_body, b.len);
         x->response_bytes += b.len;
         if (left != BODY_LENGTH_UNKNOWN)
             left -= b.len;
         if (left == 0 && !x->response_body->trailers)
             return OK;
-        more_out(s);
-        if (s->out.bytes > OUT_BYTES_MAX || s->gone)
-            e = wait_for_room(s, OUT_BYTES_MAX / 2, false);
+        http3_stream_push(s);
+        if (s->out.bytes > HTTP3_OUT_BYTES_MAX || s->gone)
+            e = wait_for_room(s, HTTP3_OUT_BYTES_MAX / 2, false);
         if (e)
             return e;
     }
@@ -317,16 +318,12 @@ static err write_body(struct http3_stream *s)
 
 /* ---- the answer ---- */
 
-static bool may_have_body(const struct exchange *x)
-{
-    unsigned status = x->response.status;
-    return x->request.method != HTTP_HEAD && status != 204 && status != 304 && status >= 200;
-}
-
 /* Of an answer to HEAD, Content-Length says what a GET would have brought. */
 static uint64_t length_to_say(const struct exchange *x, bool has_body)
 {
     const struct http_response *a = &x->response;
+    if (x->tunnel)
+        return BODY_LENGTH_UNKNOWN;
     if (has_body)
         return x->response_body->length;
     if (x->request.method == HTTP_HEAD || a->status == 304)
@@ -362,16 +359,18 @@ static err send_answer(struct http3_stream *s)
     struct exchange *x = &s->x;
     if (s->gone)
         return ERR_RESET;
-    bool has_body = x->response_body && may_have_body(x) && x->response_body->length != 0;
-    err e = send_head(s, has_body);
-    if (e || !has_body)
+    if (x->request.upgrade)
+        extended_connect_answer(x);
+    bool has_body = x->response_body && exchange_may_have_body(x) && x->response_body->length != 0;
+    err e = send_head(s, has_body || x->tunnel);
+    if (e || !has_body || x->tunnel)
         return e;
     e = write_body(s);
     if (e)
         return e;
     s->out_trailers = x->response_body->trailers;
     s->out_ended = true;
-    more_out(s);
+    http3_stream_push(s);
     return s->out_trailers ? wait_for_room(s, UINT64_MAX, true) : OK;
 }
 
@@ -390,12 +389,8 @@ static void serve(struct http3_stream *s)
     gate_early(x, EARLY_HEAD);
     exchange_take_id(x);
     open_body(s);
-    if (x->request.framing == HTTP_BODY_LENGTH &&
-        x->request.content_length > client_conf(s)->body_bytes_max) {
-        x->failed = x->request_failed = ERR_LIMIT;
-        exchange_answer(x, 413, BYTES_NONE, BYTES_NONE, BYTES("http3"));
+    if (!exchange_admit_body(x, BYTES("http3")))
         return;
-    }
     s->serving = client_conf(s)->cancel_when_gone != GONE_OFF;
     if (s->gone)
         x->client_gone = true;
@@ -413,6 +408,8 @@ void http3_stream_run(void *stream)
     err e = http2_head_request(&s->head, s->in_ended && !s->in.first, &x->request, &status);
     if (!e)
         e = tell_early(s);
+    if (!e && x->request.upgrade)
+        e = extended_connect_begin(x);
     if (e) {
         x->failed = e;
         exchange_answer(x, status ? status : 431, BYTES_NONE, BYTES_NONE, BYTES("http3"));
@@ -423,7 +420,10 @@ void http3_stream_run(void *stream)
     if (e && !x->client_gone)
         x->failed = e;
     s->fiber = NULL;
-    http3_stream_over(s, e != OK);
+    if (!e && x->tunnel)
+        http3_far_relay(s);
+    else
+        http3_stream_over(s, e != OK);
 }
 
 #endif

@@ -1,6 +1,7 @@
 #include "gate/listen_conf.h"
 
 #include "base/cidr.h"
+#include "gate/http2_conf.h"
 #include "gate/http3_conf.h"
 #include "ledger/ledger_conf.h"
 #include "net/tcp.h"
@@ -31,6 +32,8 @@ static err listen_check(void *conf, struct diag *reterr)
         wrong = "udp: a unix socket takes no datagrams here";
     else if (kind == LISTEN_UDP && l->proxy_protocol)
         wrong = "proxy_protocol: it is for connections, not for datagrams";
+    else if (kind != LISTEN_HTTP && l->http2 && !conf_is_preset(l->http2->mark, l->mark))
+        wrong = "http2: it is for a listener of HTTP";
     else if (l->http3 && kind != LISTEN_HTTP)
         wrong = "http3: it is for a listener of HTTP";
     else if (l->http3 && l->address.sock.any.sa_family == AF_UNIX)
@@ -130,6 +133,12 @@ const struct conf_struct listen_conf_struct = {
               .offset = AT(listen_conf, tls),
               .sub = &tls_listen_struct,
               .doc = "speaks TLS: HTTPS" },
+            { .name = "http2",
+              .type = CONF_STRUCT,
+              .offset = AT(listen_conf, http2),
+              .preset = WEIR_HAVE_NGHTTP2 ? "on" : NULL,
+              .sub = &http2_struct,
+              .doc = "HTTP/2 here, or `off`; not said: as `client: {http2: ...}` has it" },
             { .name = "http3",
               .type = CONF_STRUCT,
               .offset = AT(listen_conf, http3),

@@ -74,7 +74,7 @@ static err open_one(struct listening *l, struct gate *g, const struct listen_con
     err e = conf->proxy_protocol ? trust(l, &conf->proxy_protocol->from, reterr) : OK;
     if (!e && l->tls)
         e = tls_listening_open(l);
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
     if (!e && conf->http3) {
         alt_svc_open(l);
         g->says_alt_svc |= *l->alt_svc != 0;
@@ -125,7 +125,7 @@ void listening_close(struct gate *g)
     for (unsigned i = 0; i < g->listening_count; i++) {
         cidr_set_free(g->listening[i].proxies);
         tls_listening_close(&g->listening[i]);
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
         http3_listening_close(&g->listening[i]);
 #endif
         metric_instance_free(g->listening[i].metrics);
@@ -141,6 +141,37 @@ struct listening *listening_find(const struct gate *g, const struct addr *at, en
             return l;
     }
     return NULL;
+}
+
+static bool covers(const struct addr *listen, const struct addr *at)
+{
+    return addr_is_any(listen) && listen->sock.any.sa_family == at->sock.any.sa_family &&
+           addr_port(listen) == addr_port(at);
+}
+
+const struct listening *listening_of(const struct gate *g, int fd)
+{
+    struct addr here = { .len = sizeof here.sock };
+    const struct listening *found = NULL;
+    if (fd < 0 || getsockname(fd, &here.sock.any, &here.len) < 0)
+        return NULL;
+    for (unsigned i = 0; i < g->listening_count; i++) {
+        const struct listening *l = &g->listening[i];
+        if (l->kind != LISTEN_HTTP)
+            continue;
+        if (addr_eq(&l->conf->address, &here))
+            return l;
+        if (covers(&l->conf->address, &here))
+            found = l;
+    }
+    return found;
+}
+
+const struct http2_conf *listening_http2(const struct gate *g, int fd)
+{
+    const struct gate_conf *conf = g->generation->conf;
+    const struct listening *l = conf->listen_http2 ? listening_of(g, fd) : NULL;
+    return l ? l->conf->http2 : conf->client->http2;
 }
 
 /* Who may connect to a unix socket is said by its file's mode. */

@@ -62,6 +62,10 @@ struct listening {
 /* On failure what was opened is still to be closed. */
 err listening_open(struct gate *g, struct diag *reterr) CHECK_RESULT;
 void listening_close(struct gate *g);
+/* That the connection fd came to, by its local address. NULL: none of this generation's. */
+const struct listening *listening_of(const struct gate *g, int fd);
+/* How HTTP/2 is spoken on it; NULL: not at all. */
+const struct http2_conf *listening_http2(const struct gate *g, int fd);
 /* NULL: this generation does not listen there (any more). */
 struct listening *listening_find(const struct gate *g, const struct addr *at, enum listen_kind kind);
 

@@ -21,6 +21,7 @@
 #include "gate/process_internal.h"
 #include "gate/resp.h"
 #include "gate/stock_watch.h"
+#include "gate/topic_watch.h"
 #include "gate/upgrade.h"
 #include "ledger/ledger_conf.h"
 
@@ -312,8 +313,10 @@ static err start(struct generation *first, struct diag *reterr)
         return e;
     if (e) /* there are clients already */
         log_error("process", "%s", reterr->text);
-    if (first->conf->ledger)
+    if (first->conf->ledger) {
         stock_watch_start(first->conf->ledger->stock_file);
+        topic_watch_start();
+    }
     log_info("process", "ready workers=%u", process_self.count);
     upgrade_ready();
     char text[64];

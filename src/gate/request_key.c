@@ -1,6 +1,7 @@
 #include "gate/request_key.h"
 
 #include "gate/gate.h"
+#include "gate/session.h"
 #include "proto/http_cookie.h"
 #include "proto/http_query.h"
 
@@ -52,7 +53,7 @@ static err parse_name(struct bytes text, struct request_key *key, struct diag *r
     return OK;
 }
 
-err request_key_parse(struct bytes text, struct request_key *ret_key, struct diag *reterr)
+err request_key_parse_late(struct bytes text, struct request_key *ret_key, struct diag *reterr)
 {
     text = bytes_trim(text);
     const size_t space = bytes_index(text, ' ');
@@ -77,6 +78,15 @@ err request_key_parse(struct bytes text, struct request_key *ret_key, struct dia
     return ERR_CONF;
 }
 
+err request_key_parse(struct bytes text, struct request_key *ret_key, struct diag *reterr)
+{
+    const err e = request_key_parse_late(text, ret_key, reterr);
+    if (e || ret_key->kind != REQUEST_KEY_SESSION)
+        return e;
+    diag_set(reterr, "session: it is not known yet where this is asked; its cookie is: `cookie NAME`");
+    return ERR_CONF;
+}
+
 /* ---- of a request ---- */
 
 static struct bytes ip_of(const struct addr *client, unsigned prefix_bytes)
@@ -91,13 +101,6 @@ static struct bytes ip_of(const struct addr *client, unsigned prefix_bytes)
     if (IN6_IS_ADDR_V4MAPPED(&client->sock.v6.sin6_addr))
         return (struct bytes){ ip + 12, 4 };
     return (struct bytes){ ip, prefix_bytes };
-}
-
-static struct bytes field_of(const struct request_key *key, const struct exchange *x)
-{
-    const struct http_field *f = key->field == FIELD_OTHER ? http_fields_find(&x->request.fields, key->name)
-                                                           : http_fields_get(&x->request.fields, key->field);
-    return f ? http_field_value(f) : BYTES_NONE;
 }
 
 static struct bytes host_of(struct exchange *x)
@@ -134,7 +137,7 @@ struct bytes request_key_of(const struct request_key *key, struct exchange *x)
 {
     switch (key->kind) {
     case REQUEST_KEY_ROUTE:
-        return x->route ? x->route->conf->match : BYTES_NONE;
+        return exchange_route_name(x);
     case REQUEST_KEY_IP:
         return ip_of(x->client, key->prefix_bytes);
     case REQUEST_KEY_HOST:
@@ -142,11 +145,13 @@ struct bytes request_key_of(const struct request_key *key, struct exchange *x)
     case REQUEST_KEY_PATH:
         return x->request.path;
     case REQUEST_KEY_HEADER:
-        return field_of(key, x);
+        return http_fields_value(&x->request.fields, key->field, key->name);
     case REQUEST_KEY_COOKIE:
         return cookie_of(key, x);
     case REQUEST_KEY_QUERY:
         return query_of(key, x);
+    case REQUEST_KEY_SESSION:
+        return session_variable(x, BYTES("id"));
     case REQUEST_KEY_ALL:
         break;
     }

@@ -6,7 +6,7 @@
  * unix socket has none header X-Api-Key       the first such field's value        cookie NAME
  * http_cookie_find query NAME             decoded, http_query_find            path           as the client
  * wrote it host                   without the port, in lower case     route          the route's own match
- *      all                    the same for everybody
+ *      all                    the same for everybody       session      the id of the session filter's
  *
  * In a configuration it is a CONF_TEXT beside a struct request_key that the struct's check fills:
  *
@@ -29,7 +29,8 @@
     X(PATH, "path", false)    \
     X(HEADER, "header", true) \
     X(COOKIE, "cookie", true) \
-    X(QUERY, "query", true)
+    X(QUERY, "query", true)   \
+    X(SESSION, "session", false)
 
 enum request_key_kind {
 #define X(id, word, named) REQUEST_KEY_##id,
@@ -40,6 +41,8 @@ enum request_key_kind {
 #define REQUEST_KEY_DOC                                                                \
     "`ip` (of IPv6 one /64; `ip/128`: another prefix), `header NAME`, `cookie NAME`, " \
     "`query NAME`, `path`, `host`, `route`, `all`"
+/* Of those who come behind the session filter. */
+#define REQUEST_KEY_SESSION_DOC REQUEST_KEY_DOC ", `session` (the id of the [session](session.md))"
 
 struct request_key {
     enum request_key_kind kind;
@@ -50,6 +53,8 @@ struct request_key {
 
 /* ERR_CONF with words. The key borrows from text. */
 err request_key_parse(struct bytes text, struct request_key *ret_key, struct diag *reterr) CHECK_RESULT;
+/* The same with `session`: for what is asked behind the filter of that name. */
+err request_key_parse_late(struct bytes text, struct request_key *ret_key, struct diag *reterr) CHECK_RESULT;
 /* The bytes that tell this request apart; empty: it has nothing of the kind (or no memory was left to decode
  * it). Alive as long as the exchange. */
 struct bytes request_key_of(const struct request_key *key, struct exchange *x);

@@ -1,12 +1,8 @@
 #include "gate/route_path.h"
 
-/* ---- %41 is A ---- */
+#include "base/hex.h"
 
-static int hex_value(char c)
-{
-    char l = ascii_lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
+/* ---- %41 is A ---- */
 
 static bool is_encoded(struct bytes p)
 {

@@ -138,6 +138,7 @@ struct pick {
     uint32_t weight;                /* of the exchange; 0 counts as 1 */
     uint32_t tried[PICK_TRIED_MAX]; /* indexes */
     uint32_t tried_count;
+    uint32_t kept; /* index + 1 of the server that x's session stays at (gate/session.h); 0: none */
     bool any;  /* nobody is well: choose among all of them (panic) */
     bool full; /* there was nobody, but only because those that would do have requests_max in flight */
 };

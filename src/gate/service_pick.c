@@ -4,6 +4,19 @@
 #include "gate/pick.h"
 #include "gate/service_breaker.h"
 #include "gate/service_open.h"
+#include "gate/session.h"
+
+/* The place + 1 of the server that x's session stays at; 0: it stays at none, or that is no more. */
+static uint32_t kept_of(const struct exchange *x)
+{
+    const struct service *s = x->service;
+    const struct bytes address = session_server(x->session, s->name);
+    for (uint32_t i = 0; address.len && i < s->servers_count; i++) {
+        if (bytes_eq(address, bytes_from(s->servers[i].shared->text)))
+            return i + 1;
+    }
+    return 0;
+}
 
 struct pick pick_begin(struct exchange *x)
 {
@@ -11,6 +24,8 @@ struct pick pick_begin(struct exchange *x)
     const struct service *s = x->service;
     if (s->balancer->prepare)
         s->balancer->prepare(s->groups[0].balancer_state, &p);
+    if (x->session)
+        p.kept = kept_of(x);
     return p;
 }
 
@@ -105,7 +120,18 @@ static struct server *pick_past_breakers(struct service *s, struct pick *p)
     return stood_back;
 }
 
+/* NULL: it cannot take it. */
+static struct server *pick_kept(struct service *s, const struct pick *p)
+{
+    struct server *server = &s->servers[p->kept - 1];
+    const bool free = pick_wants(p, server) && !(server->taken && server_is_full(server));
+    return free && (!s->breakers || server_breaker_passes(server)) ? server : NULL;
+}
+
 struct server *service_pick(struct service *s, struct pick *p)
 {
+    struct server *kept = p->kept ? pick_kept(s, p) : NULL;
+    if (kept)
+        return kept;
     return s->breakers ? pick_past_breakers(s, p) : pick_one(s, p);
 }

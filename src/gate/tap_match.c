@@ -114,11 +114,11 @@ static struct bytes text_of(const struct exchange *x, enum tap_field f, char ip[
     case TAP_PATH:
         return x->request.path;
     case TAP_SERVICE:
-        return x->service ? x->service->name : BYTES_NONE;
+        return exchange_service_name(x);
     case TAP_SERVER:
-        return x->server ? bytes_from(x->server->shared->text) : BYTES_NONE;
+        return exchange_server_name(x);
     case TAP_ROUTE:
-        return x->route ? x->route->conf->match : BYTES_NONE;
+        return exchange_route_name(x);
     default:
         return x->client ? (struct bytes){ ip, addr_print_ip(x->client, ip) } : BYTES_NONE;
     }

@@ -59,7 +59,7 @@ static struct bytes alpn_of(const struct listen_conf *l)
 #define X(length, name, take) length name
     switch (listen_kind(l)) {
     case LISTEN_HTTP:
-        return l->tls->http1_only ? BYTES(ALPN_HTTP1(X)) : BYTES(ALPN_LIST(X));
+        return l->http2 ? BYTES(ALPN_LIST(X)) : BYTES(ALPN_HTTP1(X));
     case LISTEN_ADMIN:
     case LISTEN_LEDGER:
         return BYTES(ALPN_HTTP1(X));

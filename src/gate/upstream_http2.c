@@ -1,7 +1,7 @@
 #if WEIR_HAVE_NGHTTP2
 #include "gate/upstream_http2.h"
 
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/carrier.h"
 #include "gate/grpc.h"
 #include "gate/http2_metrics.h"
@@ -53,15 +53,7 @@ struct asked {
     bool pump_from_client; /* the client's side failed, not the server's */
 };
 
-static _Thread_local struct pool conns;
-static _Thread_local struct turn_hook conns_end;
-
-static void end_pool(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&conns);
-    conns.object_bytes = 0;
-}
+static _Thread_local struct worker_pool conns;
 
 static struct http2_upstream *conn_of(struct http2_session *c)
 {
@@ -156,7 +148,7 @@ static void conn_free(struct http2_upstream *c)
     struct upstream *u = c->upstream;
     list_remove(&c->link);
     u->http2_count--;
-    pool_give(&conns, c);
+    worker_pool_give(&conns, c);
     wait_queue_wake_one(&u->http2_waiting);
     upstream_drop_hold(u);
 }
@@ -178,12 +170,7 @@ static const struct http2_side side = {
 
 static struct http2_upstream *new_conn(struct upstream *u, const struct service_conf *conf)
 {
-    if (!conns.object_bytes) {
-        pool_init(&conns, sizeof(struct http2_upstream));
-        conns_end.run = end_pool;
-        worker_on_end(&conns_end);
-    }
-    struct http2_upstream *c = pool_take(&conns);
+    struct http2_upstream *c = worker_pool_take(&conns, sizeof(struct http2_upstream));
     *c = (struct http2_upstream){ .upstream = u,
                                   .connecting = true,
                                   .idle_timeout_ms = conf->idle_timeout_ms,

@@ -1,7 +1,7 @@
 #include "gate/upstream_shared.h"
 
 #include "base/must.h"
-#include "base/pool.h"
+#include "core/worker_pool.h"
 #include "gate/service_open.h"
 
 /* How long the first reader's client may take nothing before those behind move on. */
@@ -35,15 +35,7 @@ struct shared_turn {
     bool written;
 };
 
-static _Thread_local struct pool conns;
-static _Thread_local struct turn_hook conns_end;
-
-static void end_pool(struct turn_hook *h)
-{
-    (void)h;
-    pool_close(&conns);
-    conns.object_bytes = 0;
-}
+static _Thread_local struct worker_pool conns;
 
 static const struct body_ops shared_body_ops;
 
@@ -68,7 +60,7 @@ static void conn_free(struct shared_conn *c)
     list_remove(&c->link);
     c->upstream->shared_count--;
     c->upstream->holds--; /* an exchange or a generation holds it as well: never the last one */
-    pool_give(&conns, c);
+    worker_pool_give(&conns, c);
 }
 
 static void idle_woke(void *owner, err why)
@@ -155,12 +147,7 @@ static struct shared_conn *find_conn(struct upstream *u, const struct service_co
 
 static struct shared_conn *new_conn(struct upstream *u)
 {
-    if (!conns.object_bytes) {
-        pool_init(&conns, sizeof(struct shared_conn));
-        conns_end.run = end_pool;
-        worker_on_end(&conns_end);
-    }
-    struct shared_conn *c = pool_take(&conns);
+    struct shared_conn *c = worker_pool_take(&conns, sizeof(struct shared_conn));
     memset(c, 0, sizeof *c);
     c->upstream = u;
     u->holds++;

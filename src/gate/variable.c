@@ -6,6 +6,7 @@
 #include "gate/gate.h"
 #include "gate/regex.h"
 #include "gate/route_match.h"
+#include "gate/session.h"
 #include "proto/http_cookie.h"
 #include "proto/http_query.h"
 
@@ -261,13 +262,6 @@ void variable_close(struct variable_text *t)
 
 /* ---- values ---- */
 
-static struct bytes field_of(const struct http_fields *f, const struct part *p)
-{
-    const struct http_field *field =
-        p->field == FIELD_OTHER ? http_fields_find(f, p->text) : http_fields_get(f, p->field);
-    return field ? http_field_value(field) : BYTES_NONE;
-}
-
 static struct bytes cookie_of(const struct exchange *x, struct bytes name)
 {
     struct bytes value;
@@ -340,7 +334,7 @@ static struct bytes value_of(const struct part *p, struct exchange *x, const str
     case VARIABLE_CAPTURE:
         return capture_of(x, p->text);
     case VARIABLE_HEADER:
-        return field_of(&x->request.fields, p);
+        return http_fields_value(&x->request.fields, p->field, p->text);
     case VARIABLE_COOKIE:
         return cookie_of(x, p->text);
     case VARIABLE_ARG:
@@ -350,15 +344,17 @@ static struct bytes value_of(const struct part *p, struct exchange *x, const str
     case VARIABLE_REQUEST_ID:
         return x->request_id;
     case VARIABLE_ROUTE:
-        return x->route ? x->route->conf->match : BYTES_NONE;
+        return exchange_route_name(x);
     case VARIABLE_SERVICE:
-        return x->service ? x->service->name : BYTES_NONE;
+        return exchange_service_name(x);
     case VARIABLE_SERVER:
-        return x->server ? bytes_from(x->server->shared->text) : BYTES_NONE;
+        return exchange_server_name(x);
     case VARIABLE_STATUS:
         return x->response.status ? arena_print(&x->arena, "%u", x->response.status) : BYTES_NONE;
     case VARIABLE_ANSWER:
-        return field_of(&x->response.fields, p);
+        return http_fields_value(&x->response.fields, p->field, p->text);
+    case VARIABLE_SESSION:
+        return session_variable(x, p->text);
     case VARIABLE_GROUP:
         return group_of(groups, p->group);
     case VARIABLE_LITERAL:

@@ -37,6 +37,8 @@ struct regex_match;
     X(SERVER, "server", false, false, "the server that was asked last; in answers only")              \
     X(STATUS, "status", false, false, "the answer's status; in answers only")                         \
     X(ANSWER, "answer", true, false, "`$answer.NAME`: a field of the answer; in answers only")        \
+    X(SESSION, "session", true, false,                                                                \
+      "`$session.id`, or `$session.NAME`: a value of the request's [session](session.md)")            \
     X(GROUP, "", false, true, "a group of a regular expression that the text stands beside: `$1`")
 
 /* And those of net/tls_fact.h: $tls_version, $tls_client_subject, ... */

@@ -170,19 +170,13 @@ static err route_new(const struct websocket_conf *conf, struct bytes scope,
     return e;
 }
 
-/* Nobody has written it: it stands where its route does. */
-static bool is_preset(const struct route_conf *conf)
-{
-    return conf->websocket->mark.line == conf->mark.line && conf->websocket->mark.column == conf->mark.column;
-}
-
 err websocket_route_open(const struct route_conf *conf, struct websocket_route **common,
                          struct websocket_route **ret_route)
 {
     *ret_route = NULL;
     if (!conf->websocket)
         return OK;
-    if (!is_preset(conf))
+    if (!conf_is_preset(conf->websocket->mark, conf->mark))
         return route_new(conf->websocket, conf->match, ret_route);
     if (!*common) {
         err e = route_new(conf->websocket, BYTES("*"), common);

@@ -25,6 +25,14 @@
 #define WARM_BYTES (1u << 20)
 #define WARM_RECORDS_MIN 100000
 
+/* What is frozen, to be sorted: the key's beginning beside it, so that few have to be looked at themselves.
+ */
+#define ORDERED_WORDS 3
+struct ordered {
+    uint64_t front[ORDERED_WORDS]; /* rules and key as big-endian numbers, filled up with zeros */
+    const char *item;
+};
+
 struct lmdb_store {
     struct checkpoint_store store;
     MDB_env *env;
@@ -36,7 +44,7 @@ struct lmdb_store {
     bool damaged;  /* found by `find` */
     char *plain;   /* of what was found, decrypted */
     /* the committer's */
-    const char **order;
+    struct ordered *order;
     size_t order_room;
     char *value;
 };
@@ -142,23 +150,41 @@ static err read_record(struct lmdb_store *s, MDB_val key, MDB_val data, char *pl
 
 /* ---- writing ---- */
 
+static struct record_image image_of(const char *item, bool *ret_gone)
+{
+    const struct frozen one = { .data = (char *)(uintptr_t)item, .bytes = SIZE_MAX };
+    struct record_image image;
+    size_t at = 0;
+    frozen_next(&one, &at, &image, ret_gone);
+    return image;
+}
+
+static struct ordered ordered_of(const char *item, const struct record_image *image)
+{
+    char front[sizeof(uint64_t) * ORDERED_WORDS] = { (char)image->rules };
+    struct ordered o = { .item = item };
+    const size_t len = image->key.len < sizeof front - 1 ? image->key.len : sizeof front - 1;
+    if (len)
+        memcpy(front + 1, image->key.ptr, len);
+    memcpy(o.front, front, sizeof front);
+    for (unsigned i = 0; i < ORDERED_WORDS; i++)
+        o.front[i] = __builtin_bswap64(o.front[i]);
+    return o;
+}
+
 static int compare_items(const void *a, const void *b)
 {
-    const char *const *x = a, *const *y = b;
-    struct record_image i, j;
+    const struct ordered *x = a, *y = b;
+    for (unsigned n = 0; n < ORDERED_WORDS; n++) {
+        if (x->front[n] != y->front[n])
+            return x->front[n] < y->front[n] ? -1 : 1;
+    }
     bool gone;
-    size_t at = 0;
-    struct frozen one = { .data = (char *)(uintptr_t)*x, .bytes = SIZE_MAX };
-    frozen_next(&one, &at, &i, &gone);
-    at = 0;
-    one.data = (char *)(uintptr_t)*y;
-    frozen_next(&one, &at, &j, &gone);
-    if (i.rules != j.rules)
-        return i.rules < j.rules ? -1 : 1;
+    const struct record_image i = image_of(x->item, &gone), j = image_of(y->item, &gone);
     int c = memcmp(i.key.ptr, j.key.ptr, i.key.len < j.key.len ? i.key.len : j.key.len);
     if (c == 0 && i.key.len != j.key.len)
         return i.key.len < j.key.len ? -1 : 1;
-    return c ? c : *x < *y ? -1 : 1; /* of the same key as they came */
+    return c ? c : x->item < y->item ? -1 : 1; /* of the same key as they came */
 }
 
 /* By key, so that neighbours share pages. */
@@ -170,22 +196,21 @@ static void put_in_order(struct lmdb_store *s, const struct frozen *f)
     if (s->order_room < f->count) {
         mem_free(s->order);
         s->order_room = f->count * (size_t)2;
-        s->order = mem_must_get(s->order_room * sizeof(char *));
+        s->order = mem_must_get(s->order_room * sizeof *s->order);
     }
     for (size_t before = 0; frozen_next(f, &at, &image, &gone); before = at)
-        s->order[n++] = f->data + before;
+        s->order[n++] = ordered_of(f->data + before, &image);
     if (n)
         qsort(s->order, n, sizeof *s->order, compare_items);
 }
 
-static err write_one(struct lmdb_store *s, MDB_txn *txn, const char *item, struct diag *reterr)
+/* Neighbours are put by one cursor: it finds the next place from where it is. */
+static err write_one(struct lmdb_store *s, MDB_txn *txn, MDB_cursor *const cursors[RECORD_IN_DONE + 1],
+                     const char *item, struct diag *reterr)
 {
     char text[RECORD_KEY_BYTES_MAX + 1];
-    struct record_image image;
     bool gone;
-    size_t at = 0;
-    const struct frozen one = { .data = (char *)(uintptr_t)item, .bytes = SIZE_MAX };
-    frozen_next(&one, &at, &image, &gone);
+    const struct record_image image = image_of(item, &gone);
     MDB_val key = stored_key(text, image.rules, image.key), value;
     if (image.was_in && (gone || image.was_in != image.goes_to)) {
         int code = mdb_del(txn, s->tables[image.was_in], &key, NULL);
@@ -197,8 +222,24 @@ static err write_one(struct lmdb_store *s, MDB_txn *txn, const char *item, struc
     err e = stored_value(s, key, &image, &value, reterr);
     if (e)
         return e;
-    int code = mdb_put(txn, s->tables[image.goes_to], &key, &value, 0);
+    int code = mdb_cursor_put(cursors[image.goes_to], &key, &value, 0);
     return code ? fail("write a record", code, reterr) : OK;
+}
+
+static err write_all(struct lmdb_store *s, MDB_txn *txn, uint32_t count, struct diag *reterr)
+{
+    MDB_cursor *cursors[RECORD_IN_DONE + 1] = { NULL };
+    int code = mdb_cursor_open(txn, s->tables[RECORD_IN_OPEN], &cursors[RECORD_IN_OPEN]);
+    if (!code)
+        code = mdb_cursor_open(txn, s->tables[RECORD_IN_DONE], &cursors[RECORD_IN_DONE]);
+    err e = code ? fail("write", code, reterr) : OK;
+    for (uint32_t i = 0; !e && i < count; i++)
+        e = write_one(s, txn, cursors, s->order[i].item, reterr);
+    for (unsigned i = 0; i <= RECORD_IN_DONE; i++) {
+        if (cursors[i])
+            mdb_cursor_close(cursors[i]);
+    }
+    return e;
 }
 
 static err write_state(struct lmdb_store *s, MDB_txn *txn, const struct checkpoint_state *state,
@@ -218,9 +259,7 @@ static err lmdb_commit(struct checkpoint_store *store, const struct frozen *f, s
     int code = mdb_txn_begin(s->env, NULL, 0, &txn);
     if (code)
         return fail("begin", code, reterr);
-    err e = OK;
-    for (uint32_t i = 0; !e && i < f->count; i++)
-        e = write_one(s, txn, s->order[i], reterr);
+    err e = write_all(s, txn, f->count, reterr);
     if (!e)
         e = write_state(s, txn, &f->state, reterr);
     if (e) {

@@ -24,13 +24,16 @@ static struct {
     _Atomic int64_t log_unsynced;                   /* writes to them that no sync has followed */
     _Atomic int64_t checkpoints, checkpoints_ahead; /* syncs of the checkpoint; those in spite of that */
     _Atomic bool failed;
+    const char *watched; /* a file of this name, NULL: none; how often it was synced */
+    _Atomic int64_t watched_syncs;
 } fault;
 
 static void no_faults(void)
 {
     fault.bytes_left = fault.syncs_left = fault.writes_left = fault.log_syncs_left = INT64_MAX / 2;
-    fault.log_unsynced = fault.checkpoints = fault.checkpoints_ahead = 0;
+    fault.log_unsynced = fault.checkpoints = fault.checkpoints_ahead = fault.watched_syncs = 0;
     fault.clock_ms = 0;
+    fault.watched = NULL;
     fault.failed = false;
 }
 
@@ -78,6 +81,8 @@ static bool sync_fails(int fd)
         return true;
     if (is_log(fd))
         fault.log_unsynced = 0;
+    if (fault.watched && is_named(fd, fault.watched))
+        fault.watched_syncs++;
     if (is_named(fd, "/checkpoint/data.mdb")) {
         fault.checkpoints++;
         fault.checkpoints_ahead += fault.log_unsynced > 0;
@@ -329,6 +334,68 @@ static void a_commit_is_synced_before_it_is_answered(void **state)
     assert_int_not_equal(unsynced_answers(), 0);
 }
 
+static void watch_last_segment(void)
+{
+    static char path[512];
+    folder_last_segment(folder, path);
+    fault.watched = strrchr(path, '/');
+}
+
+static void answered_and_synced_soon(void *arg)
+{
+    (void)arg;
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = 1 };
+    const uint64_t end_us = worker_now_us() + 20000000;
+    if (client_ask(&o, &t) != OK)
+        snprintf(wrong, sizeof wrong, "not taken");
+    while (!fault.watched_syncs && !wrong[0]) {
+        if (fiber_sleep_us(2000) != OK || worker_now_us() > end_us)
+            snprintf(wrong, sizeof wrong, "not synced");
+    }
+    worker_stop(worker_self());
+}
+
+static void an_interval_is_synced_by_itself(void **state)
+{
+    (void)state;
+    durability = LEDGER_INTERVAL;
+    struct ledger_opts o = options();
+    o.checkpoint_interval_ms = 3600000;
+    clients.ledger = folder_open(&o);
+    watch_last_segment();
+    on_worker(answered_and_synced_soon, NULL);
+    fault.watched = NULL;
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+}
+
+/* What a process that died has left to the kernel is on disk before anything stands on it. */
+static void what_is_found_in_the_log_is_synced(void **state)
+{
+    (void)state;
+    uint64_t unsynced;
+    durability = LEDGER_MEMORY;
+    struct ledger_opts o = options();
+    o.checkpoint_interval_ms = 3600000;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct diag d = DIAG_NONE;
+        struct worker_opts w = { .loop = LOOP_EPOLL, .cpu = -1 };
+        const bool opened = ledger_open(&o, &clients.ledger, &d) == OK;
+        _exit(opened && worker_run(&w, answers_and_syncs, &unsynced, &d) == OK ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    watch_last_segment();
+    clients.ledger = folder_open(&o);
+    fault.watched = NULL;
+    assert_true(fault.watched_syncs > 0);
+    ledger_close(clients.ledger);
+}
+
 /* Nothing is written from an answer on until the checkpoint has it: whatever the log has not synced then is
  * what the checkpoint stands on. */
 static void checkpoints_one_by_one(void *arg)
@@ -441,6 +508,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failed_write_stops_the_writer, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_failed_sync_is_final, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_commit_is_synced_before_it_is_answered, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(an_interval_is_synced_by_itself, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_found_in_the_log_is_synced, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_checkpoint_is_never_ahead_of_the_log, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, set_up, folder_remove),
     };

@@ -53,7 +53,7 @@ extern const struct ledger_rules kv_rules;
     X(INCR_FLOAT)  /* key, by ─▶ text */                                                                  \
     X(APPEND)      /* key, text ─▶ length */                                                              \
     X(STRLEN)      /* key ─▶ length */                                                                    \
-    X(HSET)        /* key, field, value... (NX: only if it is not there) ─▶ how many are new */           \
+    X(HSET)        /* key, field, value... (NX: none that is there; XX: nil if no key is) ─▶ how many new */  \
     X(HGET)        /* key, field ─▶ text or nil */                                                        \
     X(HMGET)       /* key, field... ─▶ array */                                                           \
     X(HGETALL)     /* key ─▶ map */                                                                       \

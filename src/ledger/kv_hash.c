@@ -173,6 +173,10 @@ void kv_do_HSET(struct kv_run *k)
     bool is_new;
     if (k->failed || !kv_key_is_good(k, key) || !kv_find_kind(k, key, KV_HASH, &r) || !pairs_fit(*k, r))
         return;
+    if (!r && k->flags & KV_XX) {
+        kv_say(k, KV_NIL);
+        return;
+    }
     while (k->args && !k->failed) {
         const struct bytes field = kv_arg(k), value = kv_arg(k);
         if (k->failed || (k->flags & KV_NX && find(r, field, &old)))

@@ -37,6 +37,7 @@ static void take_answers(struct mail *m)
     struct ledger_call *newest = atomic_exchange(&p->answered, NULL), *c = NULL, *next;
     for (; newest; newest = next) {
         next = newest->next;
+        __builtin_prefetch(newest->fiber, 1);
         newest->next = c;
         c = newest;
     }

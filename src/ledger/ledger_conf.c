@@ -8,6 +8,7 @@
 #include "core/helper.h"
 #include "core/log.h"
 #include "ledger/crypt.h"
+#include "ledger/topic_conf.h"
 #include "net/tls_conf.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -105,6 +106,8 @@ static err ledger_check(void *conf, struct diag *reterr)
         return ERR_CONF;
     }
     err e = password_read(l, reterr);
+    if (!e)
+        e = topic_conf_check(&l->topics, reterr);
     return e ? e : crypt_source_check(l->key, reterr);
 }
 
@@ -170,6 +173,12 @@ const struct conf_struct ledger_conf_struct = {
               .offset = AT(ledger_conf, http),
               .sub = &http_struct,
               .doc = "an address where it can be asked by HTTP, with JSON: [stock](stock.md)" },
+            { .name = "topics",
+              .type = CONF_MAP,
+              .offset = AT(ledger_conf, topics),
+              .sub = &topic_conf_struct,
+              .max = TOPICS_MAX,
+              .doc = "queues of messages, by name: [topics](topic.md)" },
             { .name = "stock_file",
               .type = CONF_TEXT,
               .offset = AT(ledger_conf, stock_file),

@@ -29,7 +29,8 @@ struct ledger_conf {
     struct bytes password;                  /* of theirs: a text, "file:/path", "env:NAME"; empty: none */
     char secret[LEDGER_PASSWORD_BYTES_MAX]; /* what password stands for, read with the configuration */
     uint32_t secret_bytes;
-    struct bytes key; /* "file:/path", "env:NAME"; empty: not encrypted */
+    struct conf_list topics; /* struct topic_conf */
+    struct bytes key;        /* "file:/path", "env:NAME"; empty: not encrypted */
 };
 
 extern const struct conf_struct ledger_conf_struct;

@@ -130,22 +130,7 @@ static bool is_zero(const struct loaded *s, size_t at)
     return true;
 }
 
-/* The segments behind the end hold nothing that was promised: they go, the last one first. */
-static err cut_later(struct ledger_log_reader *r, const uint64_t *first, size_t from, size_t count,
-                     struct diag *reterr)
-{
-    struct disk *d = r->disk;
-    err e = OK;
-    for (size_t i = count; !e && i-- > from;) {
-        char name[DISK_NAME_BYTES_MAX];
-        segment_name(name, first[i]);
-        e = d->ops->remove(d, name, reterr);
-        if (!e)
-            e = d->ops->sync_names(d, reterr);
-    }
-    return e;
-}
-
+/* And what stands before it is on disk. */
 static err cut_here(struct ledger_log_reader *r, const struct loaded *s, size_t at, struct diag *reterr)
 {
     struct disk *d = r->disk;
@@ -158,38 +143,17 @@ static err cut_here(struct ledger_log_reader *r, const struct loaded *s, size_t 
     return e;
 }
 
-static err look_behind(struct ledger_log_reader *r, const uint64_t *first, size_t i, size_t count,
-                       const struct loaded *here, size_t at, struct diag *reterr)
+/* Segment i ends at `at`, and batch ret_last_seq + 1 is not the next one's first. A segment is begun when all
+ * before it is safe: one that comes later, empty or not, says that the missing batch was. */
+static err end_at(struct ledger_log_reader *r, bool is_last, const struct loaded *here, size_t at,
+                  struct diag *reterr)
 {
-    uint64_t missing = r->ret_last_seq + 1;
-    if (was_promised(here, at, missing))
+    const uint64_t missing = r->ret_last_seq + 1;
+    if (!is_last || was_promised(here, at, missing))
         return refuse_hole(here, at, missing, reterr);
-    for (size_t j = i + 1; j < count; j++) {
-        struct loaded later;
-        err e = load(r, first[j], &later, reterr);
-        if (e)
-            return e;
-        bool promised = was_promised(&later, DISK_BLOCK_BYTES, missing);
-        mem_free(later.data);
-        if (promised)
-            return refuse_hole(here, at, missing, reterr);
-    }
-    return OK;
-}
-
-/* Segment i ends at `at`, and batch ret_last_seq + 1 is not the next one's first. */
-static err end_at(struct ledger_log_reader *r, const uint64_t *first, size_t i, size_t count,
-                  const struct loaded *here, size_t at, struct diag *reterr)
-{
-    err e = look_behind(r, first, i, count, here, at, reterr);
-    if (e)
-        return e;
     if (!is_zero(here, at))
         r->ret_torn_bytes = here->len - at;
-    if (!r->cut)
-        return OK;
-    e = cut_later(r, first, i + 1, count, reterr);
-    return e ? e : cut_here(r, here, at, reterr);
+    return r->cut ? cut_here(r, here, at, reterr) : OK;
 }
 
 static err read_from(struct ledger_log_reader *r, const uint64_t *first, size_t i, size_t count,
@@ -207,7 +171,7 @@ static err read_from(struct ledger_log_reader *r, const uint64_t *first, size_t 
         if (!e && !more && next_seq <= r->after_seq) /* the checkpoint stands on it */
             e = refuse_hole(&s, at, next_seq, reterr);
         if (!e && !more)
-            e = end_at(r, first, i, count, &s, at, reterr);
+            e = end_at(r, i + 1 == count, &s, at, reterr);
         mem_free(s.data);
         if (e || !more)
             return e;

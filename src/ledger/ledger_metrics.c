@@ -29,17 +29,12 @@ void ledger_metrics_close(struct ledger_metrics *m)
     metric_instance_free(m->instance);
 }
 
-static void count_calls(struct metric_cells *cells, const struct ledger_call *c)
+static uint64_t length(const struct ledger_call *c)
 {
-    uint64_t reads = 0, refused = 0, unavailable = 0;
-    for (; c; c = c->next) {
-        unavailable += c->ret_failed != OK;
-        refused += !c->ret_failed && c->ret_refused;
-        reads += !c->ret_failed && !c->ret_refused;
-    }
-    metric_add(cells, LEDGER_METRIC_READS, reads);
-    metric_add(cells, LEDGER_METRIC_REFUSED, refused);
-    metric_add(cells, LEDGER_METRIC_UNAVAILABLE, unavailable);
+    uint64_t n = 0;
+    for (; c; c = c->next)
+        n++;
+    return n;
 }
 
 static void add_since(struct metric_cells *cells, enum ledger_metric i, uint64_t now, uint64_t *before)
@@ -75,13 +70,16 @@ void ledger_metrics_look(struct ledger *l)
 
 static void count(struct ledger *l, struct metric_cells *cells, uint64_t commit_ns)
 {
-    const struct batch_head *h = &l->machine.head;
-    count_calls(cells, l->done);
+    const struct machine *m = &l->machine;
+    const struct batch_head *h = &m->head;
     metric_set(cells, LEDGER_METRIC_STOPPED, ledger_stopped(l) != NULL);
-    if (ledger_stopped(l))
+    if (ledger_stopped(l)) {
+        metric_add(cells, LEDGER_METRIC_UNAVAILABLE, length(l->done));
         return;
+    }
     metric_add(cells, LEDGER_METRIC_ENTRIES, h->entries);
-    metric_sub(cells, LEDGER_METRIC_READS, h->entries);
+    metric_add(cells, LEDGER_METRIC_REFUSED, m->refused);
+    metric_add(cells, LEDGER_METRIC_READS, m->taken - m->refused - h->entries);
     metric_add(cells, LEDGER_METRIC_EXPIRED, h->expired);
     if (commit_ns) {
         metric_inc(cells, LEDGER_METRIC_BATCHES);

@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/io.h"
+#include "ledger/batch.h"
 #include "ledger/counter_test.h"
 #include "ledger/folder_test.h"
 
@@ -320,11 +322,12 @@ static void one_process_only(void **state)
 /* ---- damage */
 
 /* A byte in the middle of the n-th batch (each is a block in these tests). */
+static char segment[512]; /* that is looked at */
+
 static void damage(unsigned batch)
 {
-    char path[512], byte;
-    folder_last_segment(folder, path);
-    int fd = open(path, O_RDWR);
+    char byte;
+    int fd = open(segment, O_RDWR);
     off_t at = (off_t)batch * DISK_BLOCK_BYTES + 80;
     assert_int_equal(pread(fd, &byte, 1, at), 1);
     byte ^= 1;
@@ -341,37 +344,92 @@ static void find_nine(void)
 static void a_torn_end_is_cut(void **state)
 {
     (void)state;
+    struct stat st;
     with_crash(add_a_few);
+    folder_last_segment(folder, segment);
     damage(10);
+    with_crash(find_nine); /* which leaves the segment where it is */
+    assert_int_equal(stat(segment, &st), 0);
+    assert_int_equal(st.st_size, 10 * DISK_BLOCK_BYTES);
     with_ledger(find_nine);
-    with_ledger(find_nine);
+}
+
+static void is_refused(const char *expected)
+{
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
+    if (!strstr(d.text, expected))
+        fail_msg("%s, and no %s", d.text, expected);
 }
 
 static void a_hole_is_refused(void **state)
 {
     (void)state;
-    struct diag d = DIAG_NONE;
-    struct ledger_opts o = options();
     with_crash(add_a_few);
+    folder_last_segment(folder, segment);
     damage(4);
-    assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
-    assert_non_null(strstr(d.text, "batch 4 is damaged or missing"));
+    is_refused("batch 4 is damaged or missing");
     damage(4); /* as it was */
     with_ledger(find_a_few);
+}
+
+static void do_nothing(void)
+{
+    worker_stop(worker_self());
+}
+
+/* The next segment was begun when the last batch of this one was safe: empty, and with batches. */
+static void a_hole_before_the_next_segment_is_refused(void **state)
+{
+    (void)state;
+    with_crash(add_a_few);
+    folder_last_segment(folder, segment);
+    with_crash(do_nothing);
+    damage(10);
+    is_refused("batch 10 is damaged or missing");
+    damage(10);
+    with_crash(many_fibers);
+    damage(10);
+    is_refused("batch 10 is damaged or missing");
+    damage(10);
+    with_ledger(find_a_few);
+}
+
+static void a_log_that_ends_before_the_checkpoint_is_refused(void **state)
+{
+    (void)state;
+    with_ledger(add_a_few);
+    folder_last_segment(folder, segment);
+    damage(10);
+    is_refused("batch 10 is damaged or missing");
+    damage(10);
+    with_ledger(find_a_few);
+}
+
+/* Whatever a client sends, it is no batch: it does not know the segment's salt. */
+static void a_batch_of_another_segment_is_none(void **state)
+{
+    (void)state;
+    char data[BATCH_HEAD_BYTES + 100] = { 0 };
+    struct batch_head h = { .magic = BATCH_MAGIC, .bytes = sizeof data, .seq = 1 }, found;
+    memcpy(data, &h, sizeof h);
+    h.crc = batch_crc(7, data, sizeof data);
+    memcpy(data, &h, sizeof h);
+    assert_true(batch_is_whole(7, (struct bytes){ data, sizeof data }, &found));
+    assert_false(batch_is_whole(8, (struct bytes){ data, sizeof data }, &found));
+    data[BATCH_HEAD_BYTES + 50] ^= 1;
+    assert_false(batch_is_whole(7, (struct bytes){ data, sizeof data }, &found));
 }
 
 static void a_missing_segment_is_refused(void **state)
 {
     (void)state;
-    char path[512];
-    struct diag d = DIAG_NONE;
-    struct ledger_opts o = options();
     with_crash(add_a_few);
-    folder_last_segment(folder, path);
+    folder_last_segment(folder, segment);
     with_crash(many_fibers);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
-    assert_non_null(strstr(d.text, "files are missing"));
+    assert_int_equal(unlink(segment), 0);
+    is_refused("files are missing");
 }
 
 /* The same rules, which answer a byte more. */
@@ -409,6 +467,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_process_only, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_torn_end_is_cut, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_hole_is_refused, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_hole_before_the_next_segment_is_refused, folder_make,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(a_log_that_ends_before_the_checkpoint_is_refused, folder_make,
+                                        folder_remove),
+        cmocka_unit_test(a_batch_of_another_segment_is_none),
         cmocka_unit_test_setup_teardown(another_outcome_is_refused, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, folder_make, folder_remove),
     };

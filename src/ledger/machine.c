@@ -96,6 +96,7 @@ void machine_begin(struct machine *m, uint64_t now_ms)
     m->now_ms = now_ms > m->now_ms ? now_ms : m->now_ms;
     m->head = (struct batch_head){ .magic = BATCH_MAGIC, .time_ms = m->now_ms, .id_first = m->next_id };
     m->batch_bytes = BATCH_HEAD_BYTES;
+    m->taken = m->refused = 0;
     m->shown_count = 0;
 }
 
@@ -219,7 +220,9 @@ void machine_entry(struct machine *m, struct ledger_call *c)
     must(machine_takes(c));
     records_begin(m->records);
     c->ret_refused = apply_all(m, c, &crc);
+    m->taken++;
     if (c->ret_refused) {
+        m->refused++;
         records_undo(m->records);
     } else if (records_changed(m->records)) {
         keep(m);

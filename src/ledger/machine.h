@@ -25,6 +25,7 @@ struct machine {
     struct batch_head head;
     char *batch; /* LEDGER_BATCH_BYTES_MAX, block-aligned */
     size_t batch_bytes;
+    uint32_t taken, refused; /* entries that were applied, and those of them that the rules refused */
     struct machine_shown *shown;
     size_t shown_count, shown_room;
 };

@@ -27,8 +27,7 @@ static inline void pack_raw(struct pack *p, struct bytes b)
 static inline void pack_number(struct pack *p, uint64_t value, unsigned bytes)
 {
     must((size_t)(p->end - p->at) >= bytes);
-    for (unsigned i = 0; i < bytes; i++)
-        p->at[i] = (char)(value >> (8 * i));
+    memcpy(p->at, &value, bytes);
     p->at += bytes;
 }
 
@@ -63,8 +62,7 @@ static inline uint64_t unpack_number(struct unpack *u, unsigned bytes)
         u->at = u->end;
         return 0;
     }
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)(unsigned char)u->at[i] << (8 * i);
+    memcpy(&value, u->at, bytes);
     u->at += bytes;
     return value;
 }

@@ -101,16 +101,27 @@ static err change_item(struct ledger_apply *a, struct unpack *u)
 
 /* ---- users ---- */
 
-/* quantity more or less. false: there is no room for a new one. */
-static bool user_count(struct ledger_apply *a, struct bytes item, struct bytes user, int64_t quantity)
+/* NULL: has none. */
+static struct record *user_find(struct ledger_apply *a, struct bytes item, struct bytes user)
 {
     struct stock_key k;
-    const struct bytes key = key_of_user(&k, item, user);
-    struct record *r = find(a, key);
+    return find(a, key_of_user(&k, item, user));
+}
+
+static uint64_t user_has(const struct record *r)
+{
+    return r ? *(const uint64_t *)record_value(r) : 0;
+}
+
+/* quantity more or less; r: the user's record. false: there is no room for a new one. */
+static bool user_count(struct ledger_apply *a, struct record *r, struct bytes item, struct bytes user,
+                       int64_t quantity)
+{
+    struct stock_key k;
     if (r)
         record_write(a->records, r);
     else
-        r = make(a, key, sizeof(uint64_t));
+        r = make(a, key_of_user(&k, item, user), sizeof(uint64_t));
     if (!r)
         return false;
     uint64_t *count = record_value(r);
@@ -121,13 +132,6 @@ static bool user_count(struct ledger_apply *a, struct bytes item, struct bytes u
     else
         record_remove(a->records, r);
     return true;
-}
-
-static uint64_t user_has(struct ledger_apply *a, struct bytes item, struct bytes user)
-{
-    struct stock_key k;
-    const struct record *r = find(a, key_of_user(&k, item, user));
-    return r ? *(const uint64_t *)record_value(r) : 0;
 }
 
 /* ---- orders ---- */
@@ -151,22 +155,30 @@ static bool is_same(const struct record *order, const struct stock_reserve *r)
     return same && bytes_eq((struct bytes){ u.at, o->user_len }, r->user);
 }
 
-/* What an order wants may be had? Finds its items. */
+/* What a line of an order stands on. */
+struct shelf {
+    struct record *item;
+    struct record *user; /* NULL: has none of it yet, or that does not count */
+};
+
+/* What an order wants may be had? Finds its shelves. */
 static enum stock_result may_reserve(struct ledger_apply *a, const struct stock_reserve *r,
-                                     struct record *items[STOCK_LINES_MAX], unsigned *ret_line)
+                                     struct shelf shelves[STOCK_LINES_MAX], unsigned *ret_line)
 {
     for (unsigned n = 0; n < r->count; n++) {
         const struct stock_line *l = &r->lines[n];
         *ret_line = n;
-        items[n] = find_named(a, 'i', l->item);
-        if (!items[n])
+        shelves[n] = (struct shelf){ .item = find_named(a, 'i', l->item) };
+        if (!shelves[n].item)
             return STOCK_UNKNOWN_ITEM;
-        const struct stock_item *i = record_value(items[n]);
+        const struct stock_item *i = record_value(shelves[n].item);
         if (i->per_order && l->quantity > i->per_order)
             return STOCK_ITEM_LIMIT;
         if (i->per_user && !r->user.len)
             return STOCK_MALFORMED;
-        if (i->per_user && user_has(a, l->item, r->user) + l->quantity > i->per_user)
+        if (i->per_user)
+            shelves[n].user = user_find(a, l->item, r->user);
+        if (i->per_user && user_has(shelves[n].user) + l->quantity > i->per_user)
             return STOCK_USER_LIMIT;
         if (stock_free(i) < l->quantity)
             return STOCK_SOLD_OUT;
@@ -186,7 +198,7 @@ static err refuse(struct ledger_apply *a, enum stock_result result, unsigned lin
 
 /* The order with its lines, and what they take from the items. NULL: there is no room. */
 static struct record *order_make(struct ledger_apply *a, const struct stock_reserve *r,
-                                 struct stock_sums *all, struct record *items[STOCK_LINES_MAX])
+                                 struct stock_sums *all, const struct shelf shelves[STOCK_LINES_MAX])
 {
     struct stock_key k;
     size_t bytes = sizeof(struct stock_order_value) + r->user.len;
@@ -199,14 +211,14 @@ static struct record *order_make(struct ledger_apply *a, const struct stock_rese
     struct pack p = { .at = (char *)(o + 1), .end = (char *)o + bytes };
     for (unsigned n = 0; n < r->count; n++) {
         const struct stock_line *l = &r->lines[n];
-        struct stock_item *i = record_value(items[n]);
-        record_write(a->records, items[n]);
+        struct stock_item *i = record_value(shelves[n].item);
+        record_write(a->records, shelves[n].item);
         item_move(i, all, l->quantity, 0);
         i->sums[STOCK_SUM_RESERVED]++;
         o->amount += i->price * l->quantity;
         if (i->per_user) {
             o->counted |= 1u << n;
-            if (!user_count(a, l->item, r->user, l->quantity))
+            if (!user_count(a, shelves[n].user, l->item, r->user, l->quantity))
                 return NULL;
         }
         stock_pack_line(&p, i->price, l->quantity, l->item);
@@ -223,7 +235,7 @@ static struct record *order_make(struct ledger_apply *a, const struct stock_rese
 static err reserve(struct ledger_apply *a, struct unpack *u)
 {
     struct stock_reserve r;
-    struct record *items[STOCK_LINES_MAX];
+    struct shelf shelves[STOCK_LINES_MAX];
     unsigned line = 0;
     stock_unpack_reserve(u, &r);
     if (u->bad)
@@ -232,11 +244,11 @@ static err reserve(struct ledger_apply *a, struct unpack *u)
     if (order)
         return answer_order(a, is_same(order, &r) ? STOCK_DONE_BEFORE : STOCK_OTHER_ORDER,
                             record_value(order));
-    const enum stock_result result = may_reserve(a, &r, items, &line);
+    const enum stock_result result = may_reserve(a, &r, shelves, &line);
     if (result != STOCK_DONE)
-        return refuse(a, result, line, items[line]);
+        return refuse(a, result, line, shelves[line].item);
     struct stock_sums *all = sums_write(a);
-    order = all ? order_make(a, &r, all, items) : NULL;
+    order = all ? order_make(a, &r, all, shelves) : NULL;
     if (!order)
         return answer(a, STOCK_FULL, 0);
     all->sums[STOCK_SUM_RESERVED]++;
@@ -322,7 +334,7 @@ static void move_lines(struct ledger_apply *a, struct record *order, struct stoc
         item_move(i, all, moves[move].held * (int64_t)l->quantity, moves[move].sold * (int64_t)l->quantity);
         count_move(i->sums, move, o->state, l->price * l->quantity);
         if (moves[move].held + moves[move].sold < 0 && o->counted & 1u << n)
-            must(user_count(a, l->item, user, -(int64_t)l->quantity));
+            must(user_count(a, user_find(a, l->item, user), l->item, user, -(int64_t)l->quantity));
     }
 }
 

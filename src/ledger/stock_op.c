@@ -19,13 +19,7 @@ const char *const stock_sum_words[] = { STOCK_SUM_LIST(X) NULL };
 
 bool stock_name_is_good(struct bytes name)
 {
-    if (!name.len || name.len > STOCK_NAME_BYTES_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        if ((unsigned char)name.ptr[i] < ' ' || name.ptr[i] == 127)
-            return false;
-    }
-    return true;
+    return name.len && name.len <= STOCK_NAME_BYTES_MAX && !bytes_have_controls(name);
 }
 
 /* ---- writing operations ---- */

@@ -43,6 +43,7 @@ static bool take_mail(struct ledger *l)
     struct ledger_call *oldest = NULL, *last = newest;
     while (newest) {
         struct ledger_call *next = newest->next;
+        __builtin_prefetch(newest->ops);
         newest->next = oldest;
         oldest = newest;
         newest = next;
@@ -87,21 +88,29 @@ static void sleep_until_mail(struct ledger *l, uint64_t us)
     atomic_store(&l->asleep, 0);
 }
 
+#define GATHER_TURNS 4
+
 /* Those whose answers went out a moment ago are about to ask again, and others are on their way: what is
- * taken now shares one sync, what comes later sits it out. */
+ * taken now shares one sync, what comes later sits it out. As long as each look brings more, up to a bound;
+ * where nobody waits for this core a look takes no time. */
+static bool take_what_comes(struct ledger *l)
+{
+    unsigned turns = 0;
+    do
+        sched_yield();
+    while (take_mail(l) && ++turns < GATHER_TURNS);
+    return turns > 0;
+}
+
 static void gather(struct ledger *l)
 {
-    if (l->waiting)
-        return;
-    sched_yield();
-    if (take_mail(l) || is_told_to_end(l))
+    if (l->waiting || take_what_comes(l) || is_told_to_end(l))
         return;
     uint64_t us = idle_us(l);
     if (us == 0)
         return;
     sleep_until_mail(l, us);
-    sched_yield();
-    take_mail(l);
+    take_what_comes(l);
 }
 
 /* ---- a batch ---- */
@@ -115,12 +124,21 @@ void ledger_fail(struct ledger *l, err e, const struct diag *d)
     log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
 }
 
+/* A call lies on its fiber's stack, which another core has written. */
+static void fetch(const struct ledger_call *c)
+{
+    __builtin_prefetch(c->ops->body.ptr);
+    __builtin_prefetch(c->ops->answer, 1);
+}
+
 static void apply_waiting(struct ledger *l)
 {
     struct ledger_call *c;
     uint32_t count = 0;
     while ((c = l->waiting) && count < l->opts.batch_entries_max && machine_has_room(&l->machine, c)) {
         l->waiting = c->next;
+        if (c->next)
+            fetch(c->next);
         if (!l->waiting)
             l->waiting_last = &l->waiting;
         c->next = NULL;

@@ -231,25 +231,8 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *buffer, size_
 
 /* ---- a connection ---- */
 
-/* The same for all of the worker's. */
-static _Thread_local struct {
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *options;
-    struct turn_hook end;
-} here;
-
-static void end_here(struct turn_hook *h)
+static nghttp2_session_callbacks *callbacks(void)
 {
-    (void)h;
-    nghttp2_session_callbacks_del(here.callbacks);
-    nghttp2_option_del(here.options);
-    here.callbacks = NULL;
-}
-
-static void prepare(void)
-{
-    if (here.callbacks)
-        return;
     nghttp2_session_callbacks *cb;
     must(nghttp2_session_callbacks_new(&cb) == 0);
     nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
@@ -260,11 +243,7 @@ static void prepare(void)
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_sent);
-    must(nghttp2_option_new(&here.options) == 0);
-    nghttp2_option_set_no_closed_streams(here.options, 1);
-    here.callbacks = cb;
-    here.end.run = end_here;
-    worker_on_end(&here.end);
+    return cb;
 }
 
 void http2_open(struct http2_conn *c, struct io *io, const struct http2_hooks *hooks)
@@ -273,10 +252,15 @@ void http2_open(struct http2_conn *c, struct io *io, const struct http2_hooks *h
         { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
         { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_BYTES },
     };
-    prepare();
+    nghttp2_session_callbacks *cb = callbacks(); /* the session takes copies */
+    nghttp2_option *options;
+    must(nghttp2_option_new(&options) == 0);
+    nghttp2_option_set_no_closed_streams(options, 1);
     *c = (struct http2_conn){ .io = io, .hooks = hooks, .streams_max = HTTP2_FIRST_STREAMS };
     list_init(&c->asks);
-    must(nghttp2_session_client_new3(&c->ng, here.callbacks, c, here.options, http2_memory()) == 0);
+    must(nghttp2_session_client_new3(&c->ng, cb, c, options, http2_memory()) == 0);
+    nghttp2_option_del(options);
+    nghttp2_session_callbacks_del(cb);
     must(nghttp2_submit_settings(c->ng, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings) ==
          0);
     must(nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, 0, WINDOW_BYTES) == 0);

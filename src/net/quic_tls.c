@@ -1,6 +1,6 @@
 #include "net/quic_tls.h"
 
-#if WEIR_HAVE_NGTCP2 && WEIR_HAVE_OPENSSL
+#if WEIR_HAVE_NGTCP2
 #include <openssl/crypto.h>
 #include <time.h>
 

@@ -22,7 +22,6 @@ struct tls_listen_conf {
     uint64_t ticket_rotate_ms;
     uint64_t handshake_timeout_ms;
     int misdirected; /* enum tls_misdirected */
-    bool http1_only; /* worked out: `client: {http2: off}` */
 };
 
 /* To servers. */

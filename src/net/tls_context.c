@@ -400,7 +400,8 @@ err tls_server_context(const struct tls_options *o, SSL_CTX **ret_context, struc
         contexts_free(c);
         return ERR_MEMORY;
     }
-    memcpy(alpn, o->alpn.ptr, o->alpn.len);
+    if (o->alpn.len)
+        memcpy(alpn, o->alpn.ptr, o->alpn.len);
     c->alpn = (struct bytes){ alpn, o->alpn.len };
     c->covers_all = o->covers_all;
     struct building b = { .options = o, .contexts = c, .reterr = reterr };
@@ -463,7 +464,7 @@ bool tls_context_covers(const SSL_CTX *context, struct bytes server_name, struct
 {
     const struct contexts *c = contexts_of(context);
     char text[TLS_NAME_BYTES_MAX + 1];
-    if (!c || c->covers_all || c->all_count < 2 || !server_name.len)
+    if (!c || c->covers_all || c->all_count < 2 || !server_name.len || bytes_eq_nocase(server_name, host))
         return true;
     const SSL_CTX *better = find(c, host);
     const SSL_CTX *chosen = find(c, server_name);

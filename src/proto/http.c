@@ -149,6 +149,12 @@ static unsigned remove_named(struct http_fields *f, enum http_field_id id, struc
     return removed;
 }
 
+struct bytes http_fields_value(const struct http_fields *f, enum http_field_id id, struct bytes name)
+{
+    const struct http_field *field = id == FIELD_OTHER ? http_fields_find(f, name) : http_fields_get(f, id);
+    return field ? http_field_value(field) : BYTES_NONE;
+}
+
 unsigned http_fields_remove(struct http_fields *f, struct bytes name)
 {
     return remove_named(f, http_field_id_of(name), name);

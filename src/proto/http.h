@@ -163,6 +163,8 @@ struct bytes http_reason(unsigned status);
 /* The first one that is not removed; NULL: none. For FIELD_OTHER use http_fields_find. */
 const struct http_field *http_fields_get(const struct http_fields *f, enum http_field_id id);
 const struct http_field *http_fields_find(const struct http_fields *f, struct bytes name);
+/* The value of the first one of that id, for FIELD_OTHER of that name; empty: there is none. */
+struct bytes http_fields_value(const struct http_fields *f, enum http_field_id id, struct bytes name);
 /* All of that name; returns how many were taken out. */
 unsigned http_fields_remove(struct http_fields *f, struct bytes name);
 unsigned http_fields_remove_id(struct http_fields *f, enum http_field_id id);

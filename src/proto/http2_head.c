@@ -161,8 +161,9 @@ static err look_at(struct http2_head *h, enum http_field_id id, struct bytes nam
     case FIELD_HTTP2_SETTINGS:
         *ret_flags = FIELD_HOP;
         return OK;
-    case FIELD_COOKIE:
-        h->cookies++;
+    case FIELD_COOKIE: /* an empty one would be a space at the end of those that are joined */
+        *ret_flags = value.len ? 0 : FIELD_REMOVED;
+        h->cookies += value.len > 0;
         return OK;
     default:
         return OK;
@@ -225,7 +226,7 @@ static err join_cookies(struct http2_head *h)
     struct http_field *first = NULL;
     for (uint32_t i = 0; i < h->fields->count; i++) {
         struct http_field *f = &h->fields->at[i];
-        if (f->id == FIELD_COOKIE)
+        if (f->id == FIELD_COOKIE && !(f->flags & FIELD_REMOVED))
             bytes += f->value_len + 2;
     }
     char *text = arena_get(h->arena, bytes);
@@ -234,7 +235,7 @@ static err join_cookies(struct http2_head *h)
     char *out = text;
     for (uint32_t i = 0; i < h->fields->count; i++) {
         struct http_field *f = &h->fields->at[i];
-        if (f->id != FIELD_COOKIE)
+        if (f->id != FIELD_COOKIE || f->flags & FIELD_REMOVED)
             continue;
         if (first) {
             memcpy(out, "; ", 2);

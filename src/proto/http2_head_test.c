@@ -46,7 +46,8 @@ static void a_request_is_what_http1_has(void **unused)
     struct http_request r;
     unsigned status = 0;
     err e =
-        request(&t, true, &r, &status, FIELDS(GET, "cookie a=1", "accept */*", "cookie b=2", "te trailers"));
+        request(&t, true, &r, &status,
+                FIELDS(GET, "cookie ", "cookie a=1", "accept */*", "cookie b=2", "cookie ", "te trailers"));
     assert_int_equal(e, OK);
     assert_int_equal(r.method, HTTP_GET);
     assert_bytes_equal(r.target, BYTES("/b?c=d"));
@@ -225,12 +226,12 @@ static void responses_and_trailers(void **unused)
     assert_int_equal(http2_head_response(&t.head, true, HTTP_GET, &r), ERR_SYNTAX);
     arena_close(&t.arena);
     const char *const *const wrong[] = { FIELDS("x 1"),
-                                                FIELDS(":status 20"),
-                                                FIELDS(":status 099"),
-                                                FIELDS(":status 101"),
-                                                FIELDS(":status 200", "connection x"),
-                                                FIELDS(":status 200", ":status 200"),
-                                                FIELDS(":path /") };
+                                         FIELDS(":status 20"),
+                                         FIELDS(":status 099"),
+                                         FIELDS(":status 101"),
+                                         FIELDS(":status 200", "connection x"),
+                                         FIELDS(":status 200", ":status 200"),
+                                         FIELDS(":path /") };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         open_head(&t, HTTP2_RESPONSE, 10, 4096);
         add_all(&t, wrong[i]);

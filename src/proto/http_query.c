@@ -1,12 +1,6 @@
 #include "proto/http_query.h"
 
-static int hex_value(char c)
-{
-    const char lower = ascii_lower(c);
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
+#include "base/hex.h"
 
 /* The first byte that text stands for; *ret_took: how many it is written with. text is not empty. */
 static char decode_one(struct bytes text, size_t *ret_took)

@@ -14,14 +14,15 @@ from lib.tls import Authority
 
 TESTSSL = shutil.which("testssl") or shutil.which("testssl.sh")
 FINE = {"OK", "INFO", "LOW", "DEBUG", "WARN"}
-# of the certificate (signed by an authority of this test), and of a service that is not HTTP's business
-NOT_OURS = ("cert_chain_of_trust", "cert_crlDistributionPoints", "cert_revocation", "cert_trust", "overall_grade", "grade_cap")
+# of the certificate (signed by an authority of this test), and of the service: its headers are the security_headers filter's
+NOT_OURS = ("cert_chain_of_trust", "cert_crlDistributionPoints", "cert_revocation", "cert_trust", "overall_grade", "grade_cap",
+            "security_headers")
 
 
 @pytest.mark.skipif(not TESTSSL, reason="testssl.sh is not installed")
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 def test_nothing_above_low(weir, scripted, tmp_path, kind):
-    pair = Authority(tmp_path / "ca").issue("localhost", "IP:127.0.0.1", kind=kind)
+    pair = Authority(tmp_path / "ca").issue("localhost", "IP:127.0.0.1", kind=kind, days=365)
     port, report = free_port(), tmp_path / "report.json"
     weir(f'listen: {{address: "127.0.0.1:{port}", tls: {pair}}}\nroutes: [{{match: /*, service: s}}]\n'
          f'services: {{s: {{servers: ["{scripted(answer("ok")).address}"]}}}}')

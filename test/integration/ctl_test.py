@@ -418,3 +418,65 @@ def test_what_cannot_be_reached(weir_command, tmp_path):
     done = weir_command("ctl", "-c", tmp_path / "none.yaml", "status")
     assert done.returncode == 1 and "none.yaml" in done.stderr
     assert weir_command("ctl", "--help").returncode == 0
+
+
+# ---- the ledger's address
+
+
+@pytest.fixture
+def shelves(weir, tmp_path):
+    (tmp_path / "tokens").write_text("shop:secret\n")
+    return weir(f"""
+        ledger: {{path: {tmp_path}/ledger, http: {{address: "unix:{tmp_path}/ledger.sock", token_file: {tmp_path}/tokens}}}}
+        routes: [{{match: "/buy/{{item}}", order: {{item: capture item, user: query who}}}}]
+    """)
+
+
+def test_stock_and_orders(shelves, ctl, tmp_path):
+    csv = tmp_path / "items.csv"
+    csv.write_text("item,total,price,per_user\nradio,100,3900,2\n\"lamp, green\",50\n")
+    assert good(ctl(shelves, "stock", "load", csv)) == "loaded: 2 items\n"
+    lines = good(ctl(shelves, "stock", "list")).splitlines()
+    assert lines[0].split() == ["item", "total", "free", "held", "sold", "price"]
+    assert sorted(line.split() for line in lines[1:]) == [["lamp,", "green", "50", "50", "0", "0", "0"],
+                                                          ["radio", "100", "100", "0", "0", "3900"]]
+    assert "radio 105 105 0 0 3900" in " ".join(good(ctl(shelves, "stock", "add", "radio", "5")).split())
+    assert "lamp, green 48 48" in " ".join(good(ctl(shelves, "stock", "add", "lamp, green", "-2")).split())
+    location = shelves.request("POST", "/buy/radio?who=ann", {"Idempotency-Key": '"a 1"'}).get("location")
+    assert location
+    order = good(ctl(shelves, "order", "show", "a 1"))
+    assert "state    held" in order and "user     ann" in order and "item     radio, 1 at 3900" in order
+    shown = good(ctl(shelves, "stock", "show", "radio"))
+    assert "radio 105 104 1 0 3900" in " ".join(shown.split()) and "per user 2" in shown
+    assert told(ctl, shelves, "stock", "show", "radio")["held"] == 1
+    assert told(ctl, shelves, "order", "show", "a 1")["state"] == "held"
+
+
+def test_stock_over_many_pages(shelves, ctl, tmp_path):
+    csv = tmp_path / "items.csv"
+    csv.write_text("".join(f"item-{i},{i}\n" for i in range(2500)))
+    good(ctl(shelves, "stock", "load", csv))
+    lines = good(ctl(shelves, "stock", "list")).splitlines()[1:]
+    assert {int(line.split()[0].split("-")[1]): int(line.split()[1]) for line in lines} == {i: i for i in range(2500)}
+    assert len(lines) == 2500
+
+
+def test_what_stock_refuses(shelves, ctl, tmp_path):
+    def refused(*args, status=1, env=None):
+        done = ctl(shelves, *args, env=env)
+        assert (done.returncode, done.stdout) == (status, ""), done
+        return done.stderr
+
+    csv = tmp_path / "items.csv"
+    csv.write_text("radio,100\nlamp,many\n")
+    assert "line 2" in refused("stock", "load", csv)
+    assert ctl(shelves, "stock", "list").stdout.count("\n") == 1  # a mistake changes nothing
+    assert "nowhere.csv" in refused("stock", "load", tmp_path / "nowhere.csv")
+    assert "item" in refused("stock", "show", "radio")
+    assert "item" in refused("stock", "add", "radio", "5")
+    refused("order", "show", "4711")
+    for args in (["stock"], ["stock", "frobnicate"], ["stock", "add", "radio"], ["stock", "add", "radio", "x"], ["order", "show"]):
+        refused(*args, status=2)
+    refused("stock", "show", "x", env={"WEIR_TOKEN": "wrong"})
+    shelves.write_conf("routes: [{match: /*, respond: 204}]\n")
+    assert "expected `http` in its section" in refused("stock", "list")

@@ -90,3 +90,34 @@ def test_requests_and_files_that_are_wrong(explain, tmp_path):
     (tmp_path / "weir.yaml").write_text(CONF.replace("service: users\n    rewrite", "service: user\n    rewrite"))
     code, text = explain("/")
     assert code == 1 and 'there is no "user" in "services"; did you mean "users"?' in text
+
+
+SHOP = """
+listen: ["127.0.0.1:1"]
+ledger: /tmp/nowhere
+routes:
+  - match: /*
+    service: shop
+    session: {sticky: on}
+  - match: POST /buy/{item}
+    order: {item: capture item, quantity: query n, items: "", user: json /who, admit: {rate: 5/s, waiting_room: on}}
+  - match: GET /orders/{id}
+    order: status capture id
+services:
+  shop: {servers: ["127.0.0.1:2"]}
+"""
+
+
+def test_sessions_and_orders(explain, tmp_path):
+    (tmp_path / "weir.yaml").write_text(SHOP)
+    _, text = explain("http://shop.example/x")
+    has(text, "session", "a new session; the answer sets the cookie weir_session", "the server that the session stays at",
+        "127.0.0.1:2")
+    _, text = explain("http://shop.example/x", "-H", "X-Session-Id: 1", "-H", "Cookie: weir_session=1")
+    has(text, "takes out what only weir may say, fields that begin with X-Session", "the session of the cookie, if weir signed it")
+    _, text = explain("POST http://shop.example/buy/radio?n=2")
+    has(text, "429 with a place in the line", "holds what is ordered", "item: radio", "quantity: 2",
+        "user: of the body's JSON, /who", "id: the request has none")
+    _, text = explain("http://shop.example/orders/4711")
+    has(text, "shows an order", "id: 4711")
+    assert "Idempotency" not in text.partition("shows an order")[2]

@@ -176,6 +176,25 @@ def test_a_deadline_is_the_gates_too(weir, each_loop):
     assert logged(gate)[0]["grpc_status"] == 4
 
 
+def test_one_that_passes_inside_an_answer(weir, each_loop):
+    """The head has gone: the stream is reset, on both sides."""
+    reset = threading.Event()
+
+    def serve(c):
+        stream, _ = c.next_request()
+        c.send(c.headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+               + http2.frame(http2.DATA, 0, stream, b"\0\0\0\0\1x"))
+        c.read_until(lambda: c.message(stream).reset is not None)
+        reset.set()
+    s = http2.Server(serve)
+    gate = weir(conf(s.address))
+    with http2.Client(gate.port) as c:
+        m = c.request("POST", "/t", HEAD + [("grpc-timeout", "2S")], b"")
+    assert (m.status, m.body, m.reset) == (200, b"\0\0\0\0\1x", http2.INTERNAL_ERROR) and reset.wait(20)
+    s.stop()
+    wait_until(lambda: gate.metric("weir_grpc_calls_total", status="deadline_exceeded") == 1, 20)
+
+
 # ---- the gate's own answers
 
 @pytest.mark.parametrize("route,code", [
@@ -193,6 +212,18 @@ def test_refusals_are_statuses(weir, server, client, route, code):
     if "rate" in route:
         assert c.unary(b"x", timeout=60) == b"X"
     assert failure(c.unary, b"x").code() == code
+
+
+def test_what_a_refusal_keeps(weir):
+    """When to come back; not what only readers of HTTP would understand."""
+    gate = weir(conf("127.0.0.1:1", route="rate_limit: 1/h per ip"))
+    with http2.Client(gate.port) as c:
+        c.request("POST", "/t", HEAD, b"")
+        m = c.request("POST", "/t", HEAD, b"")
+    assert (m.status, m.get("grpc-status"), m.get("content-type")) == (200, "8", "application/grpc")
+    assert int(m.get("retry-after")) > 0 and m.get("date") and m.get("x-request-id")
+    assert {k for k, _ in m.fields} == {":status", "grpc-status", "grpc-message", "content-type", "content-length",
+                                        "retry-after", "date", "x-request-id"}
 
 
 def test_no_server_and_no_route(weir, server, client):

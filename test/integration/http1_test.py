@@ -373,24 +373,25 @@ def test_early_answer_while_the_upload_goes_on(weir, scripted):
 
 
 def test_client_leaves_in_the_middle_of_its_upload(weir, scripted):
-    seen = []
+    begun, seen = threading.Semaphore(0), []
 
     def serve(peer):
         try:
-            peer.read_request()
-            peer.send(answer())
+            peer.read_until(b"\r\n\r\n")
+            begun.release()
+            peer.read_exactly(100000)
         except Closed as e:
             seen.append(len(e.got))
 
     gate = weir(one_service(scripted(serve)))
     with gate.connect() as client:
         client.send_request("POST", "/", {"Content-Length": "100000"}, b"x" * 5000)
-        time.sleep(0.05)
+        assert begun.acquire(timeout=20)
     with gate.connect() as client:
         client.send_request("POST", "/", {"Transfer-Encoding": "chunked"}, b"5\r\nhello\r\n")
-        time.sleep(0.05)
+        assert begun.acquire(timeout=20)
         client.reset()
-    wait_until(lambda: len(seen) == 2, 10, f"the server sees both cut: {seen}")
+    wait_until(lambda: len(seen) == 2, 20, f"the server sees both cut: {seen}")
     assert seen[0] < 100000
 
 

@@ -1,7 +1,10 @@
 """What one client of HTTP/2 may cost: each kind of abuse ends in ENHANCE_YOUR_CALM, and nobody else suffers."""
+import threading
+
 import pytest
 
 from lib import http2
+from lib.client import Client
 from lib.conf import one_service
 from lib.process import wait_until
 from lib.servers import answer
@@ -143,6 +146,44 @@ def test_tiny_windows(weir, origin):
     assert kind(gate) == ["tiny_windows"]
 
 
+def test_windows_that_our_data_explains(weir, origin):
+    """One that is opened by a hundred bytes again and again is slow, and no abuse."""
+    gate = weir(one_service(origin()))
+    size = 300_000
+    with http2.Client(gate.port, window=100, auto_window=False) as c:
+        m = c.message(c.start(path=f"/bytes/{size}"))
+        given = 0
+        while len(m.body) < size:  # two updates for a hundred bytes: 6,000
+            given += 100
+            c.read_until(lambda given=given: len(m.body) >= given or m.over or c.goaway)
+            assert (m.reset, c.goaway) == (None, None)
+            c.send(http2.window_update(0, 100) + http2.window_update(1, 100))
+        c.read_until(lambda: m.over)
+        assert (len(m.body), m.reset, c.goaway) == (size, None, None)
+
+
+def test_no_more_run_than_twice_those_that_may_be_open(weir, scripted):
+    """Where servers go on with what was taken back."""
+    hold = threading.Event()
+
+    def serve(peer):
+        while peer.read_request():
+            hold.wait(60)
+            peer.send(answer("late"))
+
+    gate = weir(one_service(scripted(serve), root="client: {cancel_when_gone: off, http2: {streams_max: 2}}"))
+    with http2.Client(gate.port) as c:
+        for n in range(4):
+            stream = c.start()
+            wait_until(lambda n=n: gate.metric("weir_http2_requests_total") == n + 1, 20, "it has begun")
+            c.send(http2.reset_frame(stream))
+        assert c.response(c.start()).reset == http2.REFUSED_STREAM
+        assert gate.metric("weir_http2_refused_total") == 1 and gate.metric("weir_http2_requests_total") == 4
+        hold.set()
+        wait_until(lambda: len(gate.access()) == 4, 20)
+        assert c.get().text == "late"
+
+
 def test_a_window_that_stays_shut(weir, origin):
     """The stream is given up after write_timeout, and its server is free again; others go on meanwhile."""
     gate = weir(one_service(origin(), root="client: {write_timeout: 2s}"))
@@ -160,6 +201,63 @@ def test_a_head_that_does_not_end(weir, scripted):
         c.read_to_end()
     with http2.Client(gate.port) as c:
         assert c.get().text == "here"
+
+
+def test_a_client_that_says_nothing_after_its_preface(weir, scripted):
+    gate = weir(one_service(scripted(answer("here")), root="client: {head_timeout: 1s, idle_timeout: 1h}"))
+    with Client(gate.port) as silent:
+        silent.send(http2.PREFACE)
+        assert silent.read_all()
+    with http2.Client(gate.port) as c:  # one that has said its settings may rest
+        c.read_until(lambda: c.settled)
+        with Client(gate.port) as silent:
+            silent.send(http2.PREFACE)
+            silent.read_all()
+        assert c.get().text == "here"
+
+
+def test_bodies_together_have_a_window(weir, scripted):
+    """What no server has taken counts over all requests of a connection; then all of them wait, until it is taken."""
+    hold = threading.Event()
+
+    def serve(peer):
+        while True:
+            head = peer.read_until(b"\r\n\r\n")
+            hold.wait(60)
+            peer.read_exactly(60000 if b"POST" in head else 0)
+            peer.send(answer("taken"))
+
+    gate = weir(one_service(scripted(serve), service="connections_max: 1, wait_timeout: 60s, waiting_max: 100",
+                            root="workers: 1\nclient: {http2: {connection_window: 100000, window: 64k}}"))
+    with http2.Client(gate.port) as c:
+        first = c.start()
+        wait_until(lambda: gate.metric("weir_http2_requests_total") == 1, 20)
+        streams = [c.start("POST", fields=[("content-length", "60000")], end=False) for _ in range(8)]
+        left, sent = dict.fromkeys(streams, 60000), 0
+
+        def send_on():
+            """As far as the connection's window lets."""
+            nonlocal sent
+            for stream in streams:
+                n = min(left[stream], 65535 + c.updates.get(0, 0) - sent, 10000)
+                if n:
+                    left[stream], sent = left[stream] - n, sent + n
+                    c.send_body(stream, b"x" * n, end=not left[stream])
+
+        before = -1
+        while sent > before:  # a PING's answer comes behind what opens the window
+            before, pongs = sent, c.pongs
+            c.send(http2.frame(http2.PING, 0, 0, b"12345678"))
+            c.read_until(lambda: c.pongs > pongs)
+            send_on()
+        assert 100000 <= sent <= 200000
+        hold.set()
+        while any(left.values()):
+            before = sent
+            send_on()
+            if sent == before:
+                c.read_frame()
+        assert {c.response(stream).text for stream in [first, *streams]} == {"taken"}
 
 
 def test_patience(weir, scripted):

@@ -9,6 +9,7 @@ import pytest
 from lib import http2
 from lib.client import Client
 from lib.conf import one_service
+from lib.ports import free_port
 from lib.process import wait_until
 from lib.servers import answer
 
@@ -195,6 +196,32 @@ def test_heads_have_bounds(weir, scripted):
         assert c.get().text == "here"
 
 
+def test_bodies_have_bounds(weir, scripted):
+    """Of length and of time, whoever announced what."""
+    def serve(peer):
+        while peer.read_until(b"\r\n\r\n"):
+            peer.read_exactly(10000)  # more than comes
+
+    gate = weir(one_service(scripted(serve), root="client: {body_bytes_max: 1k, body_timeout: 2s}"))
+    with connect(gate) as c:
+        assert c.request("POST", "/", [("content-length", "2000")], b"x" * 2000).status == 413
+        assert c.request("POST", "/", body=b"x" * 2000).status == 413
+        stream = c.start("POST", "/", end=False)
+        c.send_body(stream, b"x", end=False)
+        assert c.response(stream).status == 408
+
+
+def test_what_a_client_may_do_is_told(weir, scripted):
+    more = "client: {http2: {window: 10k, frame_bytes_max: 20000, table_bytes_max: 1000, connection_window: 70000}}"
+    gate = weir(one_service(scripted(answer("here")), root=more))
+    with connect(gate) as c:
+        c.read_until(lambda: c.settled and c.updates.get(0))
+        assert (c.settings[http2.WINDOW_SIZE], c.settings[http2.MAX_FRAME]) == (10240, 20000)
+        assert (c.settings[http2.HEADER_TABLE_SIZE], c.updates[0]) == (1000, 70000 - 65535)
+        c.encoder.header_table_size = 1000
+        assert c.get().text == "here"
+
+
 def test_more_streams_than_allowed_break_the_protocol(weir, scripted):
     hold = threading.Event()
 
@@ -251,25 +278,36 @@ def test_a_slow_client_slows_its_server_and_nobody_else(weir, origin):
 
 
 def test_a_slow_server_slows_its_stream_and_nobody_else(weir, scripted, origin):
-    hold = threading.Event()
+    """A body that no server takes yet keeps its window shut."""
+    asked, hold = threading.Event(), threading.Event()
 
     def serve(peer):
-        peer.read_until(b"\r\n\r\n")
-        hold.wait(20)
-        peer.send(answer("enough"))
+        while peer.read_request():
+            asked.set()
+            hold.wait(60)
+            peer.send(answer("enough"))
 
-    gate = weir("routes: [{match: /slow, service: slow}, {match: /*, service: quick}]\n"
-                f"services: {{slow: {{servers: ['{scripted(serve).address}'], tcp: {{}}}}, "
-                f"quick: {{servers: ['{origin().address}']}}}}".replace(", tcp: {}", ""))
+    gate = weir(f"""
+        workers: 1
+        routes: [{{match: /slow, service: slow}}, {{match: /*, service: quick}}]
+        services:
+          slow: {{servers: ["{scripted(serve).address}"], connections_max: 1, wait_timeout: 60s}}
+          quick: {{servers: ["{origin().address}"]}}
+    """)
     with connect(gate) as c:
         c.read_until(lambda: c.settled)
         window = c.settings[http2.WINDOW_SIZE]
-        stream = c.start("POST", "/slow", end=False)
+        first = c.start(path="/slow")
+        assert asked.wait(20)
+        stream = c.start("POST", "/slow", [("content-length", str(window + 1))], end=False)  # waits for the connection
         c.send_body(stream, b"x" * window, end=False)
         for _ in range(10):
             assert '"body_bytes": 20000' in c.request("POST", "/echo", body=b"x" * 20000).text
+        assert stream not in c.updates and c.updates[0] >= 200_000
         hold.set()
-        assert c.response(stream).text == "enough"
+        c.read_until(lambda: stream in c.updates)
+        c.send_body(stream, b"x")
+        assert c.response(first).text == c.response(stream).text == "enough"
 
 
 def test_urgent_answers_come_first(weir):
@@ -334,6 +372,44 @@ def test_requests_max(weir, scripted):
 def test_off(weir, scripted):
     gate = weir(one_service(scripted(answer("here")), root="client: {http2: off}"))
     assert gate.raw(http2.PREFACE).startswith(b"HTTP/1.1 505 ")
+
+
+def test_a_listener_says_it_itself(weir, scripted):
+    """Before what the clients' settings say, whatever address it has; new connections hear of a reload."""
+    ports = [free_port() for _ in range(4)]
+    server = scripted(answer("here"))
+
+    def conf(*said):
+        at = [f"127.0.0.1:{p}" for p in ports[:3]] + [f":{ports[3]}"]
+        listen = ", ".join(f'{{address: "{a}"{s and ", http2: " + s}}}' for a, s in zip(at, said))
+        return one_service(server, root=f"listen: [{listen}]\nclient: {{http2: {{streams_max: 9}}}}")
+
+    def spoken():
+        for port in ports:
+            with Client(port) as one:
+                one.send(http2.PREFACE)
+                one.more()
+                if one.buffer.startswith(b"HTTP/1.1 505 "):
+                    yield None
+                    continue
+            with http2.Client(port) as c:
+                assert c.get().text == "here"
+                yield c.settings[http2.MAX_STREAMS]
+
+    gate = weir(conf("", "{streams_max: 7}", "off", "{streams_max: 5}"))
+    assert list(spoken()) == [9, 7, None, 5]
+    gate.reload(conf("off", "on", "", ""))
+    assert list(spoken()) == [None, 100, 9, 9]
+
+
+def test_a_listener_that_takes_no_http(tmp_path, weir_command):
+    text = "listen: [{address: ':1', tcp: s%s}]\nservices: {s: {servers: ['127.0.0.1:1']}}\n"
+    conf = tmp_path / "weir.yaml"
+    conf.write_text(text % ", http2: {streams_max: 7}")
+    checked = weir_command("check", "-c", conf)
+    assert checked.returncode and "it is for a listener of HTTP" in checked.stdout + checked.stderr
+    conf.write_text(text % "")
+    assert weir_command("check", "-c", conf).returncode == 0
 
 
 def test_an_answer_cut_by_the_server_is_reset(weir, scripted):

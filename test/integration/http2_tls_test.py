@@ -11,6 +11,7 @@ from lib.conf import one_service
 from lib.ports import free_port
 from lib.process import Process, wait_until
 from lib.servers import answer
+from lib.tls import Authority
 from lib.websocket import echo
 
 pytestmark = pytest.mark.usefixtures("each_loop")
@@ -21,16 +22,18 @@ def conf(port, server, service="", root=""):
                        root=f'listen: [{{address: "127.0.0.1:{port}", tls: {{self_signed: true}}}}]\n{root}')
 
 
-def connect(port, *protocols):
+def connect(port, *protocols, pair=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(list(protocols))
+    if pair:
+        context.load_cert_chain(pair.certificate, pair.key)
     return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 20))
 
 
 class TlsClient(http2.Client):
-    def __init__(self, port):
-        http2.Connection.__init__(self, connect(port, "h2", "http/1.1"))
+    def __init__(self, port, pair=None):
+        http2.Connection.__init__(self, connect(port, "h2", "http/1.1", pair=pair))
         assert self.socket.selected_alpn_protocol() == "h2"
         self.next_stream = 1
         self.send(http2.PREFACE + http2.settings_frame({}))
@@ -47,9 +50,58 @@ def test_a_client(weir, origin):
     wait_until(lambda: gate.log().count("spoke HTTP/2\n") == 32, 20)
 
 
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl")
+def test_what_is_known_of_the_connection(weir, scripted, tmp_path):
+    """A client's certificate above all: servers and logs hear of it as over HTTP/1.1."""
+    authority = Authority(tmp_path)
+    port = free_port()
+    server = scripted(answer("here"))
+    gate = weir(f"""
+        listen: [{{address: "127.0.0.1:{port}", tls: {{self_signed: true, client_ca: {authority.certificate}}}}}]
+        access_log: {{path: stdout, format: "log ${{tls_client_subject}} ${{tls_version}} ${{tls_protocol}}"}}
+        routes: [{{match: /*, service: shop, headers: {{request: {{set: {{X-Subject: "$tls_client_subject"}}}}}}}}]
+        services: {{shop: {{servers: ["{server.address}"]}}}}
+    """)
+    with TlsClient(port, authority.issue("ann.example", subject="/O=Example/CN=ann")) as c:
+        assert c.get(fields=[("x-subject", "CN=forged")]).text == "here"
+    assert b"X-Subject: CN=ann,O=Example\r\n" in server.requests[0] and b"forged" not in server.requests[0]
+    wait_until(lambda: "log CN=ann,O=Example TLSv1.3 h2\n" in gate.log(), 20)
+
+
 def test_off(weir, scripted):
     port = free_port()
     weir(conf(port, scripted(answer("here")), root="client: {http2: off}"))
+    with connect(port, "h2", "http/1.1") as s:
+        assert s.selected_alpn_protocol() == "http/1.1"
+
+
+def test_a_listener_that_is_off(weir, scripted):
+    ports = [free_port(), free_port()]
+    listen = ", ".join(f'{{address: "127.0.0.1:{p}", tls: {{self_signed: true}}, http2: {said}}}'
+                       for p, said in zip(ports, ("off", "{streams_max: 7}")))
+    weir(one_service(scripted(answer("here")), root=f"listen: [{listen}]\nclient: {{http2: off}}"))
+    with connect(ports[0], "h2", "http/1.1") as s:
+        assert s.selected_alpn_protocol() == "http/1.1"
+    with TlsClient(ports[1]) as c:
+        assert c.get().text == "here" and c.settings[http2.MAX_STREAMS] == 7
+
+
+def test_turned_off_while_a_client_shakes_hands(weir, scripted):
+    """It agrees on h2 by the settings that it came under, and is let go of."""
+    port = free_port()
+    server = scripted(answer("here"))
+    gate = weir(conf(port, server))
+    before = gate.metric("weir_worker_connections")
+    early = socket.create_connection(("127.0.0.1", port), 20)
+    wait_until(lambda: gate.metric("weir_worker_connections") > before, 20, "it has arrived")
+    gate.reload(conf(port, server, root="client: {http2: off}"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(early) as s:
+        assert s.selected_alpn_protocol() == "h2"
+        s.settimeout(20)
+        assert s.recv(1) == b""
     with connect(port, "h2", "http/1.1") as s:
         assert s.selected_alpn_protocol() == "http/1.1"
 

@@ -160,7 +160,7 @@ def test_goaway_loses_nothing(weir, served):
 
     def post():
         with Client(gate.port) as c:
-            texts.append(c.request("GET", "/").text)
+            texts.append(c.request("POST", "/").text)
 
     threads = [threading.Thread(target=post) for _ in range(2)]
     for t in threads:
@@ -187,10 +187,51 @@ def test_a_refused_stream_is_asked_again_whatever_its_method(weir, served):
     assert gate.request("POST", "/").text == "taken" and refused
 
 
+def test_a_slow_client_slows_its_stream_and_nobody_else(weir, served):
+    """What a client does not take stays at its server, but for a window; others share the connection."""
+    size, sent = 3_000_000, []
+
+    def serve(c):
+        large = None
+        while True:
+            c.read_until(lambda: [s for s, m in c.streams.items() if m.over and s not in c.taken] or can_send(c, large))
+            n = can_send(c, large)
+            if n:
+                sent.append(n)
+                c.send(http2.frame(http2.DATA, int(sum(sent) == size), large, b"x" * n))
+                continue
+            stream, m = c.next_request()
+            if m.get(":path") == "/large":
+                large = stream
+                c.send(c.headers(stream, [(":status", "200")]))
+            else:
+                c.answer(stream, m.get(":path").encode())
+
+    def can_send(c, stream):
+        if stream is None:
+            return 0
+        return min(c.settings[http2.WINDOW_SIZE] + c.updates.get(stream, 0) - sum(sent), size - sum(sent), 16384)
+
+    server = served(serve)
+    gate = weir(to_http2(server))
+    with http2.Client(gate.port, auto_window=False) as c:
+        slow = c.start(path="/large")
+        c.read_until(lambda: len(c.message(slow).body) == 65535)
+        c.send(http2.window_update(0, 1_000_000))  # of the connection, but not of that stream
+        for n in range(20):
+            assert c.get(f"/{n}").text == f"/{n}"
+        window = server.connections[0].settings[http2.WINDOW_SIZE]
+        assert 65535 <= sum(sent) <= 65535 + window + 16384
+        c.send(http2.window_update(0, size) + http2.window_update(slow, size))
+        assert len(c.response(slow).body) == size
+    assert len(server.connections) == 1
+
+
 def test_a_reset_answer(weir, served):
     def serve(c):
         while True:
             stream, m = c.next_request()
+            asked.append(m.get(":path"))
             if m.get(":path") == "/head":
                 c.send(http2.reset_frame(stream, http2.INTERNAL_ERROR))
             else:
@@ -198,11 +239,14 @@ def test_a_reset_answer(weir, served):
                        + http2.frame(http2.DATA, 0, stream, b"x" * 50)
                        + http2.reset_frame(stream, http2.INTERNAL_ERROR))
 
-    gate = weir(to_http2(served(serve)))
-    assert gate.request("POST", "/head", body=b"x").status == 502
+    asked = []
+    gate = weir(to_http2(served(serve), served(serve)))
+    assert gate.request("POST", "/head").status == 502
+    assert asked == ["/head"]  # the server may have begun on it: nobody else is asked
     with http2.Client(gate.port) as c:
         m = c.get("/body")
         assert m.status == 200 and m.reset == http2.INTERNAL_ERROR
+    assert asked == ["/head", "/body"]
 
 
 @pytest.mark.parametrize("fields", [[], [(":status", "abc")], [(":status", "200"), ("Upper", "1")],
@@ -216,6 +260,98 @@ def test_malformed_answers(weir, served, fields):
 
     gate = weir(to_http2(served(serve)))
     assert gate.get().status == 502
+
+
+def test_heads_in_between_have_an_end(weir, served):
+    def serve(c):
+        while True:
+            stream, _ = c.next_request()
+            try:
+                for _ in range(1000):
+                    c.send(c.headers(stream, [(":status", "103"), ("link", "</x>")]))
+            except http2.Closed:
+                pass
+
+    gate = weir(to_http2(served(serve)))
+    assert gate.request("POST", "/").status == 502
+
+
+@pytest.mark.parametrize("setting", ["first_byte_timeout", "idle_timeout"])
+def test_a_server_that_takes_too_long(weir, served, setting):
+    """Before the head of its answer, and inside its body."""
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            if m.reset is not None:
+                resets.append(m.reset)
+            elif m.get(":path") == "/slow" and setting == "idle_timeout":
+                c.send(c.headers(stream, [(":status", "200")]) + http2.frame(http2.DATA, 0, stream, b"x"))
+            elif m.get(":path") != "/slow":
+                c.answer(stream, b"quick")
+
+    resets = []
+    server = served(serve)
+    gate = weir(to_http2(server, service=f"{setting}: 2s, ping_interval: 1h"))
+    with http2.Client(gate.port) as c:
+        m = c.request("POST", "/slow")
+        if setting == "first_byte_timeout":
+            assert (m.status, m.reset) == (504, None)
+        else:
+            assert (m.status, m.body, m.reset) == (200, b"x", http2.INTERNAL_ERROR)
+        assert c.get("/quick").text == "quick"  # the others' connection is none the worse
+    assert len(server.connections) == 1
+
+
+def test_so_many_wait_for_a_stream(weir, served):
+    """streams_max of connections_max connections, and waiting_max behind them; the next one is refused."""
+    hold = threading.Event()
+
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            held.append(stream)
+            hold.wait(60)
+            c.answer(stream, m.get(":path").encode())
+
+    held, texts = [], []
+    server = served(serve)
+    gate = weir(to_http2(server, service="streams_max: 1, connections_max: 2, waiting_max: 2, wait_timeout: 60s"))
+
+    def ask(n):
+        texts.append(gate.get(f"/{n}").text)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
+    for n, t in enumerate(threads):
+        t.start()
+        wait_until(lambda n=n: gate.metric("weir_upstream_requests_total") == n + 1, 20)
+    wait_until(lambda: len(held) == 2, 20)
+    assert gate.get("/more").status == 503
+    hold.set()
+    for t in threads:
+        t.join(20)
+    assert sorted(texts) == ["/0", "/1", "/2", "/3"] and len(server.connections) == 2
+
+
+def test_a_client_that_breaks_off_is_no_fault_of_its_server(weir, served):
+    """In the middle of its body: the stream is taken back, and nobody counts that against the server."""
+    reset = threading.Event()
+
+    def serve(c):
+        c.read_until(lambda: any(m.headed for m in c.streams.values()))
+        first = min(c.streams)
+        c.read_until(lambda: c.streams[first].reset is not None)
+        reset.set()
+        http2.echo(c)
+
+    server = served(serve)
+    gate = weir(to_http2(server, service="outlier: {errors: 1, rest: 1h, rest_max: 10h, error_ratio: 100%}"))
+    with Client(gate.port) as c:
+        c.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1000)
+        wait_until(lambda: gate.metric("weir_http2_upstream_requests_total") == 1, 20)
+    assert reset.wait(20)
+    wait_until(lambda: gate.access(), 20)
+    assert gate.metric("weir_outlier_ejected") == 0
+    assert gate.get("/next").text == "/next" and len(server.connections) == 1
 
 
 def test_a_server_of_http1(weir, scripted):
@@ -285,6 +421,61 @@ def test_a_silent_connection_is_asked_and_lost(weir, served):
     assert gate.request("POST", "/", body=b"x").status == 504
     assert gate.get().text == "new" and len(server.connections) == 2
     hold.set()
+
+
+def test_health_checks_speak_it_too(weir, served):
+    """A server that speaks nothing else is found well, and by what it answers."""
+    asked, state = [], {"status": "200", "body": b"all is ready"}
+
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            asked.append(dict(m.fields))
+            c.answer(stream, state["body"], status=state["status"])
+
+    server = served(serve)
+    check = ("{method: GET, path: /healthz, contains: ready, host: shop.example, interval: 200ms, unhealthy_after: 1, "
+             "healthy_after: 1}")
+    gate = weir(to_http2(server, service=f"health_check: {check}"))
+
+    def is_up(wanted):
+        wait_until(lambda: gate.metric("weir_health_check_up", server=server.address) == wanted, 20)
+
+    wait_until(lambda: gate.metric("weir_health_check_succeeded_total", server=server.address) >= 2, 20)
+    is_up(1)
+    assert {k: asked[0][k] for k in (":method", ":path", ":authority", "user-agent")} == {
+        ":method": "GET", ":path": "/healthz", ":authority": "shop.example", "user-agent": "weir-health-check"}
+    for change, words in (({"status": "503"}, "status=503"), ({"body": b"not yet"}, "does not contain"), ({"body": b""}, "")):
+        before = dict(state)
+        state.update(change)
+        is_up(0)
+        assert words in gate.log()
+        state.update(before)
+        is_up(1)
+
+
+@pytest.mark.parametrize("how", ["head", "plain", "cut"])
+def test_health_checks_of_other_kinds(weir, served, how):
+    """HEAD; without a look at the body, however much of it there is; one that is reset."""
+    def serve(c):
+        while True:
+            stream, m = c.next_request()
+            methods.add(m.get(":method"))
+            if how == "head":
+                c.send(c.headers(stream, [(":status", "204")], end=True))
+                continue
+            c.send(c.headers(stream, [(":status", "103")]) + c.headers(stream, [(":status", "200")]))
+            if how == "cut":
+                c.send(http2.reset_frame(stream, http2.INTERNAL_ERROR))
+
+    methods = set()
+    server = served(serve)
+    more = {"head": "method: HEAD", "plain": "method: GET", "cut": "contains: x"}[how]
+    gate = weir(to_http2(server, service=f"health_check: {{{more}, interval: 200ms}}"))
+    name = "failed" if how == "cut" else "succeeded"
+    wait_until(lambda: gate.metric(f"weir_health_check_{name}_total", server=server.address) >= 2, 20)
+    assert how != "cut" or gate.metric("weir_health_check_succeeded_total", server=server.address) == 0
+    assert methods == {"HEAD" if how == "head" else "GET"}
 
 
 def test_what_cannot_work_is_refused(tmp_path, weir_command):

@@ -1,12 +1,14 @@
 """WebSocket over HTTP/2 (extended CONNECT, RFC 8441), to servers of HTTP/1.1."""
 import struct
+import threading
 
 import pytest
 
 from lib import http2
+from lib.client import Closed
 from lib.conf import one_service
 from lib.process import wait_until
-from lib.websocket import CLOSE, PING, PONG, TEXT, close, echo, frame, read_frame
+from lib.websocket import CLOSE, PING, PONG, TEXT, accept, close, echo, frame, read_frame
 
 pytestmark = pytest.mark.usefixtures("each_loop")
 
@@ -71,7 +73,6 @@ def test_several_and_requests_beside_them(weir, scripted, origin):
 def test_a_lot_of_it_waits_for_windows(weir, scripted):
     """The server says more than the client's window takes; nothing is lost and nobody waits for it."""
     def serve(peer):
-        from lib.websocket import accept
         accept(peer)
         for _ in range(40):
             peer.send(frame(TEXT, "y" * 10000))
@@ -102,6 +103,79 @@ def test_a_stream_that_is_reset_ends_its_server(weir, scripted):
         wait_until(lambda: gone, 20, "the server's connection ends")
         assert Stream(c).message.status == 200
     wait_until(lambda: len(gone) == 2, 20, "so does the other with its connection")
+
+
+def test_what_is_still_to_be_said_ends_with_its_connection(weir, scripted):
+    """A client that takes nothing: the WebSocket is over, what it had to say is not, and the connection is given up."""
+    def serve(peer):
+        accept(peer)
+        try:
+            for _ in range(1000):
+                peer.send(frame(TEXT, "y" * 60000))
+        except (Closed, OSError):
+            pass
+
+    gate = weir(one_service(scripted(serve), root="client: {write_timeout: 2s}",
+                            route="websocket: {ping: 200ms, pong_timeout: 200ms, close_timeout: 100ms}"))
+    with http2.Client(gate.port, window=2**31 - 1) as c:
+        c.send(http2.window_update(0, 2**30))
+        Stream(c)
+        wait_until(lambda: gate.access(), 20, "the WebSocket is over")
+        wait_until(lambda: gate.metric("weir_http2_connections") != 1, 20)
+    assert gate.metric("weir_http2_connections") == 0
+    with http2.Client(gate.port) as one, http2.Client(gate.port) as other:
+        assert Stream(one).message.status == Stream(other).message.status == 200
+        assert gate.metric("weir_http2_connections") == 2
+
+
+def test_nothing_reaches_the_server_before_its_101(weir, scripted):
+    """What the client has said on its stream by then comes behind it, whole."""
+    asked, go, seen = threading.Event(), threading.Event(), []
+
+    def serve(peer):
+        head = peer.read_until(b"\r\n\r\n")
+        asked.set()
+        go.wait(60)
+        peer.socket.setblocking(False)
+        try:
+            seen.append(peer.socket.recv(1000))
+        except BlockingIOError:
+            seen.append(b"")
+        peer.socket.settimeout(20)
+        peer.read_until = lambda mark: head
+        accept(peer)
+        seen.extend(read_frame(peer).payload for _ in range(2))
+
+    gate = weir(one_service(scripted(serve)))
+    with http2.Client(gate.port) as c:
+        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/"),
+                             (":authority", "test"), ("sec-websocket-version", "13")], end=False)
+        c.send_body(stream, frame(TEXT, "too early", masked=True) + frame(TEXT, "x" * 30000, masked=True), end=False)
+        assert asked.wait(20)
+        c.send(http2.frame(http2.PING, 0, 0, b"12345678"))
+        c.read_until(lambda: c.pongs)  # weir has read the frames
+        go.set()
+        c.read_until(lambda: c.message(stream).headed)
+        assert c.message(stream).status == 200
+        wait_until(lambda: len(seen) == 3, 20)
+    assert seen == [b"", b"too early", b"x" * 30000]
+
+
+@pytest.mark.parametrize("said,status", [
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 502),
+    (b"HTTP/1.1 204 No Content\r\n\r\n", 502),
+    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", 404),
+    (b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 502),
+    (b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", 502),
+], ids=["ok", "no content", "not found", "no proof", "another key's"])
+def test_what_is_no_acceptance_is_taken_for_none(weir, scripted, said, status):
+    """A 2xx opens a WebSocket here, whatever the server meant by it."""
+    gate = weir(one_service(scripted(said)))
+    with http2.Client(gate.port) as c:
+        assert Stream(c).message.status == status
+        wait_until(lambda: [line["status"] for line in gate.access()] == [status], 20)
+        assert c.get().status in (200, 204, 404, 502)  # the connection goes on
 
 
 def test_refused_as_over_http1(weir, scripted):

@@ -1,12 +1,11 @@
 """A real browser: the page of the flash sale comes over HTTP/3."""
-import base64
 import shutil
 import subprocess
 
 import pytest
 
 from lib.conf import one_service
-from lib.http3 import certificate, tls_listener
+from lib.http3 import certificate, spki, tls_listener
 from lib.ports import free_port, listening
 from lib.process import Process, wait_until
 from lib.weir import ROOT
@@ -14,16 +13,6 @@ from lib.weir import ROOT
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
          "--disable-background-networking", "--dump-dom"]
-
-
-def spki(chain):
-    """What a browser is told to take a certificate by."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    key = x509.load_pem_x509_certificate(chain.read_bytes()).public_key()
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
-    return base64.b64encode(digest.finalize()).decode()
 
 
 @pytest.fixture

@@ -182,9 +182,37 @@ def test_streams_max(gate, http3, scripted):
 
     server = scripted(serve)
     g = gate(one_service(server), http3="streams_max: 2")
-    answers = http3(g, *[f"/{i}" for i in range(20)], args=["-n", "20"]).answers()
-    assert [a.status for a in answers] == [200] * 20
+    client = http3(g, *[f"/{i}" for i in range(20)], args=["-n", "20"])
+    assert [a.status for a in client.answers()] == [200] * 20
     assert most[0] == 2
+    assert "remote transport_parameters initial_max_streams_bidi=2\n" in client.log()  # it is told so from the beginning
+
+
+def test_what_is_urgent_goes_first(gate, http3, relay, scripted):
+    """RFC 9218: both answers are there in full while the client's acknowledgements are lost; then the urgent one is sent
+    whole before the other one, which had begun, goes on."""
+    size, asked, go_on = 200_000, threading.Barrier(3), threading.Event()
+
+    def serve(peer):
+        urgency = 0 if b"/urgent" in peer.read_request() else 7
+        asked.wait(20)
+        go_on.wait(20)
+        peer.send(answer(b"x" * size, headers=[("Priority", f"u={urgency}")]))
+
+    g = gate(one_service(scripted(serve)))
+    way = relay(g.port)
+    client = http3(way, "/calm", "/urgent", args=["-n", "2"])
+    asked.wait(20)
+    way.deaf = True
+    go_on.set()
+    wait_until(lambda: len(g.protocols()) == 2, 20)
+    way.deaf = False
+    assert [a.status for a in client.answers()] == [200, 200]
+    frames = [(int(i, 16), fin == "1", int(offset)) for i, fin, offset in re.findall(
+        r"frm rx \d+ 1RTT STREAM\(0x\w+\) id=(0x[04]) fin=([01]) offset=(\d+)", client.log())]
+    end = next(n for n, (i, fin, _) in enumerate(frames) if i == 4 and fin)
+    late = [offset for i, _, offset in frames[:end] if i == 0 and offset > size // 2]
+    assert not late and any(i == 0 and offset > size // 2 for i, _, offset in frames)
 
 
 def test_connections_max_refuses(gate, http3, scripted):

@@ -132,7 +132,7 @@ def test_an_upgrade_hands_it_over_and_requests_wait(ledger):
         wait_until(lambda: status(gate)["state"] == "serving", 20, "the next process has it")
         assert gate.get("/stock/nothing").status == 404
         wait_until(lambda: gate.predecessors() == 0, 30, "the one before has ended")
-    assert len(re.findall("ledger: open path=", gate.log())) == 3
+    wait_until(lambda: len(re.findall("ledger: open path=", gate.log())) == 3, 20, "each process has said so")
 
 
 def test_killed_and_started_again(ledger):

@@ -104,7 +104,7 @@ def test_fetched_from_the_responder(weir, scripted, authority, responder, each_l
     gate.wait_log("no OCSP answer name=a.example")  # there is nobody yet
     assert NONE in status(gate)
     running = responder(port, pair)
-    gate.wait_log("OCSP answer fetched name=a.example", 20)
+    gate.wait_log("OCSP answer fetched name=a.example", 60)
     text = status(gate)
     assert GOOD in text
     assert gate.metric("weir_tls_ocsp_fetches_total") >= 2 and gate.metric("weir_tls_ocsp_failures_total") >= 1
@@ -154,7 +154,7 @@ def test_a_certificate_that_must_come_with_one(weir, weir_command, scripted, aut
     pair = authority.issue("a.example", chain=True, more=names(port) + "tlsfeature=status_request\n")
     responder(port, pair)
     gate = start(weir, scripted, pair)
-    gate.wait_log("OCSP answer fetched name=a.example", 20)
+    gate.wait_log("OCSP answer fetched name=a.example", 60)
     assert GOOD in status(gate)
     alone = authority.issue("b.example", chain=True, more="tlsfeature=status_request\n")
     conf = tmp_path / "weir.yaml"

@@ -451,6 +451,20 @@ def test_tools_of_redis(ledger):
         assert "GET:" in out and "rror" not in out
 
 
+def test_tools_of_redis_over_tls(ledger):
+    if not shutil.which("redis-cli"):
+        pytest.skip("no redis-tools here")
+    redis = pytest.importorskip("redis")
+    _, port = ledger(", password: secret, tls: {self_signed: true}")
+    command = ["redis-cli", "--tls", "--insecure", "-p", str(port), "-a", "secret", "--no-auth-warning"]
+    done = subprocess.run([*command, "SET", "k", "v"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "OK", done
+    r = redis.Redis(port=port, password="secret", ssl=True, ssl_cert_reqs=None, socket_timeout=20)
+    assert r.get("k") == b"v" and r.set("large", b"x" * 500000) and r.get("large") == b"x" * 500000
+    with pytest.raises(redis.exceptions.ConnectionError):  # in the clear
+        redis.Redis(port=port, password="secret", socket_timeout=20).ping()
+
+
 # ---- safety
 
 def test_acknowledged_values_survive_kill_9(weir, tmp_path):

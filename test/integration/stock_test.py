@@ -216,6 +216,45 @@ def test_orders_over_the_api(ledger):
     assert api.ask("POST", "/v1/orders/a/frobnicate").status == 404
 
 
+def test_sales_are_summed_up(ledger):
+    """Four orders, of which two are paid: what the API and Prometheus say of them."""
+    gate, api = ledger()
+    api.put("/v1/stock/radio", {"total": 10, "price": 3900})
+    api.put("/v1/stock/case", {"total": 10, "price": 500})
+    for order, item in (("a", "radio"), ("b", "case"), ("c", "radio"), ("d", "case")):
+        assert api.ask("POST", "/v1/orders", {"order": order, "items": [item]}).status == 201
+    for order, move in (("a", "confirm"), ("b", "confirm"), ("c", "release")):
+        assert api.ask("POST", f"/v1/orders/{order}/{move}").status == 200
+    sales = api.get("/v1/sales")
+    orders = sales["orders"]
+    assert (orders["reserved"], orders["paid"], orders["released"], orders["expired"]) == (4, 2, 1, 0)
+    assert (orders["paid_amount"], orders["conversion"], orders["average_amount"]) == (4400, 0.5, 2200)
+    assert (sales["total"], sales["free"], sales["held"], sales["sold"]) == (20, 17, 1, 2)
+    assert api.get("/v1/stock/radio")["orders"]["conversion"] == 0.5
+    wait_until(lambda: gate.metric("weir_stock_paid_orders") == 2, 20, "the watch has looked")
+    assert gate.metric("weir_stock_conversion_permille") == 500
+    assert gate.metric("weir_stock_average_amount") == 2200
+    assert gate.metric("weir_stock_reserved_orders") == 4
+
+
+def test_orders_a_second_are_those_of_the_last_ten(ledger):
+    gate, api = ledger()
+    api.put("/v1/stock/radio", {"total": 1000000})
+    assert api.get("/v1/sales")["orders_per_second"] == 0
+    sent = 0
+
+    def is_told():
+        nonlocal sent
+        for _ in range(20):
+            sent += 1
+            assert api.ask("POST", "/v1/orders", {"order": f"o{sent}", "items": ["radio"]}).status == 201
+        return gate.metric("weir_stock_orders_per_second") > 0
+
+    wait_until(is_told, 20, "a rate")
+    # of at least a second: it cannot be more than all of them
+    assert 0 < api.get("/v1/sales")["orders_per_second"] <= sent
+
+
 def test_each_answer_of_the_api_says_how_safe_it_is(ledger):
     gate, api = ledger(", durability: memory")
     order = {"order": "a", "items": ["radio"]}

@@ -88,13 +88,13 @@ def test_what_the_header_says_is_passed_on_behind_the_handshake(weir, tcp_server
 
 def test_no_server_is_asked_before_the_handshake_is_over(weir, tcp_server, each_loop):
     server = tcp_server()
-    gate = tcp(weir, server, "{self_signed: true, handshake_timeout: 300ms}")
+    gate = tcp(weir, server, "{self_signed: true, handshake_timeout: 1s}")
     with connect(gate.tcp_port) as silent, connect(gate.tcp_port) as plain:
         plain.sendall(b"\0\0\0\10no TLS")
         assert b"no TLS" not in receive_all(plain)
         assert receive_all(silent) == b""
     assert server.connections == 0
-    assert gate.metric("weir_tls_failures_total", reason="timeout") == 1
+    assert gate.metric("weir_tls_failures_total", reason="timeout") >= 1
     wait_until(lambda: gate.metric("weir_tcp_connections") == 0, 20)
 
 

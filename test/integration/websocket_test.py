@@ -120,6 +120,8 @@ def test_other_protocols_are_plain_tunnels(weir, scripted):
     ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ="}, 400),
     ({"Sec-WebSocket-Key": "c2hvcnQ="}, 400),
     ({"Content-Length": "3"}, 400),
+    ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, 400),
+    ({"Sec-WebSocket-Version": "13\r\nSec-WebSocket-Version: 13"}, 426),
 ])
 def test_what_is_no_proper_request_reaches_no_server(weir, scripted, change, status):
     server = scripted(echo)
@@ -198,6 +200,12 @@ def test_who_may_not(weir, scripted):
     assert response.status == 403 and "no WebSocket" in response.text
 
 
+def test_it_begins_with_a_get(weir, scripted):
+    server = scripted(echo)
+    gate = weir(one_service(server))
+    assert gate.request("POST", "/", ASK).status == 400 and not server.connections
+
+
 # ---- limits
 
 def test_so_many_and_no_more(weir, scripted):
@@ -224,6 +232,13 @@ def test_a_message_that_is_too_long(weir, scripted):
     peer.send(frame(CLOSE, got.payload))
     client.send(close(1009, masked=True))
     assert client.read_all() == b"" and logged(gate)["websocket_code"] == 1009
+
+
+def test_a_servers_message_that_is_too_long(weir, scripted):
+    gate, client, peer = pair(weir, scripted, "websocket: {message_bytes_max: 1000}")
+    peer.send(frame(TEXT, "a" * 1000) + frame(TEXT, "b" * 1001))
+    assert client.read().payload == b"a" * 1000
+    assert client.read().code == 1001 and read_frame(peer).code == 1009
 
 
 @pytest.mark.parametrize("data,code", [
@@ -302,6 +317,11 @@ def test_one_on_which_nobody_says_anything(weir, scripted, each_loop):
     client.send(close(1001, masked=True))
     peer.send(close(1001))
     assert client.read_all() == b"" and logged(gate)["websocket_code"] == 1001
+
+
+def test_without_settings_it_is_the_services_idle_timeout(weir, scripted):
+    gate, client, peer = pair(weir, scripted, service="idle_timeout: 500ms")
+    assert (client.read().code, read_frame(peer).code) == (1001, 1001)
 
 
 def test_a_close_in_the_middle_of_a_frame_waits_for_its_end(weir, scripted):

@@ -64,7 +64,20 @@ def parse_fields(lines):
     return fields
 
 
-class Client:
+class End:
+    """One end of a connection: whoever has it open."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.socket.close()
+
+
+class Client(End):
     """address: a port on 127.0.0.1, (host, port), or the path of a unix socket."""
 
     def __init__(self, address, timeout=TIMEOUT_S):
@@ -77,15 +90,6 @@ class Client:
                 ("127.0.0.1", address) if isinstance(address, int) else address, timeout)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.socket.close()
 
     def reset(self):
         """Closes with RST."""

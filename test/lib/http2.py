@@ -1,5 +1,5 @@
-"""HTTP/2 as the tests need it: a client and a server of frames, that may break every rule (python3-hpack and
-python3-hyperframe do the packing)."""
+"""HTTP/2 as the tests need it: a client and a server of frames, that may break every rule (python3-hpack packs the
+heads)."""
 import socket
 import struct
 import threading
@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from lib.client import End
 from lib.ports import free_port
 
 hpack = pytest.importorskip("hpack")
@@ -70,7 +71,7 @@ class Message:
         return self.ended or self.reset is not None
 
 
-class Connection:
+class Connection(End):
     """Either side of one: sends frames, and keeps what comes by stream."""
 
     def __init__(self, sock, auto_window=True):
@@ -88,17 +89,9 @@ class Connection:
         self.pongs = 0
         self.pinged = []
         self.data_order = []  # of streams, a DATA frame each
+        self.updates = {}  # of streams, and 0: what WINDOW_UPDATEs have added
         self.closed = False
         self.block = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.socket.close()
 
     def send(self, data):
         try:
@@ -152,6 +145,8 @@ class Connection:
             self.goaways.append(self.goaway)
         elif kind == RST_STREAM:
             self.message(stream).reset = struct.unpack(">I", payload)[0]
+        elif kind == WINDOW_UPDATE:
+            self.updates[stream] = self.updates.get(stream, 0) + struct.unpack(">I", payload)[0]
         elif kind == DATA:
             self._note_data(flags, stream, payload)
         elif kind in (HEADERS, CONTINUATION):

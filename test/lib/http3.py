@@ -1,4 +1,5 @@
 """HTTP/3 as clients see it: ngtcp2's gtlsclient, and what stands between it and weir on the way."""
+import base64
 import os
 import re
 import shutil
@@ -88,6 +89,7 @@ class Relay:
         self.client = None
         self.paths = paths
         self.until = until  # what the client sends is passed on up to the first datagram for which this is true
+        self.deaf = False  # while it is, what the client sends is lost
         self.open = True
         self.backs = []
         self.back()
@@ -105,7 +107,7 @@ class Relay:
                 data, self.client = self.front.recvfrom(65536)
                 if not data:
                     return
-                if self.until and self.sent and self.until(self.sent[-1]):
+                if self.deaf or (self.until and self.sent and self.until(self.sent[-1])):
                     continue
                 self.sent.append(data)
                 short = not data[0] & 0x80
@@ -233,6 +235,16 @@ def certificate(folder):
     key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                            serialization.NoEncryption()))
     return chain, key_path
+
+
+def spki(chain):
+    """What a browser is told to take a certificate by."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    key = x509.load_pem_x509_certificate(chain.read_bytes()).public_key()
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return base64.b64encode(digest.finalize()).decode()
 
 
 def tls_listener(folder, port, http3="", tls=None):

@@ -1,0 +1,335 @@
+/* Topics, their messages, and what is kept aside. */
+#include "admin/ledger_topics.h"
+
+#include "base/mem.h"
+#include "core/log.h"
+#include "gate/topic_json.h"
+
+#define AT(type, member) offsetof(struct type, member)
+
+/* ---- topics ---- */
+
+void topics_get(struct call *c)
+{
+    char *room = topic_take_room(c);
+    struct topic_ask q = { .op = { .what = QUEUE_TOPICS } };
+    struct queue_topic_shown t;
+    if (!room)
+        return;
+    if (topic_asks(c, &q, room, TOPIC_ROOM_BYTES)) {
+        json_begin(c->out, NULL, '{');
+        json_begin(c->out, "topics", '[');
+        while (queue_read_topic(&q.rest, &t)) {
+            json_begin(c->out, NULL, '{');
+            topic_json_topic(c->out, &t);
+            json_end(c->out, '}');
+        }
+        json_end(c->out, ']');
+        topic_call_end(c, 200);
+    }
+    mem_free(room);
+}
+
+static void tell_groups(struct call *c, struct bytes rest)
+{
+    struct queue_group_shown g;
+    json_begin(c->out, "consumer_groups", '[');
+    while (queue_read_group(&rest, &g)) {
+        json_begin(c->out, NULL, '{');
+        topic_json_group(c->out, &g);
+        json_end(c->out, '}');
+    }
+    json_end(c->out, ']');
+}
+
+void topic_get(struct call *c)
+{
+    char *room = topic_take_room(c), small[TOPIC_ASK_BYTES];
+    struct topic_ask q = { .op = { .what = QUEUE_LOOK_TOPIC, .topic = c->args[0] } };
+    struct topic_ask groups = { .op = { .what = QUEUE_GROUPS, .topic = c->args[0] } };
+    struct queue_topic_shown t;
+    if (!room)
+        return;
+    if (topic_asks(c, &q, small, sizeof small) && topic_asks(c, &groups, room, TOPIC_ROOM_BYTES) &&
+        queue_read_topic(&q.rest, &t)) {
+        json_begin(c->out, NULL, '{');
+        topic_json_topic(c->out, &t);
+        tell_groups(c, groups.rest);
+        json_u64(c->out, "now_ms", q.now_ms);
+        topic_call_end(c, 200);
+    }
+    mem_free(room);
+}
+
+struct topic_settings {
+    uint64_t keep_ms, keep_bytes, check_after_ms;
+    bool order_by_key;
+    struct bytes dead_letter;
+};
+
+const struct conf_struct topic_body = {
+    .name = "topic",
+    .size = sizeof(struct topic_settings),
+    .fields =
+        (const struct conf_field[]){
+            { .name = "keep",
+              .type = CONF_MS,
+              .offset = AT(topic_settings, keep_ms),
+              .preset = "7d",
+              .min = 1000,
+              .words = conf_word_off,
+              .doc = "older messages go; `off`: they stay" },
+            { .name = "keep_bytes",
+              .type = CONF_BYTES,
+              .offset = AT(topic_settings, keep_bytes),
+              .preset = "0",
+              .doc = "the oldest go when all are more than this; 0: no bound" },
+            { .name = "order_by_key",
+              .type = CONF_BOOL,
+              .offset = AT(topic_settings, order_by_key),
+              .preset = "false",
+              .doc = "a message waits until the earlier ones of its key are done" },
+            { .name = "check_after",
+              .type = CONF_MS,
+              .offset = AT(topic_settings, check_after_ms),
+              .preset = "1m",
+              .min = 100,
+              .max = (double)QUEUE_DELAY_MS_MAX,
+              .doc = "how long the publisher of a half message may be silent, until it is asked" },
+            { .name = "dead_letter",
+              .type = CONF_TEXT,
+              .offset = AT(topic_settings, dead_letter),
+              .doc = "the topic for what was given up" },
+            { 0 } },
+    .doc = "A topic; one that the configuration names is set anew by it at the next start or reload.",
+};
+
+void topic_put(struct call *c)
+{
+    const struct topic_settings *s = c->body;
+    struct topic_ask q = { .op = { .what = QUEUE_TOPIC,
+                                   .topic = c->args[0],
+                                   .keep_ms = s->keep_ms == CONF_MS_OFF ? 0 : s->keep_ms,
+                                   .keep_bytes = s->keep_bytes,
+                                   .check_ms = s->check_after_ms,
+                                   .other = s->dead_letter,
+                                   .flags = s->order_by_key ? QUEUE_IS_ORDERED : 0 } };
+    log_info("topic", "topic=%.*s set by %s", BYTES_ARG(c->args[0]), c->author);
+    topic_ask_number(c, &q, NULL);
+}
+
+void topic_delete(struct call *c)
+{
+    struct topic_ask q = { .op = { .what = QUEUE_DELETE_TOPIC, .topic = c->args[0] } };
+    log_info("topic", "topic=%.*s deleted by %s", BYTES_ARG(c->args[0]), c->author);
+    topic_ask_number(c, &q, NULL);
+}
+
+/* ---- messages ---- */
+
+struct messages_query {
+    struct bytes from;
+    int64_t count;
+};
+
+const struct conf_struct topic_messages_query = {
+    .name = "query",
+    .size = sizeof(struct messages_query),
+    .fields = (const struct conf_field[]){ { .name = "from",
+                                             .type = CONF_TEXT,
+                                             .offset = AT(messages_query, from),
+                                             .preset = "0",
+                                             .doc = "the first one's id, or a time in ms since 1970" },
+                                           { .name = "count",
+                                             .type = CONF_INT,
+                                             .offset = AT(messages_query, count),
+                                             .preset = "100",
+                                             .min = 1,
+                                             .max = TOPIC_COUNT_MAX,
+                                             .doc = "so many at most" },
+                                           { 0 } },
+};
+
+void topic_messages_get(struct call *c)
+{
+    const struct messages_query *page = c->query;
+    struct topic_ask q = { .op = { .what = QUEUE_RANGE,
+                                   .topic = c->args[0],
+                                   .end = QUEUE_ID_LAST,
+                                   .count = (uint64_t)page->count } };
+    if (!queue_id_parse(page->from, 0, &q.op.id)) {
+        call_problem(c->x, 400, "from: \"%.*s\" is no id", BYTES_ARG(page->from));
+        return;
+    }
+    char *room = topic_take_room(c);
+    if (room && topic_asks(c, &q, room, TOPIC_ROOM_BYTES))
+        topic_answer_messages(c, &q);
+    mem_free(room);
+}
+
+/* What is published by one request: all of it, in one entry, or nothing. */
+struct publishing {
+    unsigned count;
+    struct queue_op ops[LEDGER_OPS_MAX];
+    struct ledger_op entry[LEDGER_OPS_MAX];
+    char answers[LEDGER_OPS_MAX][sizeof(struct queue_answer)];
+};
+
+/* false: it has been answered. */
+static bool read_messages(struct call *c, struct publishing *p)
+{
+    struct json *j;
+    if (json_read(c->text, &c->x->arena, &j) != OK) {
+        call_problem(c->x, 400, "the body is no JSON, or too much of it");
+        return false;
+    }
+    const struct json *list = json_member(j, "messages"), *first = list ? list->first : j;
+    if (list && (list->kind != JSON_ARRAY || !list->count || list->count > LEDGER_OPS_MAX)) {
+        call_problem(c->x, 400, "messages: it is no list of 1 to %d messages", LEDGER_OPS_MAX);
+        return false;
+    }
+    for (const struct json *at = first; at; at = list ? at->next : NULL) {
+        struct queue_op *op = &p->ops[p->count++];
+        op->topic = c->args[0];
+        const char *wrong = topic_json_publish(at, &c->x->arena, op);
+        if (wrong) {
+            call_problem(c->x, 400, "message %u: %s", p->count - 1, wrong);
+            return false;
+        }
+    }
+    return true;
+}
+
+static err pack_messages(struct publishing *p, char *at, size_t size)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        const size_t bytes = queue_op_bytes(&p->ops[i]);
+        if (bytes > size)
+            return ERR_LIMIT;
+        queue_write(&p->ops[i], at);
+        p->entry[i] = (struct ledger_op){ .rules = QUEUE_RULES_ID,
+                                          .body = { at, bytes },
+                                          .answer = p->answers[i],
+                                          .answer_size = sizeof p->answers[i] };
+        at += bytes;
+        size -= bytes;
+    }
+    return OK;
+}
+
+static void tell_published(struct call *c, const struct publishing *p, const struct ledger_call *lc)
+{
+    struct queue_answer a;
+    struct bytes rest;
+    json_begin(c->out, NULL, '{');
+    json_begin(c->out, "messages", '[');
+    for (unsigned i = 0; i < p->count; i++) {
+        json_begin(c->out, NULL, '{');
+        if (queue_read_answer((struct bytes){ p->answers[i], sizeof p->answers[i] }, &a, &rest)) {
+            if (a.number)
+                json_u64(c->out, "handle", a.number);
+            else
+                topic_json_id(c->out, "id", a.id);
+        }
+        json_end(c->out, '}');
+    }
+    json_end(c->out, ']');
+    json_u64(c->out, "now_ms", lc->ret_time_ms);
+    json_text(c->out, "durability", bytes_from(ledger_durability_words[lc->ret_durability]));
+    topic_call_end(c, 201);
+}
+
+static void publish(struct call *c, struct publishing *p)
+{
+    char *bytes = mem_get(LEDGER_ENTRY_BYTES_MAX);
+    struct ledger_call lc = { .ops = p->entry, .ops_count = p->count };
+    struct queue_answer a;
+    struct bytes rest;
+    if (!bytes || pack_messages(p, bytes, LEDGER_ENTRY_BYTES_MAX) != OK) {
+        mem_free(bytes);
+        call_problem(c->x, 413, "that is more than an entry of the ledger takes");
+        return;
+    }
+    const err e = ledger_here() ? ledger_submit(ledger_here(), &lc) : ERR_UNAVAILABLE;
+    mem_free(bytes);
+    if (e)
+        topic_answer_failure(c, e);
+    else if (!lc.ret_refused)
+        tell_published(c, p, &lc);
+    else if (queue_read_answer((struct bytes){ p->answers[lc.ret_op], sizeof a }, &a, &rest))
+        topic_answer_result(c, (enum queue_result)a.result);
+}
+
+void topic_messages_post(struct call *c)
+{
+    struct publishing *p = mem_get(sizeof *p);
+    if (!p) {
+        call_problem(c->x, 503, "out of memory");
+        return;
+    }
+    if (read_messages(c, p))
+        publish(c, p);
+    mem_free(p);
+}
+
+/* ---- messages kept aside ---- */
+
+struct handle_body {
+    int64_t handle;
+};
+
+const struct conf_struct topic_handle_body = {
+    .name = "handle",
+    .size = sizeof(struct handle_body),
+    .fields = (const struct conf_field[]){ { .name = "handle",
+                                             .type = CONF_INT,
+                                             .offset = AT(handle_body, handle),
+                                             .required = true,
+                                             .min = 1,
+                                             .max = 9e15,
+                                             .doc = "what the publishing answered" },
+                                           { 0 } },
+};
+
+static void end_kept(struct call *c, enum queue_what what)
+{
+    const struct handle_body *b = c->body;
+    char room[TOPIC_ASK_BYTES];
+    struct topic_ask q = { .op = { .what = what, .topic = c->args[0], .number = (uint64_t)b->handle } };
+    if (!topic_asks(c, &q, room, sizeof room))
+        return;
+    json_begin(c->out, NULL, '{');
+    if (what == QUEUE_COMMIT)
+        topic_json_id(c->out, "id", q.answer.id);
+    json_u64(c->out, "now_ms", q.now_ms);
+    json_text(c->out, "durability", bytes_from(ledger_durability_words[q.durability]));
+    topic_call_end(c, 200);
+}
+
+void topic_commit_post(struct call *c)
+{
+    end_kept(c, QUEUE_COMMIT);
+}
+
+void topic_rollback_post(struct call *c)
+{
+    end_kept(c, QUEUE_ROLL_BACK);
+}
+
+void topic_kept_get(struct call *c)
+{
+    struct topic_ask q = { .op = { .what = QUEUE_LOOK_KEPT, .topic = c->args[0] } };
+    struct queue_message m;
+    if (!bytes_to_u64(c->args[1], &q.op.number)) {
+        call_problem(c->x, 400, "a handle is a number");
+        return;
+    }
+    char *room = topic_take_room(c);
+    if (room && topic_asks(c, &q, room, TOPIC_ROOM_BYTES) && queue_read_message(&q.rest, &m)) {
+        json_begin(c->out, NULL, '{');
+        json_bool(c->out, "half", q.answer.number == 1);
+        topic_json_message(c->out, &m);
+        topic_call_end(c, 200);
+    }
+    mem_free(room);
+}
