@@ -1,15 +1,14 @@
 /* Groups of a topic's consumers. */
 #include "admin/ledger_topics.h"
 #include "base/mem.h"
-#include "core/fiber.h"
 #include "core/log.h"
 #include "gate/topic_json.h"
+#include "ledger/topic_conf.h"
+#include "ledger/watch.h"
 
 #define AT(type, member) offsetof(struct type, member)
 #define IDS_MAX 1000 /* of an ack */
 #define WAIT_MS_MAX 60000
-#define LOOK_US_MIN 1000
-#define LOOK_US_MAX 20000
 
 /* ---- groups ---- */
 
@@ -54,27 +53,7 @@ const struct conf_struct topic_group_body = {
               .min = 1,
               .max = (double)QUEUE_LEASE_MS_MAX,
               .doc = "how long a consumer may have a message, until it comes again" },
-            { .name = "attempts",
-              .type = CONF_INT,
-              .offset = AT(group_body, attempts),
-              .preset = "16",
-              .min = 0,
-              .max = 1000000,
-              .doc = "deliveries, until a message is given up; 0: it never is" },
-            { .name = "back_off",
-              .type = CONF_MS,
-              .offset = AT(group_body, back_off_ms),
-              .preset = "1s",
-              .min = 1,
-              .max = (double)QUEUE_BACK_OFF_MS_MAX,
-              .doc = "before the second delivery; twice as long before each further one" },
-            { .name = "back_off_max",
-              .type = CONF_MS,
-              .offset = AT(group_body, back_off_ms_max),
-              .preset = "5m",
-              .min = 1,
-              .max = (double)QUEUE_BACK_OFF_MS_MAX,
-              .doc = "but never longer than this" },
+            TOPIC_RETRY_FIELDS(group_body),
             { .name = "dead_letter",
               .type = CONF_TEXT,
               .offset = AT(group_body, dead_letter),
@@ -170,43 +149,27 @@ const struct conf_struct topic_pull_body = {
     .doc = "The next messages of a group: they are to be acked, or come again.",
 };
 
-static uint64_t wakes_of(struct bytes topic)
-{
-    char key[QUEUE_TOPIC_KEY_BYTES_MAX];
-    uint64_t wakes = 0;
-    return ledger_here() && ledger_look(ledger_here(), QUEUE_RULES_ID, queue_topic_key(topic, key), &wakes)
-               ? wakes
-               : worker_now_us(); /* not shown: then it is asked again and again */
-}
-
-/* false: who waits is gone, or it is over. */
-static bool wait_for_news(struct bytes topic, uint64_t wakes, uint64_t deadline_us)
-{
-    for (uint64_t us = LOOK_US_MIN; wakes_of(topic) == wakes;
-         us = us * 2 < LOOK_US_MAX ? us * 2 : LOOK_US_MAX) {
-        if (worker_now_us() >= deadline_us || fiber_sleep_us(us) != OK)
-            return false;
-    }
-    return worker_now_us() < deadline_us && fiber_sleep_us(LOOK_US_MIN) == OK;
-}
-
 void topic_pull_post(struct call *c)
 {
     const struct pull_body *b = c->body;
     const uint64_t deadline_us = deadline_in_ms(b->wait_ms);
     struct topic_ask q = { .op = group_op(c, QUEUE_PULL) };
-    char *room = topic_take_room(c);
-    uint64_t wakes;
+    char *room = topic_take_room(c), key[QUEUE_TOPIC_KEY_BYTES_MAX];
+    struct waiter w;
+    struct watch news;
     bool good;
     if (!room)
         return;
     q.op.consumer = b->consumer;
     q.op.count = (uint64_t)b->count;
     q.op.lease_ms = b->lease_ms;
-    do {
-        wakes = wakes_of(c->args[0]);
+    waiter_open(&w);
+    watch_begin(&news, &w, QUEUE_RULES_ID, queue_topic_key(c->args[0], key), 0);
+    do
         good = topic_asks(c, &q, room, TOPIC_ROOM_BYTES);
-    } while (good && !q.answer.count && wait_for_news(c->args[0], wakes, deadline_us));
+    while (good && !q.answer.count && waiter_wait(&w, deadline_us) == OK);
+    watch_end(&news);
+    waiter_close(&w);
     if (good)
         topic_answer_messages(c, &q);
     mem_free(room);

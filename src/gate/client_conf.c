@@ -80,12 +80,10 @@ const struct conf_struct client_conf_struct = {
               .offset = AT(client_conf, cancel_when_gone),
               .preset = "probe",
               .words = gone_words,
-              .doc =
-                  "when a client that leaves before its answer begins is given up: `probe`: when it reset "
-                  "the "
-                  "connection, or ended its side and a 100 (Continue) shows that nobody listens; `ended`: as "
-                  "soon as "
-                  "it ended its side, half-closed or not; `off`: never, the server's answer is waited for" },
+              .doc = "when a client that leaves is given up: `probe`: when it reset the connection, or ended "
+                     "its side before its answer and a 100 (Continue) shows that nobody listens; `ended`: as "
+                     "soon as it ended its side, half-closed or not; `off`: never, the server's answer is "
+                     "waited for" },
             { .name = "http2",
               .type = CONF_STRUCT,
               .offset = AT(client_conf, http2),

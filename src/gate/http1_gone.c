@@ -10,7 +10,8 @@
 
 static void leave(struct http1_gone *g)
 {
-    g->x->client_gone = true;
+    g->left = true;
+    g->x->client_gone = !g->answering;
     timer_stop(&g->timer);
     fiber_cancel(g->fiber);
 }
@@ -47,13 +48,14 @@ static void client_ended(void *owner, err why)
         leave(g);
         return;
     }
-    if (g->x->request.version_minor == 0)
+    if (g->answering || g->x->request.version_minor == 0)
         return;
     g->pause_ms = PROBE_FIRST_MS;
     timer_set(&g->timer, deadline_in_ms(PROBE_FIRST_MS));
 }
 
-void http1_gone_watch(struct http1_gone *g, struct io *io, struct exchange *x, const struct client_conf *conf)
+void http1_gone_watch(struct http1_gone *g, struct io *io, struct exchange *x, const struct client_conf *conf,
+                      bool answering)
 {
     g->io = NULL;
     if (conf->cancel_when_gone == GONE_OFF)
@@ -62,16 +64,18 @@ void http1_gone_watch(struct http1_gone *g, struct io *io, struct exchange *x, c
     g->x = x;
     g->fiber = fiber_self();
     g->ended_is_gone = conf->cancel_when_gone == GONE_ENDED;
-    g->probed = false;
+    g->answering = answering;
+    g->probed = g->left = false;
     timer_init(&g->timer, look);
     io_watch(io, client_ended, g);
 }
 
-void http1_gone_unwatch(struct http1_gone *g)
+bool http1_gone_unwatch(struct http1_gone *g)
 {
     if (!g->io)
-        return;
+        return false;
     io_unwatch(g->io);
     if (timer_is_set(&g->timer))
         timer_stop(&g->timer);
+    return g->left;
 }

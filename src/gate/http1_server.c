@@ -310,9 +310,14 @@ static err write_body(struct request *r)
     bool from_server;
     if (!x->response_body || !exchange_may_have_body(x) || x->response.framing == HTTP_BODY_NONE)
         return OK;
-    return http1_body_send(r->conn->io, x->response_body, x->response.framing, x->response.content_length,
-                           client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &x->response_bytes,
-                           &from_server);
+    http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r), true);
+    err e = http1_body_send(r->conn->io, x->response_body, x->response.framing, x->response.content_length,
+                            client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &x->response_bytes,
+                            &from_server);
+    if (!http1_gone_unwatch(&r->gone))
+        return e;
+    r->close = true; /* and this fiber, being cancelled, serves no other request */
+    return e ? ERR_RESET : OK;
 }
 
 static void send_answer(struct request *r)
@@ -368,9 +373,9 @@ static void serve(struct request *r, size_t used)
     exchange_take_id(x);
     open_body(r);
     if (exchange_admit_body(x, BYTES("http1"))) {
-        http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r));
+        http1_gone_watch(&r->gone, r->conn->io, x, client_conf(r), false);
         r->conn->client.clients->serve(x);
-        http1_gone_unwatch(&r->gone);
+        (void)http1_gone_unwatch(&r->gone);
     }
     if (x->client_gone)
         r->close = true;

@@ -37,6 +37,7 @@ struct request {
     struct fiber *fiber;
     struct addr client;
     bool waits;     /* for its answer: when the client leaves it is given up */
+    bool sends;     /* the answer's body: the same */
     bool started;   /* some of the answer is queued */
     bool continued; /* 100 was sent, or is not wanted */
     bool relayed;   /* it goes on without a fiber */
@@ -232,8 +233,12 @@ static err answer(struct request *r)
         relay(container_of(r, struct kept_request, r));
         return OK;
     }
-    if (!e && body)
+    if (!e && body) {
+        r->sends = client_conf(r)->cancel_when_gone != GONE_OFF;
         e = http2_stream_send(s, client_conf(r)->write_timeout_ms * 1000, x->deadline_us, &from);
+        r->sends = false;
+        e = e && s->failed ? s->failed : e;
+    }
     x->response_bytes = s->out_bytes;
     return e;
 }
@@ -277,7 +282,7 @@ static void request_open(struct request *r, struct http2_stream *s, char *first,
     r->conn = conn;
     r->stream = s;
     r->fiber = fiber_self();
-    r->waits = r->started = r->relayed = false;
+    r->waits = r->sends = r->started = r->relayed = false;
     r->continued = true;
     r->client = peer_addr(&conn->peer);
     x->client = &r->client;
@@ -412,11 +417,11 @@ static void on_lost(struct http2_stream *s)
 {
     struct request *r = s->owner;
     http2_count(HTTP2_RESETS);
-    if (!r || !r->waits)
+    if (!r || !(r->waits || r->sends))
         return;
-    r->waits = false;
-    r->x.client_gone = true;
-    fiber_cancel(r->fiber);
+    r->x.client_gone = r->waits;
+    r->waits = r->sends = false;
+    fiber_cancel(r->fiber); /* its server may say nothing for long */
 }
 
 static void on_look(struct http2_session *c)

@@ -59,7 +59,8 @@ struct http3_stream {
     bool over;                          /* the exchange is */
     bool gone;                          /* the client has taken the request back, or is lost */
     bool lib_closed;                    /* the library has forgotten it */
-    bool serving;                       /* the chain runs */
+    bool serving;                       /* the chain runs; given up when the client goes */
+    bool sending;                       /* the answer's body: the same */
     uint64_t in_bytes;                  /* of the body, taken so far */
     struct body body;
     struct addr client;

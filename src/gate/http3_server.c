@@ -244,9 +244,10 @@ void http3_stream_gone(struct http3_stream *s)
         fiber_wake(s->writer);
     if (s->far)
         http3_far_lost(s->far);
-    if (s->serving && s->fiber && !s->x.client_gone) {
-        s->x.client_gone = true;
-        fiber_cancel(s->fiber);
+    if (s->serving || s->sending) {
+        s->x.client_gone = s->serving;
+        s->serving = s->sending = false;
+        fiber_cancel(s->fiber); /* its server may say nothing for long */
     }
 }
 
@@ -256,7 +257,7 @@ void http3_stream_closed(struct http3_stream *s)
     s->lib_closed = true;
     if (s->over || !s->head_ended || s->held)
         http3_stream_free(s);
-    else if (!s->out_ended)
+    else if (!s->out_ended || s->writer)
         http3_stream_gone(s);
 }
 

@@ -365,9 +365,11 @@ static err send_answer(struct http3_stream *s)
     err e = send_head(s, has_body || x->tunnel);
     if (e || !has_body || x->tunnel)
         return e;
+    s->sending = client_conf(s)->cancel_when_gone != GONE_OFF;
     e = write_body(s);
+    s->sending = false;
     if (e)
-        return e;
+        return s->gone ? ERR_RESET : e;
     s->out_trailers = x->response_body->trailers;
     s->out_ended = true;
     http3_stream_push(s);

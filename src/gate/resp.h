@@ -10,6 +10,7 @@
  *      resp_batch.c   operation and answers        resp_multi.c    MULTI, EXEC, WATCH
  *      resp_table.c   all commands                 resp_script.c   EVAL of the scripts that locks use
  *      resp_keys.c    commands on keys             resp_lock.c, resp_stock.c   LOCK.*, STOCK.*
+ *      resp_stream.h  streams
  *
  * For the files of resp and for listeners.c. Connections: on their worker. */
 #pragma once
@@ -58,12 +59,15 @@ struct resp_reply {
 
 struct resp_out;
 
-/* An operation of other rules than kv's: an entry of its own, that is sent with the others of its turn. */
+/* Operations of other rules than kv's: an entry of its own, that is sent with the others of its turn. */
+#define RESP_ASK_OPS_MAX 3
 struct resp_ask {
-    struct ledger_op op;
+    struct ledger_op ops[RESP_ASK_OPS_MAX];
+    const struct ledger_op *op; /* the one that answers */
     struct ledger_call call;
     void (*say)(struct resp_out *o, const struct resp_ask *q);
     char *answer;
+    struct bytes key; /* of RESP_STREAM: the command's; as long as the turn */
 };
 
 struct resp_batch {
@@ -73,6 +77,7 @@ struct resp_batch {
     struct resp_reply *replies;
     uint32_t count, size, commands; /* commands: those that are no literals */
     bool full;                      /* the arena's cap is reached: nothing of it is done */
+    bool asks_on_keys;              /* some of it is of RESP_STREAM */
 };
 
 struct resp_client;
@@ -83,6 +88,12 @@ void resp_add(struct resp_batch *b, enum resp_shape shape, const char *name, enu
 /* body is copied. */
 void resp_ask(struct resp_batch *b, uint8_t rules, struct bytes body, uint32_t answer_bytes,
               void (*say)(struct resp_out *o, const struct resp_ask *q));
+/* The same in steps, for an entry of several operations: answer_bytes is 0 but for the one that answers.
+ * NULL: b is full. */
+struct resp_ask *resp_ask_begin(struct resp_batch *b,
+                                void (*say)(struct resp_out *o, const struct resp_ask *q));
+void resp_ask_add(struct resp_batch *b, struct resp_ask *q, uint8_t rules, struct bytes body,
+                  uint32_t answer_bytes);
 /* A literal: copied, or (static) not. */
 void resp_say(struct resp_batch *b, struct bytes raw);
 void resp_say_static(struct resp_batch *b, struct bytes raw);
@@ -92,6 +103,7 @@ void resp_fail(struct resp_batch *b, const char *format, ...) __attribute__((for
 void resp_say_int(struct resp_batch *b, int64_t n);
 void resp_say_text(struct resp_batch *b, struct bytes text);
 void resp_say_null(struct resp_client *k);
+void resp_say_null_array(struct resp_client *k);
 
 /* ---- connections */
 
@@ -103,14 +115,20 @@ struct resp_client {
     struct client_conn client;
     struct io *io;
     uint64_t id;
-    struct resp_batch *batch;      /* of the turn at hand */
-    struct resp_transaction *tx;   /* from WATCH or MULTI on; NULL: none */
-    struct resp_lock *locks;       /* held by this connection; NULL: none */
-    uint8_t protocol;              /* enum resp_protocol */
-    bool parked, trusted, closing; /* trusted: has said the password, or there is none */
+    struct resp_batch *batch;    /* of the turn at hand */
+    struct resp_transaction *tx; /* from WATCH or MULTI on; NULL: none */
+    struct resp_lock *locks;     /* held by this connection; NULL: none */
+    struct waiter *waiter;       /* while a command of it blocks; NULL: none does */
+    uint8_t protocol;            /* enum resp_protocol */
+    bool parked, closing, ended; /* ended: seen while it blocked */
+    bool trusted;                /* has said the password, or there is none */
     char name[RESP_NAME_BYTES_MAX + 1];
 };
 
+/* A command blocks: until w is told (OK), the deadline (ERR_TIMEOUT), or the client is gone or to be let go
+ * (ERR_CLOSED). */
+struct waiter;
+err resp_wait(struct resp_client *k, struct waiter *w, uint64_t deadline_us) CHECK_RESULT;
 /* What was gathered is done and answered. From then on the batch is empty again. An error: the connection's.
  */
 err resp_flush(struct resp_client *k) CHECK_RESULT;
@@ -146,6 +164,8 @@ void resp_say_failure(struct resp_batch *b, err e);
 #define RESP_NO_MULTI 4   /* cannot be put off by MULTI */
 #define RESP_BARRIER 8    /* what came before it is done first */
 #define RESP_WRITES 16
+#define RESP_APART 64  /* a barrier; it may take a turn's memory for itself */
+#define RESP_STREAM 32 /* asks on a key: in order with what kv does to keys */
 
 struct resp_def;
 typedef void resp_fn(struct resp_client *k, const struct resp_command *c, const struct resp_def *d);
@@ -190,11 +210,14 @@ void resp_tx_spoil(struct resp_client *k);
     X(set)                                                                                                   \
     X(setex)                                                                                                 \
     X(getex)                                                                                                 \
-    X(expire) X(incrby) X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth)       \
-        X(quit) X(reset) X(client) X(command) X(info) X(config) X(time) X(multi) X(exec) X(discard) X(watch) \
-            X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire) X(lock_renew) X(lock_release)            \
-                X(lock_status) X(stock_reserve) X(stock_move) X(stock_get) X(stock_order) X(stock_add)       \
-                    X(stock_set)
+    X(expire)                                                                                                \
+    X(incrby)                                                                                                \
+    X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset)          \
+        X(client) X(command) X(info) X(config) X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch)       \
+            X(eval) X(evalsha) X(script) X(lock_acquire) X(lock_renew) X(lock_release) X(lock_status)        \
+                X(stock_reserve) X(stock_move) X(stock_get) X(stock_order) X(stock_add) X(stock_set) X(xadd) \
+                    X(xlen) X(xrange) X(xdel) X(xtrim) X(xack) X(xread) X(xgroup) X(xpending) X(xclaim)      \
+                        X(xautoclaim) X(xinfo)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)
 #undef X

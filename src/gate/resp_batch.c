@@ -1,6 +1,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/must.h"
 #include "gate/resp.h"
 #include "gate/resp_metrics.h"
 
@@ -65,22 +66,44 @@ void resp_add(struct resp_batch *b, enum resp_shape shape, const char *name, enu
     b->commands++;
 }
 
-void resp_ask(struct resp_batch *b, uint8_t rules, struct bytes body, uint32_t answer_bytes,
-              void (*say)(struct resp_out *o, const struct resp_ask *q))
+struct resp_ask *resp_ask_begin(struct resp_batch *b,
+                                void (*say)(struct resp_out *o, const struct resp_ask *q))
 {
     struct resp_ask *ask = arena_get_zero(b->arena, sizeof *ask);
+    if (!ask) {
+        b->full = true;
+        return NULL;
+    }
+    ask->call.ops = ask->ops;
+    ask->say = say;
+    *next_reply(b) = (struct resp_reply){ .shape = RESP_ASK, .ask = ask };
+    return ask;
+}
+
+void resp_ask_add(struct resp_batch *b, struct resp_ask *q, uint8_t rules, struct bytes body,
+                  uint32_t answer_bytes)
+{
     const struct bytes copy = arena_copy(b->arena, body);
     char *answer = arena_get(b->arena, answer_bytes);
-    if (!ask || !copy.ptr || !answer) {
+    must(q->call.ops_count < RESP_ASK_OPS_MAX);
+    if (!copy.ptr || !answer) {
         b->full = true;
         return;
     }
-    ask->op =
-        (struct ledger_op){ .rules = rules, .body = copy, .answer = answer, .answer_size = answer_bytes };
-    ask->call = (struct ledger_call){ .ops = &ask->op, .ops_count = 1 };
-    ask->say = say;
-    ask->answer = answer;
-    *next_reply(b) = (struct resp_reply){ .shape = RESP_ASK, .ask = ask };
+    struct ledger_op *op = &q->ops[q->call.ops_count++];
+    *op = (struct ledger_op){ .rules = rules, .body = copy, .answer = answer, .answer_size = answer_bytes };
+    if (answer_bytes || !q->op) {
+        q->op = op;
+        q->answer = answer;
+    }
+}
+
+void resp_ask(struct resp_batch *b, uint8_t rules, struct bytes body, uint32_t answer_bytes,
+              void (*say)(struct resp_out *o, const struct resp_ask *q))
+{
+    struct resp_ask *q = resp_ask_begin(b, say);
+    if (q)
+        resp_ask_add(b, q, rules, body, answer_bytes);
 }
 
 void resp_say_static(struct resp_batch *b, struct bytes raw)
@@ -141,6 +164,13 @@ void resp_say_null(struct resp_client *k)
 {
     char text[RESP_HEAD_BYTES_MAX];
     const char *end = resp_null(text, (enum resp_protocol)k->protocol);
+    resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
+}
+
+void resp_say_null_array(struct resp_client *k)
+{
+    char text[RESP_HEAD_BYTES_MAX];
+    const char *end = resp_null_array(text, (enum resp_protocol)k->protocol);
     resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
 }
 
@@ -512,5 +542,6 @@ err resp_flush(struct resp_client *k)
     resp_out_end(&o);
     b->count = b->commands = 0;
     b->op_bytes = 0;
+    b->asks_on_keys = false;
     return o.failed;
 }

@@ -9,6 +9,7 @@
 #include "gate/resp.h"
 #include "gate/resp_metrics.h"
 #include "ledger/ledger_conf.h"
+#include "ledger/watch.h"
 
 /* The rest of a command, and room for what is to be sent. */
 #define COMMAND_TIMEOUT_MS 60000
@@ -103,7 +104,40 @@ static void abort_client(struct client_conn *client)
     shutdown(io_fd(container_of(client, struct resp_client, client)->io), SHUT_RDWR);
 }
 
-static const struct client_protocol protocol = { .close_idle = close_idle, .abort = abort_client };
+static void drain(struct client_conn *client)
+{
+    struct resp_client *k = container_of(client, struct resp_client, client);
+    if (k->waiter)
+        waiter_wake(k->waiter);
+}
+
+static const struct client_protocol protocol = { .drain = drain,
+                                                 .close_idle = close_idle,
+                                                 .abort = abort_client };
+
+/* ---- blocking commands ---- */
+
+static void peer_ended(void *owner, err why)
+{
+    struct resp_client *k = owner;
+    (void)why;
+    k->ended = true;
+    waiter_wake(k->waiter);
+}
+
+err resp_wait(struct resp_client *k, struct waiter *w, uint64_t deadline_us)
+{
+    if (k->client.clients->draining)
+        return ERR_CLOSED;
+    k->waiter = w;
+    resp_count(RESP_BLOCKED, 1);
+    io_watch(k->io, peer_ended, k);
+    err e = waiter_wait(w, deadline_us);
+    io_unwatch(k->io);
+    k->waiter = NULL;
+    resp_uncount(RESP_BLOCKED);
+    return k->ended || io_failed(k->io) || k->client.clients->draining ? ERR_CLOSED : e;
+}
 
 static void end_pool(struct turn_hook *h)
 {

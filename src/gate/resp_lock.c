@@ -1,15 +1,13 @@
 /* LOCK.*: leases with fencing tokens. What a connection holds is released when it ends, unless it said KEEP.
  *
- *      LOCK.ACQUIRE ─▶ held: its token        ─▶ in line: looks every few milliseconds whether it is its turn
- *                                                (at what workers know without asking), until its time is
- * over */
+ *      LOCK.ACQUIRE ─▶ held: its token    ─▶ in line: watches who has the lock, until it is its turn or its
+ *                                            time is over */
 #include "base/hash.h"
 #include "base/pool.h"
 #include "gate/resp.h"
 #include "ledger/lock.h"
+#include "ledger/watch.h"
 
-#define LOOK_US_MIN 1000
-#define LOOK_US_MAX 16000
 #define HELD_MAX 64 /* by one connection */
 
 struct resp_lock {
@@ -158,23 +156,34 @@ static err find_owner(struct bytes name, uint64_t *ret_owner)
     return e;
 }
 
+/* Until the lock is its owner's, or nobody's; OK also when the time is over. */
+static err wait_for_turn(struct resp_client *k, struct bytes name, uint64_t owner, uint64_t wait_ms)
+{
+    const uint64_t until_us = deadline_in_ms(wait_ms);
+    char key[LOCK_KEY_BYTES_MAX];
+    struct waiter w;
+    struct watch x;
+    uint64_t has_it;
+    waiter_open(&w);
+    watch_begin(&x, &w, LOCK_RULES_ID, lock_key(name, key), 0);
+    err e = find_owner(name, &has_it);
+    while (!e && has_it && has_it != owner) {
+        e = resp_wait(k, &w, until_us);
+        if (!e)
+            e = find_owner(name, &has_it);
+    }
+    watch_end(&x);
+    waiter_close(&w);
+    return e == ERR_TIMEOUT ? OK : e;
+}
+
 /* In line, until it is held (OK), the time is over or its lease was before it was seen (ERR_TIMEOUT), or
  * nobody waits any more. */
 static err wait_in_line(struct resp_client *k, struct bytes name, uint64_t owner, uint64_t wait_ms,
                         struct lock_answer *ret_answer)
 {
     const struct lock_op status = { .what = LOCK_STATUS }, leave = { .what = LOCK_LEAVE, .owner = owner };
-    const uint64_t until_us = deadline_in_ms(wait_ms);
-    uint64_t look_us = LOOK_US_MIN, has_it;
-    err e = find_owner(name, &has_it);
-    while (!e && worker_now_us() < until_us && has_it && has_it != owner) {
-        e = fiber_sleep_us(look_us);
-        look_us = look_us * 2 < LOOK_US_MAX ? look_us * 2 : LOOK_US_MAX;
-        if (!e && (io_peer_ended(k->io) || io_failed(k->io) || k->client.clients->draining))
-            e = ERR_CLOSED;
-        if (!e)
-            e = find_owner(name, &has_it);
-    }
+    err e = wait_for_turn(k, name, owner, wait_ms);
     if (!e)
         e = ask(&status, name, ret_answer);
     if (!e && ret_answer->owner == owner)

@@ -7,6 +7,7 @@
     X(RESP_CONNECTIONS, "connections_total", METRIC_COUNTER, "Connections of clients")                   \
     X(RESP_CONNECTIONS_OPEN, "connections", METRIC_GAUGE, "Of those, open now")                          \
     X(RESP_CONNECTIONS_REFUSED, "refused_total", METRIC_COUNTER, "Connections that were too many")       \
+    X(RESP_BLOCKED, "blocked", METRIC_GAUGE, "Clients whose command waits: for a message, or a lock")    \
     X(RESP_COMMANDS, "commands_total", METRIC_COUNTER, "Commands of clients")                            \
     X(RESP_COMMANDS_WRITE, "writes_total", METRIC_COUNTER, "Of those, that may change something")        \
     X(RESP_ERRORS, "errors_total", METRIC_COUNTER, "Answers that are errors")                            \

@@ -9,7 +9,7 @@ static void say_result(struct resp_out *o, const struct resp_ask *q)
 {
     struct stock_answer a;
     struct bytes rest;
-    if (!stock_read_answer((struct bytes){ q->answer, q->op.ret_answer_bytes }, &a, &rest) ||
+    if (!stock_read_answer((struct bytes){ q->answer, q->op->ret_answer_bytes }, &a, &rest) ||
         a.result >= STOCK_RESULTS) {
         resp_out_failure(o, ERR_SYNTAX);
         return;
@@ -19,8 +19,8 @@ static void say_result(struct resp_out *o, const struct resp_ask *q)
 
 static bool read_whole(const struct resp_ask *q, struct stock_answer *a, struct bytes *rest)
 {
-    return q->op.ret_answer_bytes <= q->op.answer_size &&
-           stock_read_answer((struct bytes){ q->answer, q->op.ret_answer_bytes }, a, rest);
+    return q->op->ret_answer_bytes <= q->op->answer_size &&
+           stock_read_answer((struct bytes){ q->answer, q->op->ret_answer_bytes }, a, rest);
 }
 
 static void out_pair(struct resp_out *o, const char *name, uint64_t n)

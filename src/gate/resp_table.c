@@ -1,4 +1,5 @@
 /* All commands, in the order of their names. */
+#include "core/worker.h"
 #include "gate/resp.h"
 #include "gate/resp_metrics.h"
 #include "ledger/stock.h"
@@ -90,6 +91,20 @@ const struct resp_def resp_table[] = {
     { "UNLINK", -2, RESP_WRITES, 1, -1, 1, resp_do_plain, KV_DEL },
     { "UNWATCH", 1, 0, 0, 0, 0, resp_do_unwatch },
     { "WATCH", -2, RESP_NOT_QUEUED | RESP_BARRIER, 1, -1, 1, resp_do_watch },
+    { "XACK", -4, RESP_WRITES | RESP_NO_MULTI | RESP_STREAM, 1, 1, 1, resp_do_xack },
+    { "XADD", -5, RESP_WRITES | RESP_NO_MULTI | RESP_STREAM, 1, 1, 1, resp_do_xadd },
+    { "XAUTOCLAIM", -6, RESP_WRITES | RESP_NO_MULTI | RESP_APART, 1, 1, 1, resp_do_xautoclaim, 0, 0, 0, 1 },
+    { "XCLAIM", -6, RESP_WRITES | RESP_NO_MULTI | RESP_APART, 1, 1, 1, resp_do_xclaim },
+    { "XDEL", -3, RESP_WRITES | RESP_NO_MULTI | RESP_STREAM, 1, 1, 1, resp_do_xdel },
+    { "XGROUP", -2, RESP_WRITES | RESP_NO_MULTI | RESP_APART, 2, 2, 1, resp_do_xgroup },
+    { "XINFO", -2, RESP_NO_MULTI | RESP_APART, 2, 2, 1, resp_do_xinfo },
+    { "XLEN", 2, RESP_NO_MULTI | RESP_APART, 1, 1, 1, resp_do_xlen },
+    { "XPENDING", -3, RESP_NO_MULTI | RESP_APART, 1, 1, 1, resp_do_xpending },
+    { "XRANGE", -4, RESP_NO_MULTI | RESP_APART, 1, 1, 1, resp_do_xrange },
+    { "XREAD", -4, RESP_NO_MULTI | RESP_APART, 0, 0, 0, resp_do_xread },
+    { "XREADGROUP", -7, RESP_WRITES | RESP_NO_MULTI | RESP_APART, 0, 0, 0, resp_do_xread, 0, 0, 0, 1 },
+    { "XREVRANGE", -4, RESP_NO_MULTI | RESP_APART, 1, 1, 1, resp_do_xrange, 0, 0, 0, 1 },
+    { "XTRIM", -4, RESP_WRITES | RESP_NO_MULTI | RESP_APART, 1, 1, 1, resp_do_xtrim },
 };
 /* clang-format on */
 const unsigned resp_table_count = sizeof resp_table / sizeof *resp_table;
@@ -164,6 +179,27 @@ void resp_fail_time(struct resp_client *k, const struct resp_def *d)
     resp_fail(k->batch, "ERR invalid expire time in '%s' command", lower(d, name));
 }
 
+/* Asks go to the writer before what kv does. */
+static bool is_out_of_order(const struct resp_batch *b, const struct resp_def *d)
+{
+    return d->flags & RESP_STREAM ? b->commands != 0 : d->first && b->asks_on_keys;
+}
+
+/* A batch of its own: what many of them take does not add up. */
+static void do_apart(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
+{
+    struct resp_batch *turn = k->batch, own;
+    struct arena a;
+    arena_open(&a, &arena_worker, RESP_TURN_BYTES_MAX, NULL, 0);
+    resp_batch_open(&own, &a);
+    k->batch = &own;
+    d->fn(k, c, d);
+    const err e = resp_flush(k);
+    k->closing |= e != OK;
+    k->batch = turn;
+    arena_close(&a);
+}
+
 void resp_do(struct resp_client *k, const struct resp_command *c)
 {
     const struct resp_def *d = resp_find(resp_arg(c, 0));
@@ -187,11 +223,15 @@ void resp_do(struct resp_client *k, const struct resp_command *c)
         resp_count(RESP_COMMANDS_WRITE, 1);
     if (k->tx && !(d->flags & RESP_NOT_QUEUED) && resp_tx_queue(k, c, d))
         return;
-    if (d->flags & RESP_BARRIER) {
+    if (d->flags & (RESP_BARRIER | RESP_APART) || is_out_of_order(k->batch, d)) {
         const err e = resp_flush(k);
         k->closing |= e != OK;
         if (e)
             return;
     }
-    d->fn(k, c, d);
+    k->batch->asks_on_keys |= (d->flags & RESP_STREAM) != 0;
+    if (d->flags & RESP_APART)
+        do_apart(k, c, d);
+    else
+        d->fn(k, c, d);
 }

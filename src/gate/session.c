@@ -124,8 +124,12 @@ struct bytes session_decode(struct bytes text, struct arena *a)
         const int high = i + 2 < text.len ? hex_value(text.ptr[i + 1]) : -1;
         const int low = i + 2 < text.len ? hex_value(text.ptr[i + 2]) : -1;
         const bool coded = text.ptr[i] == '%' && high >= 0 && low >= 0;
-        *at++ = coded ? (char)(high << 4 | low) : text.ptr[i];
-        i += coded ? 2 : 0;
+        *at = text.ptr[i];
+        if (coded) {
+            *at = (char)(high << 4 | low);
+            i += 2;
+        }
+        at++;
     }
     return (struct bytes){ out, (size_t)(at - out) };
 }

@@ -12,15 +12,14 @@
 #include "gate/topic_ask.h"
 #include "gate/topic_event.h"
 #include "ledger/topic_conf.h"
+#include "ledger/watch.h"
 
 #define PULL_MAX 32
 #define PULL_ROOM_BYTES (QUEUE_MESSAGE_BYTES_MAX + 64 * 1024)
 #define EVENT_BYTES_MAX (8u << 20) /* of a message while it is delivered */
 #define ANSWER_BYTES_MAX (64 * 1024)
-#define IDLE_US_MIN 1000
-#define IDLE_US_MAX 20000
-#define LOOK_ANYWAY_US 1000000
-#define SLOWER_MS 1000 /* 429 that does not say how long */
+#define LOOK_ANYWAY_US 1000000 /* whatever is told: the ledger may have been too busy to answer */
+#define SLOWER_MS 1000         /* 429 that does not say how long */
 #define SLOWER_MS_MAX (10 * 60000)
 #define ASK_AGAIN_US 100000
 #define ASKS_MAX 50
@@ -83,7 +82,7 @@ struct topic_push {
     size_t topic_len;
     struct topic_push_conf conf; /* its texts are these */
     bool is_check, is_first, stops;
-    struct fiber *fiber;
+    struct waiter waiter;
     unsigned running;
     struct delivery *free;
     uint64_t paused_until_us;
@@ -268,8 +267,7 @@ static void run_delivery(void *arg)
     give(p, d);
     p->running--;
     metric_set(p->cells, METRIC_RUNNING, p->running);
-    if (p->fiber)
-        fiber_wake(p->fiber);
+    waiter_wake(&p->waiter);
 }
 
 /* Its texts are copied: the room is used again. false: no memory; its lease ends by itself. */
@@ -335,10 +333,10 @@ static void begin(struct topic_push *p)
     (void)tell(p, &q);
 }
 
-static void wait(struct topic_push *p, uint64_t us)
+/* Until something comes into the topic, a delivery ends, or then. */
+static void wait(struct topic_push *p, uint64_t until_us)
 {
-    const err e = fiber_wait(worker_now_us() + us);
-    p->stops |= e != OK && e != ERR_TIMEOUT;
+    p->stops |= waiter_wait(&p->waiter, until_us) == ERR_CANCELLED;
 }
 
 static void free_push(struct topic_push *p)
@@ -355,27 +353,28 @@ static void free_push(struct topic_push *p)
 static void run(void *arg)
 {
     struct topic_push *p = arg;
-    uint64_t idle_us = IDLE_US_MIN;
-    p->fiber = fiber_self();
+    struct watch news;
+    char key[QUEUE_TOPIC_KEY_BYTES_MAX];
+    waiter_open(&p->waiter);
+    watch_begin(&news, &p->waiter, QUEUE_RULES_ID, queue_topic_key(topic_of(p), key), 0);
     if (p->is_first)
         begin(p);
     while (!p->stops) {
         const unsigned limit = limit_of(p);
         const uint64_t now_us = worker_now_us();
-        if (p->paused_until_us > now_us || p->running >= limit) {
-            wait(p, IDLE_US_MAX);
-        } else if (has_news(p) && pull(p, limit - p->running)) {
+        if (p->paused_until_us > now_us)
+            wait(p, p->paused_until_us);
+        else if (p->running < limit && has_news(p) && pull(p, limit - p->running))
             p->looked_us = 0; /* there may be more */
-            idle_us = IDLE_US_MIN;
-        } else {
-            wait(p, idle_us);
-            idle_us = idle_us * 2 < IDLE_US_MAX ? idle_us * 2 : IDLE_US_MAX;
-        }
+        else
+            wait(p, now_us + LOOK_ANYWAY_US);
     }
     while (p->running) { /* deliveries point here: a cancelled fiber stays for them too */
-        if (fiber_wait(DEADLINE_NONE) != OK && p->running)
+        if (waiter_wait(&p->waiter, DEADLINE_NONE) != OK && p->running)
             fiber_yield();
     }
+    watch_end(&news);
+    waiter_close(&p->waiter);
     free_push(p);
 }
 
@@ -425,6 +424,5 @@ bool topic_push_is(const struct topic_push *p, struct bytes topic, const struct 
 void topic_push_stop(struct topic_push *p)
 {
     p->stops = true;
-    if (p->fiber)
-        fiber_wake(p->fiber);
+    waiter_wake(&p->waiter);
 }

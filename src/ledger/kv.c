@@ -2,6 +2,7 @@
 
 #include "base/must.h"
 #include "ledger/kv_internal.h"
+#include "ledger/queue.h"
 
 /* ---- the sums ---- */
 
@@ -54,10 +55,30 @@ static bool is_reserved(struct bytes key)
 
 bool kv_key_is_good(struct kv_run *k, struct bytes key)
 {
-    if (key.len <= KV_KEY_BYTES_MAX && !is_reserved(key))
-        return true;
-    kv_say_error(k, is_reserved(key) ? KV_KEY_RESERVED : KV_KEY_TOO_LONG);
-    return false;
+    if (key.len > KV_KEY_BYTES_MAX || is_reserved(key)) {
+        kv_say_error(k, is_reserved(key) ? KV_KEY_RESERVED : KV_KEY_TOO_LONG);
+        return false;
+    }
+    if (kv_is_topic(k, key)) {
+        kv_say_error(k, KV_WRONG_TYPE);
+        return false;
+    }
+    return true;
+}
+
+bool kv_is_topic(struct kv_run *k, struct bytes key)
+{
+    return queue_is_topic(k->a, key);
+}
+
+bool kv_remove_topic(struct kv_run *k, struct bytes key)
+{
+    if (!kv_is_topic(k, key))
+        return false;
+    const err e = queue_drop_topic(k->a, key);
+    if (e)
+        k->failed = e;
+    return !e;
 }
 
 /* One whose time is over may be there still, when many ended at once. */
@@ -70,7 +91,7 @@ struct record *kv_find(struct kv_run *k, struct bytes key)
 bool kv_find_kind(struct kv_run *k, struct bytes key, enum kv_kind kind, struct record **ret_record)
 {
     struct record *r = kv_find(k, key);
-    if (r && kv_head(r)->kind != kind) {
+    if (r ? kv_head(r)->kind != kind : kv_is_topic(k, key)) {
         kv_say_error(k, KV_WRONG_TYPE);
         return false;
     }

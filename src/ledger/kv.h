@@ -7,10 +7,14 @@
  *
  * A command that cannot be done (a key of the other type, no number) answers KV_ERROR and changes nothing;
  * the others go on. Refused as a whole (ledger_call.ret_refused): ERR_AGAIN: the answers need more room than
- * the operation says there is; ERR_LIMIT: the ledger's memory is full; ERR_SYNTAX: no operation.
+ * the operation says there is; ERR_LIMIT: the ledger's memory is full; ERR_SYNTAX: no operation; ERR_EXISTS:
+ * see FREE.
  *
  * A time to live is fixed, or sliding: then each use sets it anew (when at least a sixteenth of it has
  * passed: reading a session again and again does not write each time). What is past its time is not there.
+ *
+ * A topic of the queue (ledger/queue.h) is a key of another type: it is there, can be deleted, and has no
+ * time.
  *
  *      record      key            value
  *      key         the client's   struct kv_head; the string, or the hash: length, length, field, value ...
@@ -69,7 +73,8 @@ extern const struct ledger_rules kv_rules;
     X(UNLESS)      /* key (; its version): if it is another now, KV_CHANGED, and nothing after it */          \
     X(SIZE)        /* ─▶ keys, those with a time to live */                                               \
     X(SCAN)        /* pattern, type[s word] (; cursor) alone in its operation ─▶ cursor, key... */        \
-    X(KEYS)        /* pattern; alone in its operation ─▶ array */
+    X(KEYS)        /* pattern; alone in its operation ─▶ array */                                         \
+    X(FREE)        /* key: the whole entry is refused with ERR_EXISTS when there is such a key ─▶ OK */
 
 enum kv_what {
 #define X(name) KV_##name,
@@ -108,7 +113,8 @@ enum kv_flag {
     X(VALUE_TOO_LONG, "ERR string exceeds maximum allowed size (1 MiB less 64 bytes, a hash as well)") \
     X(TOO_MANY_KEYS, "ERR more than 100000 keys: use SCAN instead of KEYS")                            \
     X(SLIDING_TOO_LONG, "ERR a sliding time to live is one second to ten years")                       \
-    X(EXPIRE_TIME, "ERR invalid expire time")
+    X(EXPIRE_TIME, "ERR invalid expire time")                                                          \
+    X(TOPIC_TIME, "ERR a topic has no time to live; it says how long it keeps its messages")
 
 enum kv_error {
 #define X(name, text) KV_##name,

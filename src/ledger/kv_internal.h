@@ -27,7 +27,7 @@ struct kv_run {
     uint32_t args;
     uint32_t flags;
     int64_t number;
-    bool stop;      /* nothing after it */
+    bool stop; /* nothing after it */
     err failed;
 };
 
@@ -55,6 +55,10 @@ static inline struct bytes kv_body(const struct record *r)
 struct record *kv_find(struct kv_run *k, struct bytes key);
 /* The same of that kind. false: it is of another, and that is said. */
 bool kv_find_kind(struct kv_run *k, struct bytes key, enum kv_kind kind, struct record **ret_record);
+/* Is it a topic of the queue? (Where a key of kv stands as well, that one is meant.) */
+bool kv_is_topic(struct kv_run *k, struct bytes key);
+/* false: it is none, or it cannot be: the operation is refused. */
+bool kv_remove_topic(struct kv_run *k, struct bytes key);
 /* May there be a key of that name? Said if not. */
 bool kv_key_is_good(struct kv_run *k, struct bytes key);
 /* A new one, or r with so many bytes and another kind; its version is this entry's. NULL: no memory. r: what

@@ -16,11 +16,11 @@ void kv_do_DEL(struct kv_run *k)
         }
     }
     while (k->args && !k->failed) {
-        struct record *r = kv_find(k, kv_arg(k));
-        if (!r)
-            continue;
-        kv_remove(k, r);
-        count++;
+        const struct bytes key = kv_arg(k);
+        struct record *r = kv_find(k, key);
+        if (r)
+            kv_remove(k, r);
+        count += r || kv_remove_topic(k, key);
     }
     kv_say_int(k, count);
 }
@@ -28,15 +28,21 @@ void kv_do_DEL(struct kv_run *k)
 void kv_do_EXISTS(struct kv_run *k)
 {
     int64_t count = 0;
-    while (k->args && !k->failed)
-        count += kv_find(k, kv_arg(k)) != NULL;
+    while (k->args && !k->failed) {
+        const struct bytes key = kv_arg(k);
+        count += kv_find(k, key) || kv_is_topic(k, key);
+    }
     kv_say_int(k, count);
 }
 
 void kv_do_TYPE(struct kv_run *k)
 {
-    const struct record *r = kv_find(k, kv_arg(k));
-    kv_say_word(k, !r ? BYTES("none") : kv_head(r)->kind == KV_HASH ? BYTES("hash") : BYTES("string"));
+    const struct bytes key = kv_arg(k);
+    const struct record *r = kv_find(k, key);
+    if (!r && kv_is_topic(k, key))
+        kv_say_word(k, BYTES("stream"));
+    else
+        kv_say_word(k, !r ? BYTES("none") : kv_head(r)->kind == KV_HASH ? BYTES("hash") : BYTES("string"));
 }
 
 /* ---- times ---- */
@@ -70,9 +76,13 @@ void kv_do_EXPIRE(struct kv_run *k)
     uint32_t sliding_s;
     if (!kv_due(k, &due_ms, &sliding_s))
         return;
-    if (!(k->flags & KV_IF_EQUAL))
+    if (!(k->flags & KV_IF_EQUAL)) {
         r = kv_find(k, key);
-    else if (!kv_find_kind(k, key, KV_STRING, &r))
+        if (!r && kv_is_topic(k, key)) {
+            kv_say_error(k, KV_TOPIC_TIME);
+            return;
+        }
+    } else if (!kv_find_kind(k, key, KV_STRING, &r))
         return;
     if (r && k->flags & KV_FROM_DUE && r->due_ms)
         due_ms += r->due_ms - k->a->now_ms;
@@ -120,9 +130,22 @@ void kv_do_GETEX(struct kv_run *k)
 
 void kv_do_TTL(struct kv_run *k)
 {
-    const struct record *r = kv_find(k, kv_arg(k));
+    const struct bytes key = kv_arg(k);
+    const struct record *r = kv_find(k, key);
+    if (!r && kv_is_topic(k, key)) {
+        kv_say_int(k, -1);
+        return;
+    }
     const uint64_t from_ms = k->flags & KV_ABSOLUTE ? 0 : k->a->now_ms;
     kv_say_int(k, !r ? -2 : !r->due_ms ? -1 : (int64_t)(r->due_ms - from_ms));
+}
+
+void kv_do_FREE(struct kv_run *k)
+{
+    if (kv_find(k, kv_arg(k)))
+        k->failed = ERR_EXISTS;
+    else
+        kv_say(k, KV_OK);
 }
 
 /* ---- optimistic locking ---- */

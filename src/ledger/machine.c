@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "ledger/ledger_log.h"
+#include "ledger/watch.h"
 
 err machine_open(struct machine *m, const struct ledger_rules *const *rules, uint64_t bytes_max)
 {
@@ -74,6 +75,7 @@ void machine_show(struct machine *m, struct board *b)
             board_clear(b, s->hash);
         else
             board_set(b, s->hash, s->value);
+        watch_tell(s->hash, s->gone, s->value);
     }
     m->shown_count = 0;
 }

@@ -1,5 +1,6 @@
 #include "ledger/queue.h"
 
+#include "base/must.h"
 #include "ledger/queue_internal.h"
 
 #define QUEUE_RULES_VERSION 1
@@ -169,6 +170,26 @@ static bool queue_shown(const struct record *r, uint64_t *ret_value)
         return false;
     *ret_value = ((const struct queue_topic *)record_value(r))->wakes;
     return true;
+}
+
+/* ---- for other rules ---- */
+
+bool queue_is_topic(struct ledger_apply *a, struct bytes name)
+{
+    const struct record *sums = queue_find(a, BYTES("s"));
+    return sums && ((const struct queue_sums *)record_value(sums))->topics && queue_name_is_good(name) &&
+           queue_find_topic(a, name);
+}
+
+err queue_drop_topic(struct ledger_apply *a, struct bytes name)
+{
+    const struct queue_op op = { .what = QUEUE_DELETE_TOPIC, .topic = name };
+    struct ledger_apply own = *a;
+    char bytes[1024];
+    must(queue_op_bytes(&op) <= sizeof bytes);
+    queue_write(&op, bytes);
+    own.answer_size = own.answer_bytes = 0;
+    return queue_apply(&own, (struct bytes){ bytes, queue_op_bytes(&op) });
 }
 
 const struct ledger_rules queue_rules = {

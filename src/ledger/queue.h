@@ -99,11 +99,12 @@ static inline int queue_id_compare(struct queue_id a, struct queue_id b)
     X(SET_ID) /* group's next is the one behind id (FROM_END; TIME: id.ms is a time: the first since then)       \
                */                                                                                                \
     X(PULL)   /* consumer, count, room; NO_ACK ─▶ messages, delivered */                                     \
-    X(HISTORY) /* consumer, id, count, room: its pending ones behind id ─▶ messages (gone: only the id) */   \
+    X(HISTORY) /* consumer, id, count, room: its pending ones behind id ─▶ messages (gone: only the id); of  \
+                * a group without leases this is a delivery */                                                                      \
     X(ACK)     /* ids ─▶ number: how many there were */                                                      \
     X(NACK)    /* ids; delay_ms (BACK_OFF: as it comes) ─▶ number: how many there were */                    \
-    X(CLAIM)   /* consumer, ids, idle_ms (least); FORCE, JUST_ID, LAST_ID: id; SET_TIME: delay_ms ago it         \
-                * was delivered; SET_COUNT: attempts ─▶ messages */                                          \
+    X(CLAIM)      /* consumer, ids, idle_ms (least); FORCE, JUST_ID, LAST_ID: id; SET_TIME: delay_ms ago it      \
+                   * was delivered; SET_COUNT: attempts ─▶ messages */                                       \
     X(AUTO_CLAIM) /* consumer, id (from), count, idle_ms, room; JUST_ID ─▶ messages (gone: only the id);     \
                    * id: where to go on, 0-0: the end */                                                         \
     X(PENDING)    /* id, end, count, idle_ms, consumer (empty: all) ─▶ pending ones */                       \
@@ -272,6 +273,12 @@ bool queue_read_pending(struct bytes *rest, struct queue_pending *ret_pending);
 bool queue_read_topic(struct bytes *rest, struct queue_topic_shown *ret_topic);
 bool queue_read_group(struct bytes *rest, struct queue_group_shown *ret_group);
 bool queue_read_consumer(struct bytes *rest, struct queue_consumer_shown *ret_consumer);
+
+/* ---- for other rules: keys share their names with topics (ledger/kv.h). The writer's thread. */
+struct ledger_apply;
+bool queue_is_topic(struct ledger_apply *a, struct bytes name);
+/* The topic with its groups; it is there. What QUEUE_DELETE_TOPIC says. */
+err queue_drop_topic(struct ledger_apply *a, struct bytes name) CHECK_RESULT;
 
 /* ---- what workers know without asking: ledger_look(ledger, QUEUE_RULES_ID, queue_topic_key(...)): a number
  * that is another whenever a pull or a range that found nothing may find something now. Whoever waits looks

@@ -40,6 +40,15 @@ static struct record *walk_next(struct walk *w, struct queue_id end)
     return NULL;
 }
 
+/* Where nothing is given again by itself, to ask for one's own again is a delivery, as with Redis. */
+static void deliver_again(struct queue_run *q, struct record *r)
+{
+    struct queue_entry *e = record_value(r);
+    record_write(q->a->records, r);
+    e->delivered_ms = q->a->now_ms;
+    e->attempts++;
+}
+
 err queue_history(struct queue_run *q)
 {
     struct record *consumer = queue_find_consumer(q->a, q->group->number, q->op.consumer);
@@ -54,11 +63,14 @@ err queue_history(struct queue_run *q)
         if (e->consumer != number)
             continue;
         const struct record *m = queue_message_at(q->a, q->topic, queue_key_position(r));
-        if (queue_answer_message(q, e->id, m, e->attempts, !m))
-            continue;
-        if (!q->answer.count)
-            return queue_answer(q, QUEUE_TOO_SMALL);
-        break;
+        const bool again = m && !q->group->lease_ms;
+        if (!queue_answer_message(q, e->id, m, e->attempts + again, !m)) {
+            if (!q->answer.count)
+                return queue_answer(q, QUEUE_TOO_SMALL);
+            break;
+        }
+        if (again)
+            deliver_again(q, r);
     }
     return queue_answer(q, QUEUE_DONE);
 }

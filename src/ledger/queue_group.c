@@ -166,6 +166,19 @@ static enum pulled deliver(struct pull *p, struct record *entry, const struct re
     return PULLED_ONE;
 }
 
+/* Of NO_ACK: one that is pending stays that, and its consumer's. */
+static enum pulled show(struct pull *p, const struct queue_entry *e, const struct record *m)
+{
+    struct queue_group *g = p->hand.group;
+    if (!queue_answer_message(p->q, e->id, m, e->attempts + 1, false))
+        return PULLED_NO_ROOM;
+    g->delivered++;
+    g->redelivered++;
+    if (queue_id_compare(e->id, g->last) > 0)
+        g->last = e->id;
+    return PULLED_ONE;
+}
+
 /* One that was in hand already, and is ready. */
 static enum pulled pull_ready(struct pull *p, uint64_t position)
 {
@@ -188,7 +201,9 @@ static enum pulled pull_new(struct pull *p, uint64_t position, unsigned priority
         return PULLED_NONE;
     if (entry) {
         const struct queue_entry *e = record_value(entry);
-        return g->lease_ms || e->state != QUEUE_IS_PENDING ? PULLED_NONE : deliver(p, entry, m, false);
+        if (g->lease_ms || e->state != QUEUE_IS_PENDING)
+            return PULLED_NONE;
+        return p->q->op.flags & QUEUE_NO_ACK ? show(p, e, m) : deliver(p, entry, m, false);
     }
     if (g->counts[QUEUE_IS_WAITING] >= QUEUE_WAITING_MAX)
         return PULLED_NO_ROOM;

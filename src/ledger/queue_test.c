@@ -265,7 +265,10 @@ static void what_is_pending_is_listed_and_claimed(void **state)
     assert_int_equal(queue_id_compare(qt.head.id, a), 0);
     assert_int_equal(qt.head.end.seq, b.seq + 1);
     ASK_NUMBER(1, .what = QUEUE_DELETE, T, .ids = &b, .ids_count = 1);
-    ASK_GETS("a:2 ~:2 c:2", .what = QUEUE_HISTORY, G, .consumer = BYTES("two"));
+    ASK_GETS("a:3 ~:2 c:3", .what = QUEUE_HISTORY, G, .consumer = BYTES("two"));
+    ASK_DONE(.what = QUEUE_SET_ID, G);
+    ASK_GETS("a:4 c:4", .what = QUEUE_PULL, G, .consumer = BYTES("one"), .flags = QUEUE_NO_ACK);
+    ASK_GETS("a:4 ~:2 c:4", .what = QUEUE_HISTORY, G, .consumer = BYTES("two"));
     ASK_NUMBER(3, .what = QUEUE_DELETE_CONSUMER, G, .consumer = BYTES("two"));
     ASK_NUMBER(0, .what = QUEUE_PENDING_SUM, G);
     ASK_DONE(.what = QUEUE_CONSUMERS, G);

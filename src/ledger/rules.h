@@ -27,7 +27,7 @@ struct ledger_apply {
 /* Appends to the answer; what does not fit is counted and not kept: the caller sees that it was cut. */
 static inline void ledger_answer(struct ledger_apply *a, const void *data, size_t len)
 {
-    if (a->answer_bytes < a->answer_size) {
+    if (len && a->answer_bytes < a->answer_size) { /* data may be NULL when there is none */
         size_t room = a->answer_size - a->answer_bytes;
         memcpy(a->answer + a->answer_bytes, data, len < room ? len : room);
     }

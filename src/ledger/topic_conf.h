@@ -1,7 +1,10 @@
 /* topic_conf: the ledger's topics as the configuration names them: what they keep, and where their messages
  * are pushed to. A part of ledger_conf. */
 #pragma once
+#include <stddef.h>
+
 #include "core/conf.h"
+#include "ledger/queue.h"
 
 #define TOPIC_AUTO CONF_INT_WORD(0)
 #define TOPIC_CONCURRENCY_MAX 256 /* deliveries of a topic at the same time */
@@ -27,6 +30,28 @@ struct topic_conf {
     uint64_t check_after_ms;
     int64_t checks;
 };
+
+/* The fields of how often a message is delivered, of any struct with these members: of the configuration,
+ * and of a group that is made over HTTP. */
+#define TOPIC_RETRY_FIELDS(struct_)                                                                         \
+    { .name = "attempts",                                                                                   \
+      .type = CONF_INT,                                                                                     \
+      .offset = offsetof(struct struct_, attempts),                                                         \
+      .preset = "16",                                                                                       \
+      .min = 0,                                                                                             \
+      .max = 1000000,                                                                                       \
+      .doc = "deliveries, until a message is given up; 0: it never is" },                                   \
+        { .name = "back_off",                                                                               \
+          .type = CONF_MS,                                                                                  \
+          .offset = offsetof(struct struct_, back_off_ms),                                                  \
+          .preset = "1s",                                                                                   \
+          .min = 1,                                                                                         \
+          .max = (double)QUEUE_BACK_OFF_MS_MAX,                                                             \
+          .doc = "before the second delivery; twice as long before each further one" },                     \
+    {                                                                                                       \
+        .name = "back_off_max", .type = CONF_MS, .offset = offsetof(struct struct_, back_off_ms_max),       \
+        .preset = "5m", .min = 1, .max = (double)QUEUE_BACK_OFF_MS_MAX, .doc = "but never longer than this" \
+    }
 
 extern const struct conf_struct topic_conf_struct;
 

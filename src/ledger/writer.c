@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "ledger/ledger_internal.h"
+#include "ledger/watch.h"
 
 static uint64_t clock_us(clockid_t clock)
 {
@@ -121,6 +122,7 @@ void ledger_fail(struct ledger *l, err e, const struct diag *d)
     atomic_store_explicit(&l->stopped, l->why.text, memory_order_release);
     if (l->metrics.cells)
         metric_set(l->metrics.cells, LEDGER_METRIC_STOPPED, 1);
+    watch_tell_all();
     log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
 }
 
@@ -245,6 +247,7 @@ static void leave(struct ledger *l)
         diag_set(&l->why, "another process has taken over");
         atomic_store_explicit(&l->stopped, l->why.text, memory_order_release);
     }
+    watch_tell_all();
     sem_post(&l->left);
 }
 

@@ -195,6 +195,35 @@ def test_one_that_passes_inside_an_answer(weir, each_loop):
     wait_until(lambda: gate.metric("weir_grpc_calls_total", status="deadline_exceeded") == 1, 20)
 
 
+def test_a_call_that_its_client_ends(weir, server, client, each_loop):
+    """Inside a stream of answers: the server is told at once, though it says nothing for long."""
+    s = server()
+    gate = weir(conf(s))
+    c = client(gate)
+    answers = c.server_stream(b"1 13", timeout=600)
+    assert next(answers) == b"0"
+    answers.cancel()
+    assert s.over.wait(20) and not s.go.is_set()
+    wait_until(lambda: gate.metric("weir_grpc_calls_total", status="cancelled") == 1, 20)
+    assert c.unary(b"x", timeout=60) == b"X"  # and nothing is thought of the server
+    assert gate.metric("weir_upstream_failures_total") == 0
+    assert [line.get("grpc_status") for line in logged(gate, 2)] == [None, 0]
+
+
+def test_calls_that_end_while_more_is_sent(weir, server, client, each_loop):
+    """Whatever the fibers are about when their streams end, each ends once."""
+    gate = weir(conf(server()))
+    c = client(gate)
+    for n in range(30):
+        answers = c.server_stream(b"1000000", timeout=600)
+        for _ in range(n):
+            next(answers)
+        answers.cancel()
+    wait_until(lambda: gate.metric("weir_grpc_calls_total", status="cancelled") >= 29, 20)
+    assert c.unary(b"x", timeout=60) == b"X"
+    assert gate.metric("weir_upstream_failures_total") == 0
+
+
 # ---- the gate's own answers
 
 @pytest.mark.parametrize("route,code", [
@@ -291,6 +320,28 @@ def test_statuses_count_as_failures(weir, server, client, late):
     for _ in range(20):
         c.unary.future(b"x", timeout=60).exception()
     wait_until(lambda: gate.metric("weir_outlier_ejected", server=bad.address) == 1, 20)
+
+
+def test_a_status_that_comes_long_after_the_head_counts(weir):
+    head_seen = threading.Event()
+
+    def serve(c):
+        stream, _ = c.next_request()
+        c.send(c.headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+               + http2.frame(http2.DATA, 0, stream, b"\0\0\0\0\1x"))
+        head_seen.wait(60)
+        c.send(c.headers(stream, [("grpc-status", "13")], end=True))
+        c.next_request()
+    s = http2.Server(serve)
+    gate = weir(conf(s.address))
+    with http2.Client(gate.port) as c:
+        stream = c.start("POST", "/t", HEAD)
+        c.read_until(lambda: c.message(stream).body)
+        assert gate.metric("weir_upstream_errors_total") == 0
+        head_seen.set()
+        assert dict(c.response(stream).trailers)["grpc-status"] == "13"
+    wait_until(lambda: gate.metric("weir_upstream_errors_total") == 1, 20)
+    s.stop()
 
 
 def test_a_circuit_breaker_goes_by_them(weir, server, client):

@@ -11,7 +11,7 @@ SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 
 class GrpcServer:
     """/test.Test/Unary, ClientStream, Bidi echo in capitals; ServerStream of b"3 13" counts to 3, waits for `go`, and
-    fails. Unary of b"fail 14 words" fails so, of
+    fails; its end sets `over`. Unary of b"fail 14 words" fails so, of
     b"sleep 0.5" takes so long, of b"late 13" fails behind a message. `calls` are (method, metadata, seconds left)."""
 
     def __init__(self, grpc):
@@ -19,6 +19,7 @@ class GrpcServer:
         self.calls = []
         self.health = {b"": SERVING}
         self.go = threading.Event()
+        self.over = threading.Event()  # a ServerStream is
         self.fail = None  # the status of every Unary ...
         self.late = False  # ... behind its answer's head
         self.port = free_port()
@@ -74,6 +75,7 @@ class GrpcServer:
         return request.upper()
 
     def server_stream(self, request, context):
+        context.add_callback(self.over.set)
         count, *code = request.split(b" ")
         for i in range(int(count)):
             yield b"%d" % i
