@@ -109,20 +109,30 @@ static void stack_switch(struct fibers *fs, struct stack *from, struct stack *to
     }
 }
 
+/* May one that has not begun do so now? Those under way go first; but the last of a turn's switches are not
+ * theirs, so that they starve nobody who has not begun. */
+static bool begins_one(const struct fibers *fs)
+{
+    if (list_empty(&fs->outside) || (fs->begun >= FIBERS_ADMITTED_PER_TURN && fs->begun >= fs->switches / 4))
+        return false;
+    return list_empty(&fs->ready) || fs->switches >= SWITCHES_PER_TURN / 4 * 3;
+}
+
 /* The next one that is ready; NULL: back to the loop. */
 static struct fiber *next_ready(struct fibers *fs)
 {
-    struct link *from = &fs->ready;
-    if (list_empty(from)) {
-        if (list_empty(&fs->outside) || fs->admit == 0)
-            return NULL;
-        fs->admit--;
-        from = &fs->outside;
-    }
-    if (fs->budget == 0)
+    if (fs->switches == SWITCHES_PER_TURN)
         return NULL;
-    fs->budget--;
-    return container_of(list_pop_front(from), struct fiber, line);
+    struct link *line = &fs->ready;
+    if (begins_one(fs)) {
+        line = &fs->outside;
+        fs->begun++;
+    }
+    struct link *first = list_pop_front(line);
+    if (!first)
+        return NULL;
+    fs->switches++;
+    return container_of(first, struct fiber, line);
 }
 
 static void run_fiber(struct fibers *fs, struct stack *from, struct fiber *f)
@@ -154,8 +164,7 @@ static void make_ready(struct fibers *fs, struct fiber *f)
 
 void fibers_run(struct fibers *fs)
 {
-    fs->budget = SWITCHES_PER_TURN;
-    fs->admit = FIBERS_ADMITTED_PER_TURN;
+    fs->switches = fs->begun = 0;
     while (!list_empty(&fs->later))
         list_push_back(&fs->ready, list_pop_front(&fs->later));
     struct fiber *f = next_ready(fs);

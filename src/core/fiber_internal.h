@@ -41,13 +41,13 @@ struct fibers {
     struct fiber *current; /* NULL: the loop */
     struct link ready;
     struct link later;   /* yielded: ready in the next turn */
-    struct link outside; /* fiber_admit: they begin when nobody is ready */
+    struct link outside; /* fiber_admit: they have not begun */
     struct link live;
     struct link rest; /* stacks at rest */
     struct stack loop;
     struct fiber *free; /* linked by line.next */
-    uint32_t budget;    /* switches left in this turn */
-    uint32_t admit;     /* so many of `outside` may begin in this turn */
+    uint32_t switches;  /* in this turn */
+    uint32_t begun;     /* of `outside`, in this turn */
     uint32_t live_count;
     uint32_t rest_count;
     uint32_t rest_low_water; /* since the last trim: that many stacks were not needed */

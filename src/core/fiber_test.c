@@ -39,40 +39,6 @@ static void spawn_order(void)
 }
 TEST(spawn_order)
 
-/* ---- from outside ---- */
-
-#define OUTSIDE (2 * FIBERS_ADMITTED_PER_TURN + 1)
-
-static size_t begun, begun_before;
-
-static void begin(void *arg)
-{
-    must(begun++ == (size_t)(uintptr_t)arg);
-}
-
-static void look_at_begun(void *arg)
-{
-    (void)arg;
-    begun_before = begun;
-}
-
-static void admitted_behind_what_is_under_way(void)
-{
-    begun = 0;
-    begun_before = OUTSIDE;
-    for (uintptr_t i = 0; i < OUTSIDE; i++)
-        fiber_admit(begin, (void *)i);
-    fiber_spawn(look_at_begun, NULL);
-    fiber_yield();
-    must(begun_before == 0 && begun == FIBERS_ADMITTED_PER_TURN);
-    fiber_spawn(look_at_begun, NULL);
-    fiber_yield();
-    must(begun_before == FIBERS_ADMITTED_PER_TURN && begun == 2 * FIBERS_ADMITTED_PER_TURN);
-    must(fiber_sleep_us(1000) == OK); /* the loop does not sleep while somebody has not begun */
-    must(begun == OUTSIDE);
-}
-TEST(admitted_behind_what_is_under_way)
-
 /* ---- waiting ---- */
 
 static struct fiber *sleeper;
@@ -525,24 +491,15 @@ static void test_unsupported_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spawn_order),
-        cmocka_unit_test(test_wake_timeout_cancel),
-        cmocka_unit_test(test_wake_before_wait),
-        cmocka_unit_test(test_cancel_stays),
-        cmocka_unit_test(test_queue_order),
-        cmocka_unit_test(test_short_ones_share_a_stack),
-        cmocka_unit_test(test_many_at_once),
-        cmocka_unit_test(test_guard_page),
-        cmocka_unit_test(test_mail_from_threads),
-        cmocka_unit_test(test_ping_pong),
-        cmocka_unit_test(test_stop_waits_for_fibers),
-        cmocka_unit_test(test_hooks),
-        cmocka_unit_test(test_timers_on_worker),
-        cmocka_unit_test(test_arenas),
-        cmocka_unit_test(test_dump_and_go_on),
-        cmocka_unit_test(test_dump_text),
+        cmocka_unit_test(test_spawn_order),           cmocka_unit_test(test_wake_timeout_cancel),
+        cmocka_unit_test(test_wake_before_wait),      cmocka_unit_test(test_cancel_stays),
+        cmocka_unit_test(test_queue_order),           cmocka_unit_test(test_short_ones_share_a_stack),
+        cmocka_unit_test(test_many_at_once),          cmocka_unit_test(test_guard_page),
+        cmocka_unit_test(test_mail_from_threads),     cmocka_unit_test(test_ping_pong),
+        cmocka_unit_test(test_stop_waits_for_fibers), cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_timers_on_worker),      cmocka_unit_test(test_arenas),
+        cmocka_unit_test(test_dump_and_go_on),        cmocka_unit_test(test_dump_text),
         cmocka_unit_test(test_unsupported_loop),
-        cmocka_unit_test(test_admitted_behind_what_is_under_way),
     };
     return run_both(tests, sizeof tests / sizeof *tests);
 }
