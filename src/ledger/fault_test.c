@@ -284,6 +284,41 @@ static void a_checkpoint_is_never_ahead_of_the_log(void **state)
     }
 }
 
+#define BATCHES_OF_SEGMENTS 800 /* one block each: some three segments */
+
+static void fill_segments(void *arg)
+{
+    const struct counter_op add = { .what = COUNTER_ADD, .name = 1, .n = 1 },
+                            get = { .what = COUNTER_GET, .name = 1 };
+    struct told t = { 0 };
+    for (unsigned i = 0; !arg && i < BATCHES_OF_SEGMENTS; i++) {
+        if (client_ask(&add, &t) != OK)
+            snprintf(wrong, sizeof wrong, "not taken");
+    }
+    if (client_ask(&get, &t) != OK || t.value != BATCHES_OF_SEGMENTS)
+        snprintf(wrong, sizeof wrong, "%lld are there", (long long)t.value);
+    worker_stop(worker_self());
+}
+
+/* Segments go when the checkpoint has them, and not before. */
+static void a_failed_checkpoint_drops_nothing(void **state)
+{
+    (void)state;
+    durability = LEDGER_MEMORY;
+    struct ledger_opts o = options();
+    o.checkpoint_interval_ms = 3600000;
+    clients.ledger = folder_open(&o);
+    on_worker(fill_segments, NULL);
+    fault.checkpoint_syncs_left = 0;
+    ledger_close(clients.ledger); /* its last checkpoint fails */
+    assert_true(fault.failed);
+    no_faults();
+    clients.ledger = folder_open(&o);
+    on_worker(fill_segments, wrong);
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+}
+
 /* ---- the clock ---- */
 
 static uint64_t time_before;
@@ -356,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_interval_is_synced_by_itself, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(what_is_found_in_the_log_is_synced, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_checkpoint_is_never_ahead_of_the_log, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_failed_checkpoint_drops_nothing, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, set_up, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@ static struct {
     _Atomic int64_t clock_ms;                       /* added to the wall clock */
     _Atomic int64_t log_syncs_left;                 /* the same for files of the log alone */
     _Atomic int64_t log_unsynced;                   /* writes to them that no sync has followed */
+    _Atomic int64_t checkpoint_syncs_left;          /* and for the checkpoint's alone */
     _Atomic int64_t checkpoints, checkpoints_ahead; /* syncs of the checkpoint; those in spite of that */
     _Atomic bool failed;
     const char *watched; /* a file of this name, NULL: none; how often it was synced */
@@ -27,7 +28,8 @@ static struct {
 
 static inline void no_faults(void)
 {
-    fault.bytes_left = fault.syncs_left = fault.writes_left = fault.log_syncs_left = INT64_MAX / 2;
+    fault.bytes_left = fault.syncs_left = fault.writes_left = fault.log_syncs_left =
+        fault.checkpoint_syncs_left = INT64_MAX / 2;
     fault.log_unsynced = fault.checkpoints = fault.checkpoints_ahead = fault.watched_syncs = 0;
     fault.clock_ms = 0;
     fault.watched = NULL;
@@ -81,6 +83,8 @@ static inline bool sync_fails(int fd)
     if (fault.watched && is_named(fd, fault.watched))
         fault.watched_syncs++;
     if (is_named(fd, "/checkpoint/data.mdb")) {
+        if (runs_out(&fault.checkpoint_syncs_left, 1))
+            return true;
         fault.checkpoints++;
         fault.checkpoints_ahead += fault.log_unsynced > 0;
     }
