@@ -38,6 +38,8 @@ static void load_with_fault(void *arg)
 {
     (void)arg;
     queue_clients_begin();
+    while (!queue_clients.acked && fiber_sleep_us(500) == OK)
+        ;
     if (fiber_sleep_us(1000 * (5 + random_below(30))) == OK)
         atomic_store(fault_at, fault_value);
 }

@@ -71,7 +71,7 @@ static bool is_done(const struct message *m, unsigned g)
 static bool is_over(const struct message *m)
 {
     for (unsigned g = 0; g < GROUPS; g++) {
-        if (!is_done(m, g) && !(m->is_gone && m->in[g].fate == FATE_NEW))
+        if (!is_done(m, g) && !(m->is_gone && m->in[g].fate != FATE_HAD))
             return false;
     }
     return true;
