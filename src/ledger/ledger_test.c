@@ -12,6 +12,7 @@
 #include "ledger/batch.h"
 #include "ledger/counter_test.h"
 #include "ledger/folder_test.h"
+#include "ledger/ledger_log.h"
 #include "ledger/queue.h"
 
 static struct ledger *ledger;
