@@ -35,11 +35,11 @@ bench: deps-bench build
 	@/usr/bin/python3 bench/run.py --load $(BUILD)/bench_load $(BENCH_ARGS)
 	@exec /usr/bin/python3 bench/orders.py --weir $(BUILD)/weir
 
+SOAK_TESTS = $(patsubst %,src/ledger_%_test,crash simulation queue_simulation stock_simulation kv_simulation)
 soak: deps-bench deps-test build
 	@meson configure $(BUILD) -Dtests=enabled
-	@$(NINJA) -C $(BUILD) origin bench_load src/ledger_crash_test src/ledger_simulation_test
-	@WEIR_LEDGER_KILLS=500 $(BUILD)/src/ledger_crash_test
-	@WEIR_LEDGER_ENTRIES=1000000 $(BUILD)/src/ledger_simulation_test
+	@$(NINJA) -C $(BUILD) origin bench_load $(SOAK_TESTS)
+	@bench/soak_ledger $(BUILD)
 	@exec /usr/bin/python3 bench/soak
 
 install: build

@@ -1,14 +1,15 @@
 /* What the ledger costs by itself: fibers of one worker that ask again as soon as they are answered.
  *
  *      bench_ledger entries [commit|interval|memory]     entries a second and CPU per entry, by fibers at a
- * time bench_ledger recovery N                           N open records: checkpoint, then the start
- *      bench_ledger checkpoint                           what a checkpoint costs, by how many keys are
- * touched
+ * time bench_ledger recovery [N]                         N open orders: the start after a crash in the middle
+ * of a checkpoint's time, and after a clean stop bench_ledger checkpoint                           what a
+ * checkpoint costs, by how many keys are touched
  *
  * In a folder of the current one; on another disk: cd there. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "core/log.h"
 #include "ledger/counter_test.h"
 #include "ledger/ledger_open.h"
+#include "ledger/stock.h"
 
 #define FOLDER "ledger_bench.data"
 #define SECONDS 2
@@ -132,48 +134,86 @@ static int checkpoints(void)
 
 static uint64_t wanted;
 
-static void fill(void *arg)
+static void must_do(struct stock_op *op)
 {
+    struct ledger_op o = { .rules = stock_rules.id, .body = stock_op_bytes(op) };
+    struct ledger_call c = { .ops = &o, .ops_count = 1 };
+    must(ledger_submit(ledger, &c) == OK && c.ret_refused == OK);
+}
+
+static void order(void *arg)
+{
+    struct stock_op op;
+    char id[24], user[24];
     (void)arg;
-    struct counter_op o = { .what = COUNTER_HOLD, .n = 0, .hold_ms = 1000000000 };
     while (next_token < wanted) {
-        o.token = ++next_token;
-        struct ledger_op op = { .rules = COUNTER_RULES, .body = { (const char *)&o, sizeof o } };
-        struct ledger_call c = { .ops = &op, .ops_count = 1 };
-        must(ledger_submit(ledger, &c) == OK && c.ret_refused == OK);
+        const uint64_t number = ++next_token;
+        struct stock_reserve r = { .hold_ms = 1000000000, .count = 1, .lines[0] = { BYTES("radio"), 1 } };
+        r.order = (struct bytes){ id, (size_t)snprintf(id, sizeof id, "order-%012llu",
+                                                       (unsigned long long)number) };
+        r.user = (struct bytes){ user, (size_t)snprintf(user, sizeof user, "u%llu",
+                                                        (unsigned long long)number / 2) };
+        stock_write_reserve(&op, &r);
+        must_do(&op);
     }
     if (--living == 0)
         worker_stop(worker_self());
 }
 
-static void begin_fill(void *arg)
+static void begin_orders(void *arg)
 {
+    struct stock_op op;
+    const struct stock_item_change c = { .item = BYTES("radio"), .set = STOCK_SET_TOTAL, .total = wanted };
     (void)arg;
+    stock_write_item(&op, &c);
+    must_do(&op);
     living = fibers;
     for (unsigned i = 0; i < fibers; i++)
-        fiber_spawn(fill, NULL);
+        fiber_spawn(order, NULL);
+}
+
+/* In a process that ends without a word. */
+static void take_orders(void)
+{
+    const double begun = seconds(CLOCK_MONOTONIC);
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        must_open();
+        on_worker(begin_orders);
+        const struct ledger_status s = ledger_status(ledger);
+        printf("%llu orders taken in %.2f s; the checkpoint is %llu batches behind\n",
+               (unsigned long long)wanted, seconds(CLOCK_MONOTONIC) - begun,
+               (unsigned long long)(s.seq - s.checkpoint_seq));
+        fflush(stdout);
+        _exit(0);
+    }
+    must(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void start(const char *after)
+{
+    const double begun = seconds(CLOCK_MONOTONIC);
+    must_open();
+    const double ended = seconds(CLOCK_MONOTONIC);
+    const struct ledger_status s = ledger_status(ledger);
+    printf("open after %s: %.2f s; %llu records, %.0f bytes of memory each\n", after, ended - begun,
+           (unsigned long long)s.records, (double)s.record_bytes / (double)s.records);
+    ledger_close(ledger);
 }
 
 static int recovery(uint64_t count)
 {
     fibers = 4000;
     wanted = count;
+    opts.rules = ledger_rules_registry;
     opts.memory_bytes = UINT64_C(16) << 30;
     opts.durability = LEDGER_MEMORY;
+    log_set_level(LOG_INFO);
     empty_folder();
-    must_open();
-    double t = seconds(CLOCK_MONOTONIC);
-    on_worker(begin_fill);
-    printf("%llu holds taken in %.2f s\n", (unsigned long long)count, seconds(CLOCK_MONOTONIC) - t);
-    t = seconds(CLOCK_MONOTONIC);
-    ledger_close(ledger);
-    printf("closed (last checkpoint) in %.2f s\n", seconds(CLOCK_MONOTONIC) - t);
-    t = seconds(CLOCK_MONOTONIC);
-    must_open();
-    printf("open again, nothing to replay: %.2f s, %.0f bytes of memory a record\n",
-           seconds(CLOCK_MONOTONIC) - t,
-           (double)ledger_status(ledger).record_bytes / (double)ledger_status(ledger).records);
-    ledger_close(ledger);
+    take_orders();
+    start("a crash");
+    start("a clean stop");
     return system("du -sh " FOLDER "/checkpoint | cut -f1");
 }
 

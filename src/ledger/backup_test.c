@@ -297,6 +297,10 @@ static void verifying_finds_damage(void **state)
     close(fd);
     assert_int_equal(ledger_verify(counter_registry, copy, key, &r, &d), ERR_SYNTAX);
     assert_non_null(strstr(d.text, "damaged"));
+    /* and nothing comes of it */
+    snprintf(path, sizeof path, "%s.again", folder);
+    assert_int_equal(ledger_restore(counter_registry, copy, path, key, &r, &d), ERR_SYNTAX);
+    assert_true(access(path, F_OK) < 0);
 }
 
 /* ---- encryption ---- */

@@ -15,7 +15,7 @@
 #include "ledger/ledger_open.h"
 
 #define CLIENTS 24
-#define CLIENT_COUNTERS 4
+#define CLIENT_COUNTERS 64 /* each counts to COUNTER_LIMIT */
 
 /* One answer that a client got; in one write, so that none is torn. */
 struct told {

@@ -61,11 +61,14 @@ static size_t blocks(size_t bytes)
 static err decrypt(struct crypt_segment *c, const struct loaded *s, size_t at, const struct batch_head *h,
                    struct bytes *payload, struct diag *reterr)
 {
-    if (!(h->flags & BATCH_ENCRYPTED))
+    const bool encrypted = h->flags & BATCH_ENCRYPTED;
+    if (!encrypted && !c)
         return OK;
-    if (!c) {
-        diag_set(reterr, "%s is damaged: it has no key and holds encrypted batches. Restore a backup",
-                 s->name);
+    if (encrypted != (c != NULL)) {
+        diag_set(
+            reterr,
+            "%s is damaged: of its head and a batch only one says that it is encrypted. Restore a backup",
+            s->name);
         return ERR_SYNTAX;
     }
     err e =

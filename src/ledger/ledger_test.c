@@ -12,16 +12,24 @@
 #include "ledger/batch.h"
 #include "ledger/counter_test.h"
 #include "ledger/folder_test.h"
+#include "ledger/ledger_log.h"
+#include "ledger/queue.h"
 
 static struct ledger *ledger;
 static uint64_t small_memory; /* 0: as usual */
+static uint32_t batch_max;    /* likewise */
+static const struct ledger_rules *const both_rules[] = { &counter_rules, &queue_rules, NULL };
 
 static struct ledger_opts options(void)
 {
     struct ledger_opts o = LEDGER_OPTS_DEFAULT;
     o.path = folder;
-    o.rules = counter_registry;
+    o.rules = both_rules;
     o.segment_bytes = 1u << 20;
+    if (batch_max) {
+        o.batch_entries_max = batch_max;
+        o.segment_bytes = 16u << 20;
+    }
     if (small_memory) {
         o.memory_bytes = small_memory;
         o.checkpoint_interval_ms = 20;
@@ -455,6 +463,91 @@ static void another_outcome_is_refused(void **state)
     with_ledger(find_a_few);
 }
 
+/* The records are not what the rules promise: nothing is built on them. */
+static bool says_no(struct records *rs, struct diag *reterr)
+{
+    (void)rs;
+    diag_set(reterr, "one is missing");
+    return false;
+}
+
+static void a_contradiction_is_refused(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_opts o = options();
+    struct ledger_rules other = counter_rules;
+    const struct ledger_rules *const registry[] = { &other, NULL };
+    other.check = says_no;
+    with_ledger(add_a_few);
+    o.rules = registry;
+    assert_int_equal(ledger_open(&o, &ledger, &d), ERR_SYNTAX);
+    assert_non_null(strstr(d.text, "contradict themselves: one is missing"));
+    with_ledger(find_a_few);
+}
+
+#define AT_ONCE 24
+
+/* In one turn: they reach the writer together, and stay in order. */
+static void send_at_once(struct ledger_op ops[AT_ONCE])
+{
+    struct ledger_call calls[AT_ONCE];
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        calls[i] = (struct ledger_call){ .ops = &ops[i], .ops_count = 1 };
+        ledger_send(ledger, &calls[i]);
+    }
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        assert_int_equal(ledger_wait(&calls[i]), OK);
+        assert_int_equal(calls[i].ret_refused, OK);
+        assert_true(i == 0 || calls[i].ret_id == calls[i - 1].ret_id + 1);
+    }
+}
+
+static void many_at_once(void)
+{
+    struct ledger_op ops[AT_ONCE];
+    const struct counter_op add = { .what = COUNTER_ADD, .name = 1, .n = 1 };
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        ops[i] = (struct ledger_op){ .rules = COUNTER_RULES, .body = { (const char *)&add, sizeof add } };
+    const uint64_t before = ledger_status(ledger).seq;
+    send_at_once(ops);
+    assert_in_range(ledger_status(ledger).seq - before, AT_ONCE / batch_max, AT_ONCE);
+    worker_stop(worker_self());
+}
+
+static void much_at_once(void)
+{
+    static char body[QUEUE_MESSAGE_BYTES_MAX - 1024], packed[sizeof body + 1024];
+    struct ledger_op ops[AT_ONCE];
+    const struct queue_field f = { QUEUE_BODY, { body, sizeof body } };
+    const struct queue_op op = { .what = QUEUE_PUBLISH,
+                                 .topic = BYTES("t"),
+                                 .flags = QUEUE_MAKE,
+                                 .room = 1024,
+                                 .fields = &f,
+                                 .fields_count = 1 };
+    assert_true(queue_op_bytes(&op) <= sizeof packed);
+    queue_write(&op, packed);
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        ops[i] = (struct ledger_op){ .rules = QUEUE_RULES_ID, .body = { packed, queue_op_bytes(&op) } };
+    const uint64_t before = ledger_status(ledger).seq;
+    send_at_once(ops);
+    assert_true(ledger_status(ledger).seq - before >= AT_ONCE * sizeof body / LEDGER_BATCH_BYTES_MAX);
+    worker_stop(worker_self());
+}
+
+static void batches_are_bounded(void **state)
+{
+    (void)state;
+    batch_max = 4;
+    with_ledger(many_at_once);
+    batch_max = 4096;
+    with_ledger(much_at_once);
+    with_crash(much_at_once);
+    with_ledger(many_at_once); /* what was so large is read again */
+    batch_max = 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +566,8 @@ int main(void)
                                         folder_remove),
         cmocka_unit_test(a_batch_of_another_segment_is_none),
         cmocka_unit_test_setup_teardown(another_outcome_is_refused, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_contradiction_is_refused, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(batches_are_bounded, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_missing_segment_is_refused, folder_make, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,20 +1,16 @@
-/* queue_test: a machine with queue's rules, a log in memory, and answers as text. For tests only. */
+/* queue_test: a machine with queue's rules, a log and a checkpoint in memory, and answers as text. For tests
+ * only. */
 #pragma once
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/must.h"
-#include "base/test.h"
-#include "ledger/machine.h"
+#include "ledger/durable_test.h"
 #include "ledger/queue.h"
-
-#define QUEUE_TEST_LOG_MAX 200000
 
 struct queue_test {
     struct machine machine;
+    struct durable durable;
     uint64_t now_ms;
-    struct bytes log[QUEUE_TEST_LOG_MAX]; /* batches */
-    unsigned log_count;
     char answer[1 << 17], text[1 << 15];
     uint32_t answer_bytes;
     struct queue_answer head;
@@ -27,36 +23,23 @@ static const struct ledger_rules *const queue_test_rules[] = { &queue_rules, NUL
 
 static inline void queue_test_open(void)
 {
-    must(machine_open(&qt.machine, queue_test_rules, 64 << 20) == OK);
+    durable_open(&qt.durable, &qt.machine, queue_test_rules);
     qt.now_ms = 1000;
 }
 
 static inline void queue_test_check(void)
 {
-    struct diag d = DIAG_NONE;
-    if (machine_check(&qt.machine, &d) != OK)
-        fail_msg("%s", d.text);
+    durable_check(&qt.durable);
 }
 
 static inline void queue_test_close(void)
 {
-    queue_test_check();
-    machine_close(&qt.machine);
-    for (unsigned i = 0; i < qt.log_count; i++)
-        free((char *)(uintptr_t)qt.log[i].ptr);
-    qt.log_count = 0;
+    durable_close(&qt.durable);
 }
 
 static inline void queue_test_end_batch(void)
 {
-    struct machine *m = &qt.machine;
-    if (!machine_end(m))
-        return;
-    must(qt.log_count < QUEUE_TEST_LOG_MAX);
-    char *copy = malloc(m->head.bytes);
-    memcpy(m->batch, &m->head, sizeof m->head);
-    memcpy(copy, m->batch, m->head.bytes);
-    qt.log[qt.log_count++] = (struct bytes){ copy, m->head.bytes };
+    durable_end_batch(&qt.durable);
 }
 
 /* Time passes, and nobody asks anything. */
@@ -91,19 +74,9 @@ static inline enum queue_result queue_test_ask(const struct queue_op *asked)
     return (enum queue_result)qt.head.result;
 }
 
-/* A machine that has lost its memory, and does again what the log says: the same answers, or it is told. */
 static inline void queue_test_crash(void)
 {
-    struct diag d = DIAG_NONE;
-    machine_close(&qt.machine);
-    must(machine_open(&qt.machine, queue_test_rules, 64 << 20) == OK);
-    for (unsigned i = 0; i < qt.log_count; i++) {
-        struct batch_head head;
-        memcpy(&head, qt.log[i].ptr, sizeof head);
-        if (machine_replay(&qt.machine, &head, bytes_skip(qt.log[i], sizeof head), &d) != OK)
-            fail_msg("batch %u: %s", i, d.text);
-    }
-    queue_test_check();
+    durable_crash(&qt.durable);
 }
 
 /* "a:1 b:2!": first values of fields with the attempts; "~" one that is gone. */

@@ -5,120 +5,16 @@
  * WEIR_LEDGER_SEED: of one run; WEIR_LEDGER_ENTRIES: how many (40,000); a failure prints the seed. */
 #include <stdio.h>
 
-#include "base/map.h"
 #include "base/test.h"
-#include "ledger/checkpoint.h"
 #include "ledger/disk_test.h"
 #include "ledger/ledger_log.h"
-#include "ledger/machine.h"
 #include "ledger/model_test.h"
+#include "ledger/store_test.h"
 
 #define SEGMENT_BYTES (96u * 1024)
 #define BATCH_ENTRIES 24
 #define CALL_OPS 3
 #define BATCHES_UNSAFE 512
-
-/* ---- the checkpoint's store: two maps, what is on disk and what a reader sees */
-
-struct stored {
-    struct checkpoint_state state; /* of the pair "state" */
-    uint8_t place;
-    bool finished;
-    uint64_t due_ms;
-    uint32_t bytes;
-    char value[64];
-};
-
-static struct {
-    struct map disk, seen;
-    struct checkpoint_state state;
-} store;
-
-static struct bytes stored_key(uint8_t rules, struct bytes key, char out[64])
-{
-    must(key.len < 63);
-    out[0] = (char)rules;
-    memcpy(out + 1, key.ptr, key.len);
-    return (struct bytes){ out, key.len + 1 };
-}
-
-static void store_write(struct map *m, const struct record_image *image, bool gone)
-{
-    char text[64];
-    struct bytes key = stored_key(image->rules, image->key, text);
-    struct stored *s = map_remove(m, key);
-    must(image->was_in == (s ? s->place : RECORD_IN_NONE));
-    mem_free(s);
-    if (gone)
-        return;
-    s = mem_must_get(sizeof *s);
-    *s = (struct stored){ .place = image->goes_to,
-                          .finished = image->finished,
-                          .due_ms = image->due_ms,
-                          .bytes = (uint32_t)image->value.len };
-    must(s->bytes <= sizeof s->value);
-    memcpy(s->value, image->value.ptr, s->bytes);
-    must(map_set(m, key, s) == OK);
-}
-
-static void store_apply(struct map *m, const struct frozen *f)
-{
-    struct record_image image;
-    bool gone;
-    for (size_t at = 0; frozen_next(f, &at, &image, &gone);)
-        store_write(m, &image, gone);
-}
-
-static struct record_image image_of(struct bytes key, const struct stored *s)
-{
-    return (struct record_image){ .rules = (uint8_t)key.ptr[0],
-                                  .finished = s->finished,
-                                  .was_in = s->place,
-                                  .due_ms = s->due_ms,
-                                  .key = bytes_skip(key, 1),
-                                  .value = { s->value, s->bytes } };
-}
-
-static bool store_find(void *arg, uint8_t rules, struct bytes key, struct record_image *ret_image)
-{
-    char text[64];
-    (void)arg;
-    struct bytes k = stored_key(rules, key, text);
-    const struct stored *s = map_get(&store.seen, k);
-    if (!s || s->place != RECORD_IN_DONE)
-        return false;
-    *ret_image = image_of(k, s);
-    ret_image->key = key;
-    return true;
-}
-
-static void store_clear(struct map *m)
-{
-    struct bytes key;
-    void *value;
-    for (size_t at = 0; map_next(m, &at, &key, &value);)
-        mem_free(value);
-    map_close(m);
-    map_init(m);
-}
-
-/* After a crash a reader sees what is on disk; the open ones are loaded. */
-static void store_load(struct machine *m, struct board *b)
-{
-    struct bytes key;
-    void *value;
-    store_clear(&store.seen);
-    for (size_t at = 0; map_next(&store.disk, &at, &key, &value);) {
-        struct stored *copy = mem_must_get(sizeof *copy);
-        *copy = *(struct stored *)value;
-        must(map_set(&store.seen, key, copy) == OK);
-        struct record_image image = image_of(key, copy);
-        if (copy->place == RECORD_IN_OPEN)
-            must(machine_load(m, &image, b) == OK);
-    }
-    machine_set(m, store.state.seq, store.state.time_ms, store.state.next_id);
-    records_set_source(m->records, &(struct records_source){ store_find, NULL });
-}
 
 /* ---- what was asked */
 
@@ -141,6 +37,7 @@ static struct {
     bool synced;
     struct machine machine;
     struct board board;
+    struct store store;
     struct ledger_log *log;
     struct frozen frozen;
     enum { FROZEN_NONE, FROZEN_BEGUN, FROZEN_WRITTEN } frozen_state;
@@ -325,15 +222,14 @@ static err checkpoint_step(void)
     if (sim.frozen_state == FROZEN_BEGUN) {
         if (sim_down(&sim.disk))
             return ERR_IO;
-        store_apply(&store.disk, f);
-        store.state = f->state;
+        store_commit(&sim.store, f);
         sim.frozen_state = FROZEN_WRITTEN;
         uint64_t before = ledger_log_bytes(sim.log);
         e = ledger_log_drop_until(sim.log, f->state.seq, random_below(3) ? 0 : 3 * SEGMENT_BYTES, &d);
         sim.dropped += ledger_log_bytes(sim.log) < before;
         return e;
     }
-    store_apply(&store.seen, f);
+    store_renew(&sim.store, f);
     records_frozen_is_stored(m->records);
     sim.frozen_state = FROZEN_NONE;
     if (random_below(2))
@@ -363,7 +259,7 @@ static err replay(void *arg, const struct batch_head *head, struct bytes payload
 static err recover(struct diag *reterr)
 {
     must(machine_open(&sim.machine, counter_registry, UINT64_MAX) == OK && board_open(&sim.board) == OK);
-    store_load(&sim.machine, &sim.board);
+    store_load(&sim.store, &sim.machine, &sim.board);
     struct ledger_log_reader r = { .disk = &sim.disk.disk,
                                    .ledger_id = sim.id,
                                    .after_seq = sim.machine.seq,
@@ -447,9 +343,7 @@ static void every_crash_leaves_what_was_safe(void **state)
     random_seed(sim.seed);
     sim.disk.disk.ops = &sim_disk_ops;
     sim.clock_ms = 1700000000000;
-    map_init(&store.disk);
-    map_init(&store.seen);
-    store.state.next_id = 1;
+    store_open(&sim.store);
     model_open(&sim.model, wanted + 1000);
     while (sim.entries < wanted)
         live_once(false);
@@ -461,10 +355,7 @@ static void every_crash_leaves_what_was_safe(void **state)
                   (unsigned long long)sim.dropped, (unsigned long long)sim.disk.torn);
     assert_true(sim.recoveries > 10 && sim.dropped > 0 && sim.disk.torn > 0);
     model_close(&sim.model);
-    store_clear(&store.disk);
-    store_clear(&store.seen);
-    map_close(&store.disk);
-    map_close(&store.seen);
+    store_close(&sim.store);
     mem_free(sim.frozen.data);
     sim_disk_close(&sim.disk);
 }

@@ -1,5 +1,6 @@
 """doc/topic.md, against the running program."""
 import json
+import resource
 import threading
 
 import pytest
@@ -298,6 +299,29 @@ def test_a_reload_pushes_elsewhere(queue, shop):
     gate.reload(text)
     wait_until(lambda: api.publish("orders", "two") and "two" in second.done, 20, "the second gets them now")
     assert second.requests[0].startswith(b"POST /")
+
+
+def test_nothing_is_taken_when_the_writer_has_stopped(queue):
+    """A limit of the size of files, set while weir runs, and taken back: as when a disk was full."""
+    gate, api = queue()
+    api.good("PUT", "/v1/topics/orders/groups/g", {"lease": "1h"})
+    api.publish("orders", "kept")
+    got = api.pull("orders")
+    before = resource.prlimit(gate.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(gate.pid, resource.RLIMIT_FSIZE, (8192, before[1]))
+    refused = [api.ask("POST", "/v1/topics/orders/messages", {"body": "lost"}) for _ in range(3)]
+    resource.prlimit(gate.pid, resource.RLIMIT_FSIZE, before)
+    assert [r.status for r in refused] == [503] * 3 and "File too large" in refused[2].text
+    ack = {"ids": [got[0]["id"]]}
+    for path, body in (("/messages", {"body": "lost"}), ("/groups/g/pull", {}), ("/groups/g/ack", ack)):
+        assert api.ask("POST", "/v1/topics/orders" + path, body).status == 503
+    assert gate.get().status == 204
+    assert gate.stop(20) == 0
+    _, api = queue()
+    assert api.bodies("orders") == ["kept"]
+    group = api.topic("orders")["consumer_groups"][0]
+    assert (group["pending"], group["acked"]) == (1, 0)
+    assert api.good("POST", "/v1/topics/orders/groups/g/ack", ack)["acked"] == 1
 
 
 # ---- the order filter

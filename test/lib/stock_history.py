@@ -14,6 +14,7 @@ linearization, "Testing for linearizability", 2016.)
 What a set of requests leaves behind does not depend on their order, only whether each was possible does. So a
 configuration is the set of those that have happened among the ones that are under way.
 """
+from collections import ChainMap
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -37,11 +38,12 @@ class State:
     def __init__(self, free):
         self.free = free
         self.held = {}  # order -> quantity, as it was first reserved
-        self.released = set()
+        self.released = {}
 
     def copy(self):
+        """Good until this one changes."""
         other = State(self.free)
-        other.held, other.released = dict(self.held), set(self.released)
+        other.held, other.released = ChainMap({}, self.held), ChainMap({}, self.released)
         return other
 
     def possible(self, op, result):
@@ -66,7 +68,7 @@ class State:
             self.free -= op.quantity
         elif result == "released":
             self.free += self.held[op.order]
-            self.released.add(op.order)
+            self.released[op.order] = True
 
 
 def outcomes(op):

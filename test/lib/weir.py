@@ -62,8 +62,14 @@ class Weir(Process):
         command = [*under, BINARY, "run", "-c", self.conf_path]
         if loop != "auto":
             command += ["--loop", loop]
-        super().__init__([*command, *args], folder / "weir.log",
-                         env={"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1", **os.environ, **(env or {})})
+        self.env = {"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1", **os.environ, **(env or {})}
+        super().__init__([*command, *args], folder / "weir.log", env=self.env)
+        if ready:
+            self.wait_ready()
+
+    def again(self, ready=True):
+        """After it has ended: the same once more, on the same ports."""
+        super().__init__(self.args, self.log_path, env=self.env)
         if ready:
             self.wait_ready()
 
