@@ -1,5 +1,6 @@
 """TLS of listeners: handshakes, certificates by name, what clients see."""
 import contextlib
+import re
 import signal
 import socket
 import ssl
@@ -331,6 +332,21 @@ def test_ticket_keys_are_shared_by_a_file(weir, scripted, tmp_path):
     keys.write_bytes(bytes(80))
     wait_until(lambda: a.log().count("were read again") == 2 and b.log().count("were read again") == 2, 20)
     assert resumed_after(b.port, context, fresh)[0] and not resumed_after(a.port, context, session)[0]
+
+
+def test_keys_of_tickets_rotate(weir, scripted, tmp_path):
+    """Each ticket begins with the name of its key (RFC 5077 4)."""
+    gate = start(weir, conf(scripted(answer("ok")), "{self_signed: true, ticket_rotate: 1s}"))
+    kept = tmp_path / "session"
+
+    def sealed_by(*args):
+        text = s_client(gate.port, "-tls1_2", *args)
+        return "Reused, TLSv1.2" in text, re.search(r"TLS session ticket:\s+0000 - (.{47})", text)[1]
+
+    reused, first = sealed_by("-sess_out", kept)
+    assert not reused
+    wait_until(lambda: sealed_by()[1] != first, 20, "another key seals")
+    wait_until(lambda: not sealed_by("-sess_in", kept)[0], 20, "the key is forgotten")
 
 
 def test_no_tickets(weir, scripted):
