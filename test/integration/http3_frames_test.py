@@ -261,12 +261,14 @@ def test_who_has_not_shown_its_address_gets_three_times_what_it_sent(gate, tmp_p
     r.dumb = True
     (tmp_path / "token").write_text("-----BEGIN QUIC TOKEN-----\n" + base64.b64encode(b"\x77" * 40).decode()
                                     + "\n-----END QUIC TOKEN-----\n")
-    client = Http3(tmp_path, r.port, "/", args=[f"--token-file={tmp_path}/token"] if token else [])
+    args = [f"--token-file={tmp_path}/token"] if token else []
+    client = Http3(tmp_path, r.port, "/", args=args)
     wait_until(lambda: g.metric("weir_quic_handshake_failures_total") == 1, 20, "it is given up")
     client.kill()
     r.close()
     assert len(r.sent) == 1
     assert 2 * len(r.sent[0]) < sum(map(len, r.received)) <= 3 * len(r.sent[0])
+    assert Http3(tmp_path, g.port, "/", args=args).answer().status == 200
 
 
 def test_congestion_marks_are_sent_and_reported(gate, tmp_path, each_loop):
