@@ -1,6 +1,8 @@
 """HTTP/3 as no ordinary client speaks it: priorities, streams that are taken back, bounds, the end."""
 import base64
+import hashlib
 import re
+import ssl
 import threading
 
 import pytest
@@ -9,10 +11,15 @@ from lib.conf import one_service
 from lib.http3 import Http3, Relay, certificate, needs_client, tls_listener
 from lib.ports import free_port
 from lib.process import wait_until
-from lib.quic import (DATA, GOAWAY, H3_NO_ERROR, H3_REQUEST_CANCELLED, HEADERS, PRIORITY_UPDATE,
+from lib.quic import (H3_INTERNAL_ERROR, H3_NO_ERROR, H3_REQUEST_CANCELLED, HEADERS, PRIORITY_UPDATE,
                       QPACK_ENCODER_STREAM_ERROR, SETTINGS, Quic, fields, frame, frames, needs_quic_client, prefixed,
                       read_varint, varint)
 from lib.servers import answer
+
+
+def fingerprint_of(chain):
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(chain.read_text())).hexdigest()
+
 
 HELLO = "routes: [{match: /*, respond: 200 hello}]"
 
@@ -151,8 +158,7 @@ def test_what_clients_are_told(gate, quic):
     q = quic(g)
     assert q.params == (60 << 10, 30 << 10, 7)
     assert q.answered(q.ask("/")) == b"hello"
-    said = next(d for d in (q.data(s) for s in (3, 7, 11)) if d[:1] == b"\0")
-    (kind, payload), settings = frames(said[1:])[0], {}
+    (kind, payload), settings = frames(q.data(3)[1:])[0], {}
     assert kind == SETTINGS
     while payload:
         key, at = read_varint(payload)
@@ -218,8 +224,11 @@ def test_a_slow_client_slows_its_server(gate, quic, scripted):
     assert len(q.answered(s, 60)) == size
 
 
-def test_the_end_is_told(gate, quic, scripted):
-    """RFC 9114 5.2: first that there will be one, then what was still taken; then the connection ends."""
+ALL = (1 << 62) - 4  # RFC 9114 5.2: first that there will be an end; what is under way is still taken
+
+
+def asked_late(gate, quic, scripted):
+    """A request that is under way, whose answer, "late", comes when go_on is set."""
     go_on = threading.Event()
 
     def serve(peer):
@@ -232,20 +241,66 @@ def test_the_end_is_told(gate, quic, scripted):
     q = quic(g)
     s = q.ask("/x")
     wait_until(lambda: server.requests, 20)
+    return g, q, s, go_on
 
-    def last_ones():
-        said = next((d for d in (q.data(i) for i in (3, 7, 11)) if d[:1] == b"\0"), b"\0")
-        return [read_varint(payload)[0] for kind, payload in frames(said[1:]) if kind == GOAWAY]
 
-    g.signal(15)
-    if not last_ones():
-        q.wait(lambda e: e[0] == "data" and last_ones())
-    assert last_ones() == [(1 << 62) - 4]
+def ends_in_order(q, s, go_on):
+    if not q.goaways():
+        q.wait(lambda e: e[0] == "data" and q.goaways())
+    assert q.goaways() == [ALL]
     go_on.set()
     assert q.answered(s) == b"late"
     assert q.wait_end() == H3_NO_ERROR
-    assert last_ones() == [(1 << 62) - 4, s + 4]
+    assert q.goaways() == [ALL, s + 4]
+
+
+def test_the_end_is_told(gate, quic, scripted):
+    g, q, s, go_on = asked_late(gate, quic, scripted)
+    g.signal(15)
+    ends_in_order(q, s, go_on)
     assert g.wait(20) == 0
+
+
+def test_the_end_of_a_listener_is_told(gate, quic, scripted):
+    g, q, s, go_on = asked_late(gate, quic, scripted)
+    g.reload(f'listen: "127.0.0.1:{g.port}"\n{HELLO}')
+    ends_in_order(q, s, go_on)
+
+
+def test_a_cut_answer_is_not_whole(gate, quic, scripted):
+    def serve(peer):
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 500)
+        go_on.wait(30)
+        peer.close()
+
+    go_on = threading.Event()
+    g = gate(one_service(scripted(serve)))
+    q = quic(g)
+    s = q.ask("/x")
+    q.wait(lambda e: e[:2] == ("data", s) and q.data(s)[-1:] == b"x")
+    go_on.set()
+    q.wait(lambda e: e[:2] in (("reset", s), ("data", s)) and (e[0] == "reset" or e[3]))
+    assert q.events[-1] == ("reset", s, H3_INTERNAL_ERROR)
+
+
+def test_an_answer_that_nobody_takes_is_given_up(gate, quic, scripted):
+    g = gate(f"client: {{write_timeout: 500ms}}\n{one_service(scripted(answer(b'x' * 100_000)))}")
+    q = quic(g, 4000)
+    s = q.ask("/x")
+    assert q.wait(lambda e: e[:2] == ("reset", s))[2] == H3_REQUEST_CANCELLED
+
+
+def test_a_certificate_that_changes_is_shown(gate, quic, tmp_path):
+    chain, key = certificate(tmp_path)
+    g = gate(HELLO)
+    seen = quic(g).certificate
+    assert seen == fingerprint_of(chain)
+    for path in (chain, key):
+        path.unlink()
+    certificate(tmp_path)
+    g.wait_log("were read again", 20)
+    assert quic(g).certificate == fingerprint_of(chain) != seen
 
 
 # ---- below HTTP ----

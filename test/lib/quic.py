@@ -9,7 +9,7 @@ import pytest
 from lib.weir import BUILD
 
 CLIENT = BUILD / "quic_client"
-H3_NO_ERROR, H3_REQUEST_CANCELLED = 0x100, 0x10c
+H3_NO_ERROR, H3_INTERNAL_ERROR, H3_REQUEST_CANCELLED = 0x100, 0x102, 0x10c
 QPACK_ENCODER_STREAM_ERROR = 0x201
 DATA, HEADERS, SETTINGS, GOAWAY, PRIORITY_UPDATE = 0, 1, 4, 7, 0xf0700
 
@@ -80,6 +80,7 @@ class Quic:
                                         text=True, bufsize=1)
         self.waiting, self.events = queue.Queue(), []
         self.ended = None  # with what code
+        self.certificate = None  # its SHA-256
         threading.Thread(target=self._read, daemon=True).start()
         self.params = self.wait(lambda e: e[0] == "handshaken")[1:]
         self.control = None
@@ -103,6 +104,9 @@ class Quic:
         if words[0] == "data":
             hexes = words[2] if len(words) > 2 and words[2] != "fin" else ""
             event = ("data", int(words[1]), bytes.fromhex(hexes), words[-1] == "fin")
+        elif words[0] == "certificate":
+            self.certificate = words[1]
+            event = (words[0],)
         else:
             event = (words[0], *map(int, words[1:]))
         if event[0] == "end" and self.ended is None:
@@ -135,6 +139,11 @@ class Quic:
         self.send(stream, request(path, *more, method=method or ("POST" if body else "GET"))
                   + (frame(DATA, body) if body else b""), fin)
         return stream
+
+    def goaways(self):
+        """What weir's control stream has said of the end: ids of streams."""
+        said = self.data(3)
+        return [read_varint(payload)[0] for kind, payload in frames(said[1:]) if kind == GOAWAY]
 
     def data(self, stream):
         return b"".join(e[2] for e in self.events if e[0] == "data" and e[1] == stream)

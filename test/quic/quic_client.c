@@ -6,7 +6,7 @@
  *     in, a line each                  out, a line each
  *     bidi | uni                       opened STREAM
  *     send STREAM HEX [fin]
- *     reset STREAM CODE                handshaken MAX_DATA MAX_STREAM_DATA MAX_STREAMS
+ *     reset STREAM CODE                certificate SHA256, handshaken MAX_DATA MAX_STREAM_DATA MAX_STREAMS
  *     stop STREAM CODE                 data STREAM HEX [fin]
  *     window BYTES (more of them)      reset STREAM CODE, closed STREAM, room STREAMS (that may be opened
  * ever) close CODE                       end CODE (of the application; -1: another reason)
@@ -72,9 +72,29 @@ static int new_id(ngtcp2_conn *c, ngtcp2_cid *cid, uint8_t *token, size_t len, v
     return 0;
 }
 
+static void print_hex(const uint8_t *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        printf("%02x", data[i]);
+}
+
+static void print_certificate(void)
+{
+    uint8_t digest[32];
+    size_t len = sizeof digest;
+    unsigned count;
+    const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
+    if (!chain || !count || gnutls_fingerprint(GNUTLS_DIG_SHA256, chain, digest, &len) < 0)
+        return;
+    printf("certificate ");
+    print_hex(digest, len);
+    puts("");
+}
+
 static int handshaken(ngtcp2_conn *c, void *user)
 {
     (void)user;
+    print_certificate();
     const ngtcp2_transport_params *p = ngtcp2_conn_get_remote_transport_params(c);
     printf("handshaken %llu %llu %llu\n", (unsigned long long)p->initial_max_data,
            (unsigned long long)p->initial_max_stream_data_bidi_remote,
@@ -87,8 +107,7 @@ static int stream_data(ngtcp2_conn *c, uint32_t flags, int64_t stream, uint64_t 
 {
     (void)c, (void)offset, (void)user, (void)stream_user;
     printf("data %lld ", (long long)stream);
-    for (size_t i = 0; i < len; i++)
-        printf("%02x", data[i]);
+    print_hex(data, len);
     puts(flags & NGTCP2_STREAM_DATA_FLAG_FIN ? " fin" : "");
     return 0;
 }
