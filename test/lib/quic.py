@@ -121,10 +121,10 @@ class Quic:
             try:
                 event = self._take(self.waiting.get(timeout=max(end - time.monotonic(), 0.001)))
             except queue.Empty:
-                raise AssertionError(f"it does not come; what came: {self.events[-20:]}") from None
+                raise AssertionError(f"it does not come; what came: {[e[:2] for e in self.events[-20:]]}") from None
             if right(event):
                 return event
-            assert self.ended is None or event[0] != "end", f"it has ended: {self.events[-20:]}"
+            assert self.ended is None or event[0] != "end", f"it has ended: {[e[:2] for e in self.events[-20:]]}"
 
     def open(self, kind="bidi"):
         self.tell(kind)
@@ -161,5 +161,9 @@ class Quic:
         return self.ended
 
     def close(self):
-        self.process.kill()
-        self.process.wait(10)
+        self.tell("close", H3_NO_ERROR)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

@@ -202,7 +202,7 @@ static int open_conn(uint16_t port, uint64_t window)
     ngtcp2_settings_default(&settings);
     settings.initial_ts = now_ns();
     ngtcp2_transport_params_default(&params);
-    params.initial_max_stream_data_bidi_local = params.initial_max_stream_data_uni = 1 << 24;
+    params.initial_max_stream_data_bidi_local = params.initial_max_stream_data_uni = 1 << 30;
     params.initial_max_data = window;
     params.initial_max_streams_uni = 3;
     params.max_idle_timeout = 60 * NGTCP2_SECONDS;
