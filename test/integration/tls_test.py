@@ -264,6 +264,7 @@ def test_clients_show_certificates(weir, scripted, authority, tmp_path):
             ask(nobody)
     assert len(server.requests) == 1
     wait_until(lambda: gate.metric("weir_tls_failures_total", reason="certificate") == 2, 20)
+    assert re.search("Acceptable client certificate CA names\nCN ?= ?weir test CA", s_client(gate.port))  # what to choose by
 
 
 def test_clients_may_show_certificates(weir, scripted, authority):
