@@ -74,17 +74,16 @@ def request(path, *more, method="GET"):
 class Quic:
     """A connection with its control stream. events: [(word, stream, bytes or number, fin)], in the order they came."""
 
-    def __init__(self, port, window=1 << 20, first=True):
+    def __init__(self, port, window=1 << 20, token=b"", wait=True):
         needs_quic_client()
-        self.process = subprocess.Popen([CLIENT, str(port), str(window)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, bufsize=1)
+        self.process = subprocess.Popen([CLIENT, str(port), str(window), token.hex()], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, bufsize=1)
         self.waiting, self.events = queue.Queue(), []
         self.ended = None  # with what code
         self.certificate = None  # its SHA-256
         threading.Thread(target=self._read, daemon=True).start()
-        self.params = self.wait(lambda e: e[0] == "handshaken")[1:]
-        self.control = None
-        if first:
+        if wait:
+            self.params = self.wait(lambda e: e[0] == "handshaken")[1:]
             self.control = self.open("uni")
             self.send(self.control, b"\0" + frame(SETTINGS))
 

@@ -1,15 +1,19 @@
 /* quic_client: a QUIC client that does what it is told, for tests that speak HTTP/3 byte by byte.
  *
- *     quic_client PORT [WINDOW]        127.0.0.1; WINDOW: bytes of all streams that may come before "window"
- * (1 MiB)
+ *     quic_client PORT [WINDOW [TOKEN]]
  *
- *     in, a line each                  out, a line each
- *     bidi | uni                       opened STREAM
- *     send STREAM HEX [fin]
- *     reset STREAM CODE                certificate SHA256, handshaken MAX_DATA MAX_STREAM_DATA MAX_STREAMS
- *     stop STREAM CODE                 data STREAM HEX [fin]
- *     window BYTES (more of them)      reset STREAM CODE, closed STREAM, room STREAMS (that may be opened
- * ever) close CODE                       end CODE (of the application; -1: another reason)
+ * of 127.0.0.1. WINDOW: bytes of all streams that may come before "window"; 1 MiB. TOKEN: what it shows as
+ * one of a NEW_TOKEN, hexadecimal.
+ *
+ *     in, a line each              out, a line each
+ *     bidi | uni                   opened STREAM
+ *     send STREAM HEX [fin]        certificate SHA256
+ *     reset STREAM CODE            handshaken MAX_DATA MAX_STREAM_DATA MAX_STREAMS
+ *     stop STREAM CODE             data STREAM HEX [fin]
+ *     window MORE_BYTES            reset STREAM CODE
+ *     close CODE                   closed STREAM
+ *                                  room STREAMS (that may be opened ever)
+ *                                  end CODE (of the application; -1: another reason)
  */
 #include <netinet/in.h>
 #include <poll.h>
@@ -158,6 +162,24 @@ static const ngtcp2_callbacks callbacks = {
 
 /* ---- the beginning ---- */
 
+static size_t read_hex(const char *hex, uint8_t *out)
+{
+    size_t len = 0;
+    for (unsigned byte; sscanf(hex, "%2x", &byte) == 1; hex += 2)
+        out[len++] = (uint8_t)byte;
+    return len;
+}
+
+static void set_token(ngtcp2_settings *settings, const char *hex)
+{
+    static uint8_t token[256];
+    ngtcp2_pkt_hd hd = { 0 };
+    size_t len = strlen(hex) <= 2 * sizeof token ? read_hex(hex, token) : 0;
+    quic_lib_hd_set_token(&hd, token, len);
+    if (len)
+        quic_lib_set_token(settings, &hd);
+}
+
 static ngtcp2_conn *conn_of(ngtcp2_crypto_conn_ref *ref)
 {
     (void)ref;
@@ -180,7 +202,7 @@ static int open_tls(void)
            (gnutls_session_set_ptr(session, &ref), 0);
 }
 
-static int open_conn(uint16_t port, uint64_t window)
+static int open_conn(uint16_t port, uint64_t window, const char *token)
 {
     static struct sockaddr_in ours, theirs;
     socklen_t len = sizeof ours;
@@ -201,6 +223,7 @@ static int open_conn(uint16_t port, uint64_t window)
     gnutls_rnd(GNUTLS_RND_NONCE, from.data, 16);
     ngtcp2_settings_default(&settings);
     settings.initial_ts = now_ns();
+    set_token(&settings, token);
     ngtcp2_transport_params_default(&params);
     params.initial_max_stream_data_bidi_local = params.initial_max_stream_data_uni = 1 << 30;
     params.initial_max_data = window;
@@ -291,9 +314,7 @@ static void add_piece(int64_t stream, const char *hex, bool fin)
     p->stream = stream;
     p->fin = fin;
     p->data = malloc(strlen(hex) / 2 + 1);
-    unsigned byte;
-    for (; sscanf(hex, "%2x", &byte) == 1; hex += 2)
-        p->data[p->len++] = (uint8_t)byte;
+    p->len = read_hex(hex, p->data);
     *pieces_end = p;
     pieces_end = &p->next;
 }
@@ -367,8 +388,9 @@ static int patience_ms(void)
 int main(int count, char **args)
 {
     if (count < 2 || open_tls() ||
-        open_conn((uint16_t)atoi(args[1]), count > 2 ? strtoull(args[2], NULL, 10) : 1024 * 1024)) {
-        fprintf(stderr, "quic_client PORT [WINDOW]\n");
+        open_conn((uint16_t)atoi(args[1]), count > 2 ? strtoull(args[2], NULL, 10) : 1024 * 1024,
+                  count > 3 ? args[3] : "")) {
+        fprintf(stderr, "quic_client PORT [WINDOW [TOKEN]]\n");
         return 1;
     }
     for (;;) {
