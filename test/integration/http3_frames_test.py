@@ -322,6 +322,20 @@ def test_who_has_not_shown_its_address_gets_three_times_what_it_sent(gate, quic,
     assert q.answered(q.ask("/")) == b"hello"
 
 
+def test_handshakes_that_stop_are_given_up(gate, quic):
+    gates = [gate(HELLO, http3=f"handshake_timeout: {t}") for t in ("60s", "300ms")]
+    relays = []
+    for g in gates:
+        relays.append(Relay(g.port, until=lambda data: True))
+        relays[-1].dumb = True
+        quic(relays[-1], wait=False)
+        wait_until(lambda g=g: g.metric("weir_quic_connections_total") == 1, 20)
+    wait_until(lambda: gates[1].metric("weir_quic_handshake_failures_total") == 1, 20, "it is given up")
+    assert gates[1].metric("weir_quic_connections") == 0 and gates[0].metric("weir_quic_connections") == 1
+    for r in relays:
+        r.close()
+
+
 def test_congestion_marks_are_sent_and_reported(gate, tmp_path, each_loop):
     """RFC 9000 13.4: the client's packets come with ECT(0), and weir says so; weir's go with it, and the client says so."""
     needs_client()

@@ -393,15 +393,6 @@ def test_garbage_costs_nothing(gate, http3, relay):
     raw.close()
 
 
-def test_handshakes_that_stop(gate):
-    g = gate(HELLO, http3="handshake_timeout: 300ms")
-    raw = Raw(g.port)
-    raw.send(initial(b"nothing1"))
-    wait_until(lambda: g.metric("weir_quic_handshake_failures_total") == 1, 20, "it is given up")
-    wait_connections(g, 0)
-    raw.close()
-
-
 def test_idle_connections_end(gate, http3):
     g = gate(HELLO, http3="idle_timeout: 1s")
     client = http3(g, args=["--timeout=60s"]).began()

@@ -325,29 +325,33 @@ def test_ticket_keys_are_shared_by_a_file(weir, scripted, tmp_path):
     context = believing()
     _, session = resumed_after(a.port, context)
     assert resumed_after(b.port, context, session)[0]
+    assert sealed_by(a.port, "-sess_out", tmp_path / "session") == (False, bytes(range(16)))
     keys.write_bytes(bytes(80) + bytes(range(80)))  # a new one seals, the old one opens
     for gate in (a, b):
         gate.wait_log("files have changed and were read again")
     assert resumed_after(a.port, context, session)[0]
+    assert sealed_by(a.port, "-sess_in", tmp_path / "session") == (True, bytes(16))  # and is given one of the new
     _, fresh = resumed_after(a.port, context)
     keys.write_bytes(bytes(80))
     wait_until(lambda: a.log().count("were read again") == 2 and b.log().count("were read again") == 2, 20)
     assert resumed_after(b.port, context, fresh)[0] and not resumed_after(a.port, context, session)[0]
 
 
+def sealed_by(port, *args):
+    """Whether a session went on, and the name of the key of the ticket that it has now (RFC 5077 4)."""
+    text = s_client(port, "-tls1_2", *args)
+    name = re.search(r"TLS session ticket:\s+0000 - (.{47})", text)[1]
+    return "Reused, TLSv1.2" in text, bytes.fromhex(name.replace("-", " "))
+
+
 def test_keys_of_tickets_rotate(weir, scripted, tmp_path):
-    """Each ticket begins with the name of its key (RFC 5077 4)."""
     gate = start(weir, conf(scripted(answer("ok")), "{self_signed: true, ticket_rotate: 1s}"))
     kept = tmp_path / "session"
 
-    def sealed_by(*args):
-        text = s_client(gate.port, "-tls1_2", *args)
-        return "Reused, TLSv1.2" in text, re.search(r"TLS session ticket:\s+0000 - (.{47})", text)[1]
-
-    reused, first = sealed_by("-sess_out", kept)
+    reused, first = sealed_by(gate.port, "-sess_out", kept)
     assert not reused
-    wait_until(lambda: sealed_by()[1] != first, 20, "another key seals")
-    wait_until(lambda: not sealed_by("-sess_in", kept)[0], 20, "the key is forgotten")
+    wait_until(lambda: sealed_by(gate.port)[1] != first, 20, "another key seals")
+    wait_until(lambda: not sealed_by(gate.port, "-sess_in", kept)[0], 20, "the key is forgotten")
 
 
 def test_no_tickets(weir, scripted):
