@@ -339,26 +339,36 @@ static void close_with(uint64_t code)
     end((int64_t)code);
 }
 
+/* Words of a line; "" for those that are not there. */
+static void split(char *text, const char *words[4])
+{
+    for (int i = 0; i < 4; i++) {
+        text += strspn(text, " ");
+        words[i] = text;
+        text += strcspn(text, " ");
+        if (*text)
+            *text++ = 0;
+    }
+}
+
 static void obey(char *text)
 {
-    char *word = strtok(text, " ");
-    char *a = strtok(NULL, " "), *b = strtok(NULL, " "), *c = strtok(NULL, " ");
-    int64_t first = a ? strtoll(a, NULL, 10) : 0;
-    uint64_t code = b ? strtoull(b, NULL, 10) : 0;
-    if (!word)
-        return;
-    if (!strcmp(word, "bidi") || !strcmp(word, "uni"))
-        open_stream(word[0] == 'b');
-    else if (!strcmp(word, "send"))
-        add_piece(first, b && strcmp(b, "fin") ? b : "",
-                  (b && !strcmp(b, "fin")) || (c && !strcmp(c, "fin")));
-    else if (!strcmp(word, "reset"))
+    const char *w[4];
+    split(text, w);
+    int64_t first = strtoll(w[1], NULL, 10);
+    uint64_t code = strtoull(w[2], NULL, 10);
+    bool fin = !strcmp(w[2], "fin") || !strcmp(w[3], "fin");
+    if (!strcmp(w[0], "bidi") || !strcmp(w[0], "uni"))
+        open_stream(w[0][0] == 'b');
+    else if (!strcmp(w[0], "send"))
+        add_piece(first, strcmp(w[2], "fin") ? w[2] : "", fin);
+    else if (!strcmp(w[0], "reset"))
         (void)!quic_lib_shutdown_stream_write(conn, first, code);
-    else if (!strcmp(word, "stop"))
+    else if (!strcmp(w[0], "stop"))
         (void)!quic_lib_shutdown_stream_read(conn, first, code);
-    else if (!strcmp(word, "window"))
+    else if (!strcmp(w[0], "window"))
         ngtcp2_conn_extend_max_offset(conn, (uint64_t)first);
-    else if (!strcmp(word, "close"))
+    else if (!strcmp(w[0], "close"))
         close_with((uint64_t)first);
 }
 
@@ -388,7 +398,7 @@ static int patience_ms(void)
 int main(int count, char **args)
 {
     if (count < 2 || open_tls() ||
-        open_conn((uint16_t)atoi(args[1]), count > 2 ? strtoull(args[2], NULL, 10) : 1024 * 1024,
+        open_conn((uint16_t)strtoul(args[1], NULL, 10), count > 2 ? strtoull(args[2], NULL, 10) : 1024 * 1024,
                   count > 3 ? args[3] : "")) {
         fprintf(stderr, "quic_client PORT [WINDOW [TOKEN]]\n");
         return 1;
