@@ -34,7 +34,8 @@ struct client {
     bool connecting, half_closed, last, checked;
     uint64_t body_left;
     uint32_t rest_bytes;
-    char *rest; /* the front of a head that came in pieces; malloc'd */
+    char *rest;        /* the front of a head that came in pieces; malloc'd */
+    uint64_t begun_ns; /* the connection: its first requests are counted from then on */
     uint64_t sent_ns[];
 };
 
@@ -131,7 +132,7 @@ static void client_begin(struct clients *all, struct client *c)
     c->half_closed = c->last = false;
     c->body_left = 0;
     c->rest_bytes = 0;
-    uint64_t start_ns = clock_ns();
+    c->begun_ns = clock_ns();
     c->fd = connect_from(all);
     if (c->fd < 0) {
         failed(all, "cannot connect");
@@ -139,7 +140,7 @@ static void client_begin(struct clients *all, struct client *c)
     }
     c->tls = all->options.tls ? client_tls_begin(c->fd) : NULL;
     c->connecting = !client_send(c, all->options.pipeline);
-    c->sent_ns[0] = start_ns;
+    c->sent_ns[0] = c->begun_ns;
     struct epoll_event event = { EPOLLIN | EPOLLRDHUP | EPOLLET, { .ptr = &c->handle } };
     if (c->connecting)
         event.events |= EPOLLOUT;
@@ -363,6 +364,7 @@ static void client_ready(struct serve_handle *h, uint32_t events)
             client_again(c, "connection refused");
             return;
         }
+        c->sent_ns[0] = c->begun_ns;
     }
     if (events & EPOLLRDHUP)
         c->half_closed = true;
@@ -432,7 +434,7 @@ void clients_rest(struct clients *all)
 bool clients_are_resting(const struct clients *all)
 {
     for (const struct client *c = all->loop; c; c = c->next) {
-        if (c->fd >= 0 && c->outstanding > 0)
+        if (c->fd >= 0 && (c->outstanding > 0 || c->connecting))
             return false;
     }
     return true;

@@ -34,10 +34,20 @@ bool client_tls_open(bool resume)
     return true;
 }
 
+/* Of a copy: OpenSSL goes on with a session once, and spoils it for the others that begin at the same time.
+ */
+static bool go_on(SSL *ssl)
+{
+    SSL_SESSION *own = session ? SSL_SESSION_dup(session) : NULL;
+    bool ok = !session || (own && SSL_set_session(ssl, own));
+    SSL_SESSION_free(own);
+    return ok;
+}
+
 void *client_tls_begin(int fd)
 {
     SSL *ssl = SSL_new(context);
-    if (!ssl || !SSL_set_fd(ssl, fd) || (session && !SSL_set_session(ssl, session))) {
+    if (!ssl || !SSL_set_fd(ssl, fd) || !go_on(ssl)) {
         SSL_free(ssl);
         return NULL;
     }

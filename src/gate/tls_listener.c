@@ -20,6 +20,7 @@
 #include "net/tls.h"
 #include "net/tls_conf.h"
 #include "net/tls_context.h"
+#include "net/tls_staple.h"
 #include "net/tls_tickets.h"
 
 struct tls_listener {
@@ -82,6 +83,7 @@ err tls_listener_open(const struct listen_conf *conf, struct tls_listener **ret_
         return ERR_MEMORY;
     l->listen = conf;
     l->conf = conf->tls;
+    tls_staple_keep_in(shared_get, shared_put);
     pthread_mutex_init(&l->mutex, NULL);
     l->stamp = tls_listen_files_stamp(conf->tls);
     err e = open_tickets(l, reterr);

@@ -264,6 +264,7 @@ static void receive_message(struct quic_listener *l, const struct udp_message *m
             .local = &m->local,
             .data = (const uint8_t *)m->data + at,
             .len = m->len - at < step ? m->len - at : step,
+            .ecn = m->ecn,
         };
         quic_inc(QUIC_RECEIVED);
         metric_add(quic_here.cells, QUIC_RECEIVED_BYTES, d.len);
@@ -340,6 +341,7 @@ err quic_listener_start(int fd, const struct addr *at, const struct quic_owner *
     if (!l)
         return ERR_MEMORY;
     forbid_fragments(fd, bound.sock.any.sa_family);
+    udp_want_ecn(fd, bound.sock.any.sa_family);
     l->at = *at;
     l->bound = bound;
     l->fd = fd;
@@ -405,12 +407,12 @@ struct addr quic_local_addr(const struct quic_listener *l, const struct udp_loca
 }
 
 void quic_send(struct quic_listener *l, const struct addr *to, const struct udp_local *from, const void *data,
-               size_t len, uint32_t segment)
+               size_t len, uint32_t segment, uint8_t ecn)
 {
     uint64_t sent = 0;
-    const struct udp_message m = { .data = (char *)(uintptr_t)data,
-                                   .len = (uint32_t)len,
-                                   .segment = segment };
+    const struct udp_message m = {
+        .data = (char *)(uintptr_t)data, .len = (uint32_t)len, .segment = segment, .ecn = ecn
+    };
     err e = udp_send(l->fd, &m, 1, to, from, &sent);
     metric_add(quic_here.cells, QUIC_SENT, sent);
     metric_add(quic_here.cells, QUIC_SENT_BYTES, len);

@@ -88,7 +88,7 @@ static void close_now(struct quic_conn *c)
         quic_conn_free(c);
         return;
     }
-    quic_send(c->listener, &c->peer, &c->local, out, (size_t)n, 0);
+    quic_send(c->listener, &c->peer, &c->local, out, (size_t)n, 0, 0);
     c->last = mem_must_get((size_t)n);
     c->last_bytes = (uint32_t)n;
     c->last_at = 1;
@@ -175,7 +175,10 @@ static void set_params(ngtcp2_transport_params *p, const struct quic_settings *s
     quic_reset_token(scid, p->stateless_reset_token);
 }
 
-static void set_settings(ngtcp2_settings *out, const struct quic_settings *s, const ngtcp2_pkt_hd *hd)
+/* validated: its token is good. The library sends more than three times what came (RFC 9000 8.1) to whoever
+ * has one, and looks into none. */
+static void set_settings(ngtcp2_settings *out, const struct quic_settings *s, const ngtcp2_pkt_hd *hd,
+                         bool validated)
 {
     static const ngtcp2_cc_algo congestion[] = { NGTCP2_CC_ALGO_CUBIC, NGTCP2_CC_ALGO_RENO,
                                                  NGTCP2_CC_ALGO_BBR };
@@ -183,7 +186,8 @@ static void set_settings(ngtcp2_settings *out, const struct quic_settings *s, co
     out->initial_ts = quic_now();
     out->cc_algo = congestion[s->congestion];
     out->handshake_timeout = s->handshake_timeout_us * 1000;
-    quic_lib_set_token(out, hd);
+    if (validated)
+        quic_lib_set_token(out, hd);
 }
 
 static void conn_init(struct quic_conn *c, struct quic_listener *l, const struct quic_settings *s,
@@ -211,7 +215,7 @@ static void conn_init(struct quic_conn *c, struct quic_listener *l, const struct
 }
 
 static int open_lib(struct quic_conn *c, const struct quic_settings *s, const ngtcp2_pkt_hd *hd,
-                    const ngtcp2_cid *retried)
+                    const ngtcp2_cid *retried, bool validated)
 {
     ngtcp2_cid scid;
     ngtcp2_settings settings;
@@ -219,7 +223,7 @@ static int open_lib(struct quic_conn *c, const struct quic_settings *s, const ng
     struct addr local = quic_local_addr(c->listener, &c->local);
     const ngtcp2_path path = { .local = quic_lib_addr(&local), .remote = quic_lib_addr(&c->peer) };
     quic_new_id(c, &scid);
-    set_settings(&settings, s, hd);
+    set_settings(&settings, s, hd, validated);
     set_params(&params, s, hd, retried, &scid);
     int e = ngtcp2_conn_server_new(&c->lib, &hd->scid, &scid, &path, hd->version, &quic_callbacks, &settings,
                                    &params, NULL, c);
@@ -238,7 +242,7 @@ void quic_conn_accept(struct quic_listener *l, const struct quic_settings *s, co
         quic_conn_free(c);
         return;
     }
-    if (open_lib(c, s, hd, retried)) {
+    if (open_lib(c, s, hd, retried, validated)) {
         gnutls_deinit(c->session);
         quic_tls_drop(c->tls);
         c->lib = NULL;
@@ -261,7 +265,7 @@ static void read_late(struct quic_conn *c)
         return;
     c->last_at *= 2;
     c->last_seen = 0;
-    quic_send(c->listener, &c->peer, &c->local, c->last, c->last_bytes, 0);
+    quic_send(c->listener, &c->peer, &c->local, c->last, c->last_bytes, 0, 0);
 }
 
 static bool is_early(const struct quic_datagram *d)
@@ -299,7 +303,7 @@ void quic_conn_read(struct quic_conn *c, const struct quic_datagram *d)
     }
     struct addr local = quic_local_addr(c->listener, d->local);
     const ngtcp2_path path = { .local = quic_lib_addr(&local), .remote = quic_lib_addr(d->peer) };
-    const ngtcp2_pkt_info info = { 0 };
+    const ngtcp2_pkt_info info = { .ecn = d->ecn };
     if (c->phase == QUIC_HANDSHAKE && is_early(d))
         c->early_seen = true;
     int e = ngtcp2_conn_read_pkt(c->lib, &path, &info, d->data, d->len, quic_now());
@@ -328,6 +332,7 @@ struct burst {
     size_t len;       /* in quic_here.out */
     uint32_t segment; /* of all but the last */
     unsigned packets;
+    uint8_t ecn;
     struct addr to;
     struct udp_local from;
 };
@@ -335,7 +340,8 @@ struct burst {
 static void burst_send(struct burst *b)
 {
     if (b->len)
-        quic_send(b->c->listener, &b->to, &b->from, quic_here.out, b->len, b->packets > 1 ? b->segment : 0);
+        quic_send(b->c->listener, &b->to, &b->from, quic_here.out, b->len, b->packets > 1 ? b->segment : 0,
+                  b->ecn);
     b->len = b->packets = 0;
 }
 
@@ -355,13 +361,13 @@ static void path_from(const ngtcp2_path *p, struct addr *to, struct udp_local *f
 }
 
 /* A packet of n bytes stands at the end of the buffer. */
-static void burst_add(struct burst *b, size_t n, const ngtcp2_path *path)
+static void burst_add(struct burst *b, size_t n, const ngtcp2_path *path, uint8_t ecn)
 {
     struct addr to = { 0 };
     struct udp_local from;
     path_from(path, &to, &from);
-    if (b->packets &&
-        (n > b->segment || !addr_eq(&to, &b->to) || memcmp(&from, &b->from, sizeof from) != 0)) {
+    if (b->packets && (n > b->segment || ecn != b->ecn || !addr_eq(&to, &b->to) ||
+                       memcmp(&from, &b->from, sizeof from) != 0)) {
         char *packet = quic_here.out + b->len;
         burst_send(b);
         memmove(quic_here.out, packet, n);
@@ -370,6 +376,7 @@ static void burst_add(struct burst *b, size_t n, const ngtcp2_path *path)
         b->to = to;
         b->from = from;
         b->segment = (uint32_t)n;
+        b->ecn = ecn;
     }
     b->len += n;
     b->packets++;
@@ -413,7 +420,7 @@ _Static_assert(sizeof(struct quic_vec) == sizeof(ngtcp2_vec), "pieces are handed
 
 /* One packet, of several streams perhaps. > 0: its bytes; 0: nothing can be sent now; < 0: it is over, and
  * c->error or the code says why. */
-static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path *path, uint8_t *out)
+static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *out)
 {
     for (;;) {
         struct pick_up p;
@@ -422,7 +429,7 @@ static ngtcp2_ssize write_packet(struct quic_conn *c, ngtcp2_path *path, uint8_t
             return NGTCP2_ERR_CALLBACK_FAILURE;
         uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | (p.fin ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0);
         ngtcp2_ssize n =
-            ngtcp2_conn_writev_stream(c->lib, path, NULL, out, QUIC_PACKET_BYTES_MAX, &taken, flags, p.stream,
+            ngtcp2_conn_writev_stream(c->lib, path, info, out, QUIC_PACKET_BYTES_MAX, &taken, flags, p.stream,
                                       (const ngtcp2_vec *)(const void *)p.vecs, p.count, quic_now());
         switch (n) {
         case NGTCP2_ERR_STREAM_DATA_BLOCKED:
@@ -453,12 +460,13 @@ void quic_conn_write(struct quic_conn *c)
     if (left > BYTES_PER_TURN)
         left = BYTES_PER_TURN;
     ngtcp2_path_storage path;
+    ngtcp2_pkt_info info = { 0 };
     ngtcp2_path_storage_zero(&path);
     ngtcp2_ssize n = c->failed && !c->closing ? NGTCP2_ERR_CALLBACK_FAILURE : 1;
     while (n > 0 && left) {
-        n = write_packet(c, &path.path, (uint8_t *)quic_here.out + b.len);
+        n = write_packet(c, &path.path, &info, (uint8_t *)quic_here.out + b.len);
         if (n > 0) {
-            burst_add(&b, (size_t)n, &path.path);
+            burst_add(&b, (size_t)n, &path.path, (uint8_t)info.ecn);
             left -= (size_t)n < left ? (size_t)n : left;
         }
     }

@@ -79,6 +79,7 @@ struct quic_datagram {
     const struct udp_local *local;
     const uint8_t *data;
     size_t len;
+    uint8_t ecn;    /* as in struct udp_message */
     bool forwarded; /* by another worker or process: not again */
 };
 
@@ -140,7 +141,7 @@ void quic_receive(const struct quic_datagram *d);
 /* The worker's address that a datagram came to, with the port. */
 struct addr quic_local_addr(const struct quic_listener *l, const struct udp_local *local);
 void quic_send(struct quic_listener *l, const struct addr *to, const struct udp_local *from, const void *data,
-               size_t len, uint32_t segment);
+               size_t len, uint32_t segment, uint8_t ecn);
 
 /* ---- quic_conn.c ---- */
 

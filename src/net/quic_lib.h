@@ -54,6 +54,19 @@ static inline int quic_lib_shutdown_stream_read(ngtcp2_conn *conn, int64_t strea
     return ngtcp2_conn_shutdown_stream_read(conn, stream, code);
 }
 
+static inline int quic_lib_shutdown_stream_write(ngtcp2_conn *conn, int64_t stream, uint64_t code)
+{
+    return ngtcp2_conn_shutdown_stream_write(conn, stream, code);
+}
+
+/* Of the application, why the peer has closed; -1: for another reason. */
+static inline int64_t quic_lib_closed_code(ngtcp2_conn *conn)
+{
+    ngtcp2_ccerr why;
+    ngtcp2_conn_get_connection_close_error(conn, &why);
+    return why.type == NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION ? (int64_t)why.error_code : -1;
+}
+
 static inline int quic_lib_parse_priority(nghttp3_pri *pri, struct bytes value)
 {
     return nghttp3_http_parse_priority(pri, (const uint8_t *)value.ptr, value.len);
@@ -94,6 +107,17 @@ static inline int quic_lib_shutdown_stream(ngtcp2_conn *conn, int64_t stream, ui
 static inline int quic_lib_shutdown_stream_read(ngtcp2_conn *conn, int64_t stream, uint64_t code)
 {
     return ngtcp2_conn_shutdown_stream_read(conn, 0, stream, code);
+}
+
+static inline int quic_lib_shutdown_stream_write(ngtcp2_conn *conn, int64_t stream, uint64_t code)
+{
+    return ngtcp2_conn_shutdown_stream_write(conn, 0, stream, code);
+}
+
+static inline int64_t quic_lib_closed_code(ngtcp2_conn *conn)
+{
+    const ngtcp2_ccerr *why = ngtcp2_conn_get_ccerr(conn);
+    return why->type == NGTCP2_CCERR_TYPE_APPLICATION ? (int64_t)why->error_code : -1;
 }
 
 static inline int quic_lib_parse_priority(nghttp3_pri *pri, struct bytes value)

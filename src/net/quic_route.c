@@ -109,6 +109,7 @@ struct parcel {
     struct addr at, peer;
     struct udp_local local;
     size_t len;
+    uint8_t ecn;
     uint8_t data[];
 };
 
@@ -122,6 +123,7 @@ static void parcel_open(struct mail *m)
                                          .local = &p->local,
                                          .data = p->data,
                                          .len = p->len,
+                                         .ecn = p->ecn,
                                          .forwarded = true };
         quic_receive(&d);
     }
@@ -142,6 +144,7 @@ static void post(unsigned to, const struct quic_datagram *d)
     p->peer = *d->peer;
     p->local = *d->local;
     p->len = d->len;
+    p->ecn = d->ecn;
     memcpy(p->data, d->data, d->len);
     worker_post(self.workers[to], &p->mail);
 }
@@ -151,7 +154,7 @@ static void post(unsigned to, const struct quic_datagram *d)
 /* What stands before a datagram in an inlet: both ends are versions of weir, perhaps not the same. */
 struct inlet_head {
     uint32_t layout; /* 1 */
-    uint32_t reserved;
+    uint32_t ecn;    /* 0 from a version that does not look */
     struct addr at, peer;
     struct udp_local local;
 };
@@ -204,6 +207,7 @@ static bool pass_down(struct elder *e, unsigned worker, const struct quic_datagr
     struct inlet_head head;
     memset(&head, 0, sizeof head);
     head.layout = INLET_LAYOUT;
+    head.ecn = d->ecn;
     head.at = *d->at;
     head.peer = *d->peer;
     head.local = *d->local;
@@ -274,6 +278,7 @@ static void read_inlet(struct turn_hook *h)
                                          .local = &head.local,
                                          .data = data,
                                          .len = (size_t)len - sizeof head,
+                                         .ecn = (uint8_t)head.ecn,
                                          .forwarded = true };
         if (quic_here.ready)
             quic_receive(&d);

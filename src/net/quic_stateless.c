@@ -36,7 +36,7 @@ static void reply(struct quic_listener *l, const struct quic_datagram *d, const 
                   ngtcp2_ssize len)
 {
     if (len > 0)
-        quic_send(l, d->peer, d->local, out, (size_t)len, 0);
+        quic_send(l, d->peer, d->local, out, (size_t)len, 0, 0);
 }
 
 /* ---- versions ---- */

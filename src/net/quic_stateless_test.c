@@ -117,7 +117,20 @@ static void failures_count_for_a_moment(void)
 TEST(a_retry_token_is_for_one_client_and_one_id)
 TEST(a_token_of_before_is_for_one_address)
 TEST(answers_to_nobody_are_bounded)
+/* What comes to a process that has gone for its successor, which reads the same sockets, is no stranger's. */
+static void successors_are_known(void)
+{
+    setup_process();
+    for (uint32_t i = 1; i <= 16; i++)
+        must(quic_is_of_successor(&(struct quic_place){ .process = 1 + i }));
+    must(!quic_is_of_successor(&(struct quic_place){ .process = 1 }));
+    must(!quic_is_of_successor(&(struct quic_place){ .process = 0 }));
+    must(!quic_is_of_successor(&(struct quic_place){ .process = 18 }));
+    must(!quic_is_of_successor(&(struct quic_place){ .process = QUIC_PROCESSES_MAX - 1 }));
+}
+
 TEST(failures_count_for_a_moment)
+TEST(successors_are_known)
 
 int main(void)
 {
@@ -126,6 +139,7 @@ int main(void)
         cmocka_unit_test(test_a_token_of_before_is_for_one_address),
         cmocka_unit_test(test_answers_to_nobody_are_bounded),
         cmocka_unit_test(test_failures_count_for_a_moment),
+        cmocka_unit_test(test_successors_are_known),
     };
     test_loop = LOOP_EPOLL;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,12 +19,19 @@
 #define PAUSE_FAILED_MAX_S 3600 /* after failures, from 1 s on */
 #define STATUS_REQUEST 5        /* RFC 7633: the extension of RFC 6066 8 */
 
+/* Of a certificate, for the next process. Written by one process at a time, or it is no answer any more. */
+struct kept {     /* layout 1 */
+    uint32_t len; /* 0: none */
+    unsigned char der[TLS_STAPLE_BYTES_MAX];
+};
+
 struct tls_staple {
     struct link link; /* of all */
-    unsigned holds;   /* protected by all's mutex, as are the next four */
+    unsigned holds;   /* protected by all's mutex, as are the next five */
     unsigned wanted, failures;
     bool asking;
     int64_t next_s;
+    struct kept *kept;        /* NULL: none */
     unsigned char digest[32]; /* of the certificate */
     X509 *certificate, *issuer;
     STACK_OF(X509) * chain;
@@ -40,6 +47,10 @@ struct tls_staple {
 /* Protects the list and what stands in it beside the answers. Nothing is waited for with it held. */
 static pthread_mutex_t all_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct link all = { &all, &all };
+
+/* Control thread's. */
+static void *(*kept_get)(struct bytes name, size_t size);
+static void (*kept_put)(void *memory);
 
 /* ---- life ---- */
 
@@ -260,18 +271,33 @@ static void keep(struct tls_staple *s, unsigned char *der, size_t len, int64_t e
     OPENSSL_free(before);
 }
 
+/* For the next process. */
+static void note(struct tls_staple *s, struct bytes der)
+{
+    pthread_mutex_lock(&all_mutex);
+    if (s->kept && der.len <= sizeof s->kept->der) {
+        if (der.len)
+            memcpy(s->kept->der, der.ptr, der.len);
+        s->kept->len = (uint32_t)der.len;
+    }
+    pthread_mutex_unlock(&all_mutex);
+}
+
 err tls_staple_take(struct tls_staple *s, struct bytes der, int64_t now_s, struct diag *reterr)
 {
     int64_t end_s = 0;
     err e = parse(s, der, now_s, &end_s, reterr);
-    if (e == ERR_DENIED)
+    if (e == ERR_DENIED) {
         keep(s, NULL, 0, 0);
+        note(s, BYTES_NONE);
+    }
     if (e)
         return e;
     unsigned char *copy = OPENSSL_memdup(der.ptr, der.len);
     if (!copy)
         return ERR_MEMORY;
     keep(s, copy, der.len, end_s);
+    note(s, der);
     return OK;
 }
 
@@ -292,20 +318,53 @@ int64_t tls_staple_end(struct tls_staple *s)
     return end_s;
 }
 
+/* ---- over an upgrade ---- */
+
+void tls_staple_keep_in(void *(*get)(struct bytes name, size_t size), void (*put)(void *memory))
+{
+    kept_get = get;
+    kept_put = put;
+}
+
+/* The process before this one may still write there: what is looked at is a copy. */
+static void open_kept(struct tls_staple *s, int64_t now_s)
+{
+    char name[80];
+    int at = snprintf(name, sizeof name, "ocsp 1 ");
+    for (size_t i = 0; i < sizeof s->digest; i++)
+        at += snprintf(name + at, sizeof name - (size_t)at, "%02x", s->digest[i]);
+    struct kept *k = kept_get(bytes_from(name), sizeof *k);
+    const size_t len = k ? k->len : 0;
+    unsigned char *copy = len && len <= sizeof k->der ? OPENSSL_memdup(k->der, len) : NULL;
+    pthread_mutex_lock(&all_mutex);
+    s->kept = k;
+    pthread_mutex_unlock(&all_mutex);
+    struct diag why = DIAG_NONE;
+    if (copy && tls_staple_take(s, (struct bytes){ (const char *)copy, len }, now_s, &why) == OK)
+        tls_staple_asked(s, true, now_s);
+    OPENSSL_free(copy);
+}
+
 /* ---- asking ---- */
 
 void tls_staple_want(struct tls_staple *s)
 {
     pthread_mutex_lock(&all_mutex);
-    s->wanted++;
+    const bool first = s->wanted++ == 0;
     pthread_mutex_unlock(&all_mutex);
+    if (first && kept_get)
+        open_kept(s, time(NULL));
 }
 
 void tls_staple_unwant(struct tls_staple *s)
 {
     pthread_mutex_lock(&all_mutex);
-    s->wanted--;
+    struct kept *k = --s->wanted ? NULL : s->kept;
+    if (k)
+        s->kept = NULL;
     pthread_mutex_unlock(&all_mutex);
+    if (k)
+        kept_put(k);
 }
 
 bool tls_staple_must(const struct tls_staple *s)

@@ -35,9 +35,16 @@ bool tls_staple_copy(struct tls_staple *s, int64_t now_s, unsigned char **ret_de
 /* Seconds since 1970; 0: there is none. */
 int64_t tls_staple_end(struct tls_staple *s);
 
+/* ---- over an upgrade */
+
+/* Where an answer that was fetched stands for the process that comes next: get and put are shared_get's and
+ * shared_put's. What is found there is looked at like any other. Control thread; before tls_staple_want. */
+void tls_staple_keep_in(void *(*get)(struct bytes name, size_t size), void (*put)(void *memory));
+
 /* ---- asking for one */
 
-/* Its settings, or the certificate itself (RFC 7633: "must staple"), want that it is asked for. */
+/* Its settings, or the certificate itself (RFC 7633: "must staple"), want that it is asked for: it is, unless
+ * the process before this one was told. Control thread, as is tls_staple_take of such a one. */
 void tls_staple_want(struct tls_staple *s);
 void tls_staple_unwant(struct tls_staple *s); /* as often */
 /* Does the certificate say that it has to come with an answer? */

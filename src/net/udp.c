@@ -14,6 +14,7 @@
 #endif
 
 #define SEGMENTS_MAX 64 /* the kernel's own bound on one send */
+#define ECN_BITS 3
 #define IN_USE_TRIES 40
 #define IN_USE_PAUSE_MS 25
 
@@ -123,6 +124,13 @@ err udp_listen_again(int first_fd, uint64_t send_buffer_bytes, uint64_t recv_buf
     return OK;
 }
 
+void udp_want_ecn(int fd, int family)
+{
+    set_int(fd, IPPROTO_IP, IP_RECVTOS, 1); /* also of IPv4 to a socket of both */
+    if (family == AF_INET6)
+        set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+}
+
 err udp_connect(const struct addr *to, int *ret_fd)
 {
     int fd = new_socket(to->sock.any.sa_family);
@@ -141,7 +149,7 @@ err udp_connect(const struct addr *to, int *ret_fd)
 /* ---- receiving ---- */
 
 union control {
-    char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int))];
+    char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
 };
 
@@ -163,6 +171,12 @@ static void read_control(struct msghdr *h, struct udp_message *m)
             int size;
             memcpy(&size, CMSG_DATA(c), sizeof size);
             m->segment = size > 0 && (uint32_t)size < m->len ? (uint32_t)size : 0;
+        } else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) ||
+                   (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)) {
+            int tos = *CMSG_DATA(c); /* of IPv4 a byte */
+            if (c->cmsg_len >= CMSG_LEN(sizeof tos))
+                memcpy(&tos, CMSG_DATA(c), sizeof tos);
+            m->ecn = (uint8_t)(tos & ECN_BITS);
         }
     }
 }
@@ -194,6 +208,7 @@ err udp_recv(int fd, struct udp_batch *b)
         struct udp_message *m = &b->messages[i];
         m->len = heads[i].msg_len;
         m->segment = 0;
+        m->ecn = 0;
         m->local = (struct udp_local){ 0 };
         m->peer.len = heads[i].msg_hdr.msg_namelen;
         read_control(&heads[i].msg_hdr, m);
@@ -215,7 +230,14 @@ static struct cmsghdr *add_control(struct msghdr *h, int level, int type, const 
     return c;
 }
 
-static void write_control(struct msghdr *h, uint16_t segment, const struct udp_local *from)
+/* IPv4 is spoken over sockets of both, too (RFC 4291 2.5.5.2). */
+static bool is_ipv6(const struct addr *to)
+{
+    return to->sock.any.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&to->sock.v6.sin6_addr);
+}
+
+static void write_control(struct msghdr *h, uint16_t segment, int ecn, const struct addr *to,
+                          const struct udp_local *from)
 {
     if (from && from->family == AF_INET) {
         struct in_pktinfo info = { 0 };
@@ -228,6 +250,10 @@ static void write_control(struct msghdr *h, uint16_t segment, const struct udp_l
     }
     if (segment)
         add_control(h, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof segment);
+    if (ecn && to && is_ipv6(to))
+        add_control(h, IPPROTO_IPV6, IPV6_TCLASS, &ecn, sizeof ecn);
+    else if (ecn && to)
+        add_control(h, IPPROTO_IP, IP_TOS, &ecn, sizeof ecn);
 }
 
 struct sending {
@@ -238,7 +264,7 @@ struct sending {
 };
 
 static void fill_head(const struct sending *s, struct msghdr *h, struct iovec *part, union control *control,
-                      uint32_t segment)
+                      uint32_t segment, uint8_t ecn)
 {
     *control = (union control){ { 0 } };
     *h = (struct msghdr){ .msg_iov = part, .msg_iovlen = 1, .msg_control = control };
@@ -246,7 +272,7 @@ static void fill_head(const struct sending *s, struct msghdr *h, struct iovec *p
         h->msg_name = (void *)(uintptr_t)&s->to->sock;
         h->msg_namelen = s->to->len;
     }
-    write_control(h, (uint16_t)segment, s->from);
+    write_control(h, (uint16_t)segment, ecn, s->to, s->from);
     if (!h->msg_controllen)
         h->msg_control = NULL;
 }
@@ -261,7 +287,7 @@ static err send_apart(struct sending *s, const struct udp_message *m)
         struct iovec part = { m->data + at, len };
         struct msghdr h;
         union control control;
-        fill_head(s, &h, &part, &control, 0);
+        fill_head(s, &h, &part, &control, 0, m->ecn);
         if (sendmsg(s->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
             return errno == EAGAIN ? ERR_AGAIN : err_from_errno(errno);
         s->sent++;
@@ -293,7 +319,8 @@ static err send_some(struct sending *s, const struct udp_message *messages, unsi
             break;
         }
         parts[i] = (struct iovec){ m->data, m->len };
-        fill_head(s, &heads[i].msg_hdr, &parts[i], &controls[i], udp_datagrams(m) > 1 ? m->segment : 0);
+        fill_head(s, &heads[i].msg_hdr, &parts[i], &controls[i], udp_datagrams(m) > 1 ? m->segment : 0,
+                  m->ecn);
     }
     int n = sendmmsg(s->fd, heads, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0) {

@@ -19,6 +19,7 @@ struct udp_message {
     char *data;
     uint32_t len;
     uint32_t segment; /* bytes of each datagram but the last, when there are several; 0: it is one */
+    uint8_t ecn;      /* of its IP head (RFC 3168): 1 ECT(1), 2 ECT(0), 3 CE; 0: none, or not asked for */
     struct addr peer;
     struct udp_local local;
 };
@@ -39,6 +40,8 @@ err udp_listen(const struct addr *at, uint64_t send_buffer_bytes, uint64_t recv_
                struct diag *reterr) CHECK_RESULT;
 err udp_listen_again(int first_fd, uint64_t send_buffer_bytes, uint64_t recv_buffer_bytes, int *ret_fd,
                      struct diag *reterr) CHECK_RESULT;
+/* udp_recv says ecn of what comes to fd from now on. */
+void udp_want_ecn(int fd, int family);
 /* A socket of its own port, for one peer. */
 err udp_connect(const struct addr *to, int *ret_fd) CHECK_RESULT;
 

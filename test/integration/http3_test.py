@@ -308,13 +308,14 @@ def test_under_a_flood_of_handshakes(gate, http3):
     raw.close()
 
 
-def test_moving_clients_are_found(gate, http3, relay, scripted, each_loop):
-    body = b"x" * 400000
+def test_moving_clients_are_found(gate, http3, relay, scripted, tmp_path, each_loop):
+    body = b"x" * 400000  # what a client sends is many datagrams for sure; of its acknowledgements there may be few
+    (tmp_path / "up").write_bytes(body)
     g = gate(f"workers: 2\n{one_service(scripted(answer(body)))}")
     r = relay(g.port, paths=32)
-    client = http3(r.port, "/a", "/b", "/c", "/d")
-    assert [a.status for a in client.answers()] == [200] * 4
-    assert all(client.body(p) == body for p in ("/a", "/b", "/c", "/d"))
+    client = http3(r.port, "/a", "/b", args=["-m", "POST", "-d", tmp_path / "up"])
+    assert [a.status for a in client.answers()] == [200] * 2
+    assert all(client.body(p) == body for p in ("/a", "/b"))
     assert len(r.backs) == 32
     assert g.metric("weir_quic_migrations_total") > 0
     assert g.metric("weir_quic_forwarded_datagrams_total") > 0  # half of 32 addresses are another worker's
@@ -388,15 +389,6 @@ def test_garbage_costs_nothing(gate, http3, relay):
         if i % 100 == 0:
             wait_until(lambda n=i: g.metric("weir_quic_received_datagrams_total") > n, 20)
     assert http3(g, "/").answer().status == 200
-    wait_connections(g, 0)
-    raw.close()
-
-
-def test_handshakes_that_stop(gate):
-    g = gate(HELLO, http3="handshake_timeout: 300ms")
-    raw = Raw(g.port)
-    raw.send(initial(b"nothing1"))
-    wait_until(lambda: g.metric("weir_quic_handshake_failures_total") == 1, 20, "it is given up")
     wait_connections(g, 0)
     raw.close()
 
@@ -524,6 +516,19 @@ def test_what_is_not_safe_waits_for_the_handshake(gate, http3, scripted, tmp_pat
     assert client.answer().status == 200 and client.body("/buy") == b"done"
     assert g.metric("weir_quic_early_data_accepted_total") == 1
     assert server.requests[1].startswith(b"POST /buy ") and b"early-data" not in server.requests[1].lower()
+
+
+def test_tickets_are_for_the_limits_that_they_were_given_under(gate, http3, scripted, tmp_path):
+    """RFC 9001 4.6.3: early data may rely on them."""
+    server = scripted(answer(b"x"))
+    g = gate(one_service(server), http3="streams_max: 5")
+    back = Returning(tmp_path).args
+    assert http3(g, "/", args=back).answer().status == 200
+    g.reload(g.text(one_service(server), "streams_max: 4"))
+    assert http3(g, "/", args=back).answer().status == 200
+    assert g.metric("weir_quic_resumed_total") == 0
+    assert http3(g, "/", args=back).answer().status == 200
+    assert g.metric("weir_quic_resumed_total") == 1
 
 
 def test_early_data_off(gate, http3, scripted, tmp_path):

@@ -27,15 +27,17 @@ services: {{s: {{servers: ["{server.address}"]}}}}
 
 
 def several(authority):
-    """A listener's tls: a.example with www.a.example, *.b.example, and one for c.example and a.example."""
+    """A listener's tls: a.example with www.a.example, *.b.example, c.example, and d.example with a.example."""
     a, b, c = authority.issue("a.example", "www.a.example"), authority.issue("*.b.example"), authority.issue("c.example")
-    return f"{{certificate: {a.certificate}, key: {a.key}, certificates: [{b}, {c}]}}"
+    d = authority.issue("d.example", "a.example")
+    return f"{{certificate: {a.certificate}, key: {a.key}, certificates: [{b}, {c}, {d}]}}"
 
 
 @pytest.mark.parametrize("name, host, status", [
     ("a.example", "a.example", 200),
     ("a.example", "A.Example:443", 200),
     ("a.example", "www.a.example", 200),  # its certificate has both names
+    ("d.example", "a.example", 200),  # who asks for that one gets another, but this one has it as well
     ("a.example", "c.example", 421),
     ("a.example", "C.EXAMPLE:8443", 421),
     ("x.b.example", "y.b.example", 200),

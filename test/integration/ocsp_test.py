@@ -115,6 +115,10 @@ def test_fetched_from_the_responder(weir, scripted, authority, responder, each_l
     gate.reload()
     assert GOOD in status(gate)
     assert gate.metric("weir_tls_ocsp_fetches_total") == asked
+    # and the next process's
+    gate.upgrade()
+    assert GOOD in status(gate)
+    assert gate.metric("weir_tls_ocsp_fetches_total") == 0 and gate.metric("weir_tls_ocsp_expiry_seconds") > 0
 
 
 def test_what_the_responder_revokes_is_not_given(weir, scripted, authority, responder):

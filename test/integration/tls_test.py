@@ -1,5 +1,6 @@
 """TLS of listeners: handshakes, certificates by name, what clients see."""
 import contextlib
+import re
 import signal
 import socket
 import ssl
@@ -263,6 +264,7 @@ def test_clients_show_certificates(weir, scripted, authority, tmp_path):
             ask(nobody)
     assert len(server.requests) == 1
     wait_until(lambda: gate.metric("weir_tls_failures_total", reason="certificate") == 2, 20)
+    assert re.search("Acceptable client certificate CA names\nCN ?= ?weir test CA", s_client(gate.port))  # what to choose by
 
 
 def test_clients_may_show_certificates(weir, scripted, authority):
@@ -323,14 +325,33 @@ def test_ticket_keys_are_shared_by_a_file(weir, scripted, tmp_path):
     context = believing()
     _, session = resumed_after(a.port, context)
     assert resumed_after(b.port, context, session)[0]
+    assert sealed_by(a.port, "-sess_out", tmp_path / "session") == (False, bytes(range(16)))
     keys.write_bytes(bytes(80) + bytes(range(80)))  # a new one seals, the old one opens
     for gate in (a, b):
         gate.wait_log("files have changed and were read again")
     assert resumed_after(a.port, context, session)[0]
+    assert sealed_by(a.port, "-sess_in", tmp_path / "session") == (True, bytes(16))  # and is given one of the new
     _, fresh = resumed_after(a.port, context)
     keys.write_bytes(bytes(80))
     wait_until(lambda: a.log().count("were read again") == 2 and b.log().count("were read again") == 2, 20)
     assert resumed_after(b.port, context, fresh)[0] and not resumed_after(a.port, context, session)[0]
+
+
+def sealed_by(port, *args):
+    """Whether a session went on, and the name of the key of the ticket that it has now (RFC 5077 4)."""
+    text = s_client(port, "-tls1_2", *args)
+    name = re.search(r"TLS session ticket:\s+0000 - (.{47})", text)[1]
+    return "Reused, TLSv1.2" in text, bytes.fromhex(name.replace("-", " "))
+
+
+def test_keys_of_tickets_rotate(weir, scripted, tmp_path):
+    gate = start(weir, conf(scripted(answer("ok")), "{self_signed: true, ticket_rotate: 1s}"))
+    kept = tmp_path / "session"
+
+    reused, first = sealed_by(gate.port, "-sess_out", kept)
+    assert not reused
+    wait_until(lambda: sealed_by(gate.port)[1] != first, 20, "another key seals")
+    wait_until(lambda: not sealed_by(gate.port, "-sess_in", kept)[0], 20, "the key is forgotten")
 
 
 def test_no_tickets(weir, scripted):

@@ -78,18 +78,19 @@ class Http3(Process):
 
 class Relay:
     """UDP between a client and weir. paths: from how many addresses the client's datagrams come, in turn. Records what
-    the client sent."""
+    the client sent and was sent."""
 
     def __init__(self, port, paths=1, until=None):
         self.to = ("127.0.0.1", port)
         self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.front.bind(("127.0.0.1", 0))
         self.port = self.front.getsockname()[1]
-        self.sent = []
+        self.sent, self.received = [], []
         self.client = None
         self.paths = paths
         self.until = until  # what the client sends is passed on up to the first datagram for which this is true
         self.deaf = False  # while it is, what the client sends is lost
+        self.dumb = False  # while it is, what weir sends is
         self.open = True
         self.backs = []
         self.back()
@@ -124,7 +125,9 @@ class Relay:
         while self.open:
             try:
                 data = s.recv(65536)
-                if self.client and data:
+                if data:
+                    self.received.append(data)
+                if self.client and data and not self.dumb:
                     self.front.sendto(data, self.client)
             except ConnectionRefusedError:
                 continue
@@ -211,8 +214,8 @@ def retry_token(packet, source=b"sourceid"):
     return packet[at + 1:at + 1 + packet[at]], packet[at + 1 + packet[at]:-16]
 
 
-def certificate(folder):
-    """(certificate, key) of localhost, PEM files made once a folder."""
+def certificate(folder, names=()):
+    """(certificate, key) of localhost (and names), PEM files made once a folder."""
     from datetime import datetime, timedelta, timezone
     from ipaddress import ip_address
 
@@ -226,10 +229,10 @@ def certificate(folder):
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(timezone.utc)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    all_names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, names)]
     made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
             .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=10)).add_extension(x509.SubjectAlternativeName(names), False)
+            .not_valid_after(now + timedelta(days=10)).add_extension(x509.SubjectAlternativeName(all_names), False)
             .sign(key, hashes.SHA256()))
     chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
