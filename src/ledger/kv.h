@@ -74,7 +74,9 @@ extern const struct ledger_rules kv_rules;
     X(SIZE)        /* ─▶ keys, those with a time to live */                                               \
     X(SCAN)        /* pattern, type[s word] (; cursor) alone in its operation ─▶ cursor, key... */        \
     X(KEYS)        /* pattern; alone in its operation ─▶ array */                                         \
-    X(FREE)        /* key: the whole entry is refused with ERR_EXISTS when there is such a key ─▶ OK */
+    X(FREE)        /* key: the whole entry is refused with ERR_EXISTS when there is such a key ─▶ OK */ \
+    X(TOPIC)       /* key, operation of the queue on the topic of that name ... (ALL: up to the first that is     \
+                    * refused) ─▶ array: of each its answer as text; an error: WRONG_TYPE; nil: not done */
 
 enum kv_what {
 #define X(name) KV_##name,
@@ -96,6 +98,7 @@ enum kv_flag {
     KV_LT = 512,
     KV_REMOVE_TTL = 1024, /* of GETEX */
     KV_FROM_DUE = 2048,   /* of EXPIRE: the number is added to what is left; only if it has a time */
+    KV_ALL = 4096,        /* of TOPIC */
 };
 
 /*    name           words (Redis' own where it has them) */
