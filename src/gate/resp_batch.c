@@ -106,6 +106,15 @@ void resp_ask(struct resp_batch *b, uint8_t rules, struct bytes body, uint32_t a
         resp_ask_add(b, q, rules, body, answer_bytes);
 }
 
+void resp_put_off(struct resp_batch *b, struct resp_later *l, bool all, const struct bytes *args,
+                  unsigned count)
+{
+    const uint32_t before = b->count;
+    resp_add(b, RESP_LATER, NULL, KV_TOPIC, all ? KV_ALL : 0, 0, args, count);
+    if (b->count > before)
+        b->replies[before].later = l;
+}
+
 void resp_say_static(struct resp_batch *b, struct bytes raw)
 {
     *next_reply(b) = (struct resp_reply){ .shape = RESP_LITERAL, .literal = raw };
@@ -171,6 +180,13 @@ void resp_say_null_array(struct resp_client *k)
 {
     char text[RESP_HEAD_BYTES_MAX];
     const char *end = resp_null_array(text, (enum resp_protocol)k->protocol);
+    resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
+}
+
+void resp_say_map(struct resp_client *k, uint64_t pairs)
+{
+    char text[RESP_HEAD_BYTES_MAX];
+    const char *end = resp_map(text, (enum resp_protocol)k->protocol, pairs);
     resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
 }
 
@@ -405,6 +421,19 @@ static void out_ask(struct resp_out *o, const struct resp_ask *q)
         q->say(o, q);
 }
 
+/* An array of values that hold no others. */
+static void out_later(struct resp_out *o, struct resp_later *l, struct arena *a, struct bytes *rest)
+{
+    struct kv_value all, v;
+    if (!kv_read(rest, &all))
+        return;
+    l->answers = *rest;
+    l->arena = a;
+    for (int64_t i = 0; i < all.number && kv_read(rest, &v); i++)
+        ;
+    l->say(o, l);
+}
+
 static void out_literal(struct resp_out *o, struct bytes raw)
 {
     if (raw.len && *raw.ptr == '-')
@@ -420,6 +449,8 @@ void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct byt
             out_literal(o, r->literal);
         else if (r->shape == RESP_ASK)
             out_ask(o, r->ask);
+        else if (r->shape == RESP_LATER)
+            out_later(o, r->later, b->arena, &answers);
         else
             out_shaped(o, (enum resp_shape)r->shape, &answers, r->name);
     }

@@ -88,8 +88,8 @@ static inline int queue_id_compare(struct queue_id a, struct queue_id b)
                      * attempts (checks), duplicate_ms, ORDERED; IF_NEW ─▶ number: its number */             \
     X(DELETE_TOPIC) /* with its groups */                                                                        \
     X(PUBLISH) /* key, fields, priority, delay_ms; ID: id (with ANY_SEQ: only its ms); MAKE; HALF ─▶ id;     \
-                * of HALF and of a delay: number, its handle. own_id: the publisher's; is it known, nothing is   \
-                * published, and the answer is the first one's, with end 0-1 */                                  \
+                * of HALF and of a delay: number, its handle. own_id: the publisher's; is it known, nothing      \
+                * is published, and the answer is the first one's, with end 0-1 */                                                   \
     X(COMMIT)  /* number (a handle): now it is published ─▶ id */                                            \
     X(ROLL_BACK) /* number (a handle; of a delayed one too) */                                                   \
     X(TRIM) /* keep_count, or ID: those before id go (at most `count`, 0: QUEUE_COUNT_MAX) ─▶ number: how    \
@@ -108,7 +108,7 @@ static inline int queue_id_compare(struct queue_id a, struct queue_id b)
                */                                                                                                \
     X(PULL)   /* consumer, count, room; NO_ACK ─▶ messages, delivered */                                     \
     X(HISTORY) /* consumer, id, count, room: its pending ones behind id ─▶ messages (gone: only the id); of  \
-                * a group without leases this is a delivery */                                                                      \
+                * a group without leases this is a delivery */                                                   \
     X(ACK)     /* ids ─▶ number: how many there were */                                                      \
     X(NACK)    /* ids; delay_ms (BACK_OFF: as it comes) ─▶ number: how many there were */                    \
     X(CLAIM)      /* consumer, ids, idle_ms (least); FORCE, JUST_ID, LAST_ID: id; SET_TIME: delay_ms ago it      \
@@ -119,11 +119,11 @@ static inline int queue_id_compare(struct queue_id a, struct queue_id b)
     X(PENDING_SUM)     /* ─▶ number: how many; id, end: the first, the last; consumers that have some */     \
     X(CONSUMER)        /* consumer ─▶ number: 1 when it is new */                                            \
     X(DELETE_CONSUMER) /* consumer: its pending ones are nobody's and done ─▶ number: how many these were */ \
-    X(CONSUMERS)       /* ─▶ consumers */                                                                 \
-    X(EXTEND)          /* ids, lease_ms (0: the group's); consumer (empty: whoever's): their leases end so      \
-                        * much later than now ─▶ number: how many there were */                                  \
-    X(LOOK_WHOLE)      /* count (0: all), room ─▶ a topic; so many messages; its groups, each followed by     \
-                        * its pending ones (QUEUE_COUNT_MAX at most) and its consumers */
+    X(CONSUMERS)       /* ─▶ consumers */                                                                    \
+    X(EXTEND)          /* ids, lease_ms (0: the group's); consumer (empty: whoever's): their leases end so       \
+                        * much later than now ─▶ number: how many there were */                              \
+    X(LOOK_WHOLE) /* count (0: all), room ─▶ a topic; so many messages; its groups, each followed by         \
+                   * its pending ones (QUEUE_COUNT_MAX at most) and its consumers */
 
 enum queue_what {
 #define X(name) QUEUE_##name,
@@ -206,7 +206,7 @@ struct queue_op {
     uint64_t lease_ms; /* 0: for ever, as with Redis; of PULL: 0 is the group's */
     uint64_t back_off_ms, back_off_ms_max;
     uint64_t keep_ms, keep_bytes, keep_count; /* 0: all */
-    uint64_t check_ms, duplicate_ms; /* 0: QUEUE_DUPLICATE_WINDOW_MS */
+    uint64_t check_ms, duplicate_ms;          /* 0: QUEUE_DUPLICATE_WINDOW_MS */
     const struct queue_field *fields;
     uint32_t fields_count;
     const struct queue_id *ids;

@@ -309,9 +309,8 @@ err queue_extend(struct queue_run *q)
 {
     struct queue_hand h = queue_hand(q);
     const uint64_t lease_ms = q->op.lease_ms ? q->op.lease_ms : q->group->lease_ms;
-    const struct record *r = q->op.consumer.len
-                                 ? queue_find_consumer(q->a, q->group->number, q->op.consumer)
-                                 : NULL;
+    const struct record *r =
+        q->op.consumer.len ? queue_find_consumer(q->a, q->group->number, q->op.consumer) : NULL;
     const uint32_t owner = r ? ((const struct queue_consumer *)record_value(r))->number : 0;
     for (uint32_t i = 0; i < q->op.ids_count && (owner || !q->op.consumer.len); i++) {
         struct record *entry = queue_entry_of(&h, queue_run_id(q, i));

@@ -4,6 +4,7 @@
  *      nothing is lost: in the end each message was acked, or is a dead letter, in each group
  *      nothing is given that was acked, or while its lease lasts; attempts count one by one
  *      an ordered topic gives no message while an earlier one of its key is not done
+ *      what is published again with its publisher's own id within the window is there once
  *
  * SEED=1 STEPS=1000000 in the environment: another, longer run. */
 #include "base/hash.h"
@@ -16,6 +17,8 @@
 #define ATTEMPTS 4
 #define LEASE_MS 1000
 #define CRASHES 6
+#define OWN_IDS 30 /* of publishers, again and again */
+#define WINDOW_MS 3000
 
 enum fate { FATE_NEW, FATE_HAD, FATE_BACK, FATE_ACKED, FATE_DEAD };
 
@@ -32,6 +35,10 @@ struct message {
 static struct message *messages;
 static unsigned messages_count, first_open; /* all before it are done in all groups */
 static bool ordered;
+static struct {
+    struct queue_id id;
+    uint64_t until_ms;
+} known[OWN_IDS];
 static uint64_t seed_state, dead[GROUPS];
 static const char *const group_names[GROUPS] = { "shop", "mail" };
 
@@ -92,12 +99,26 @@ static struct queue_op op_of(enum queue_what what, unsigned g)
 
 static void publish(void)
 {
-    char key[8];
+    char key[8], own_id[8] = "";
     struct message *m = &messages[messages_count];
+    const unsigned own = (unsigned)draw(2 * OWN_IDS);
     must(messages_count < MESSAGES_MAX);
     *m = (struct message){ .key = (unsigned)draw(KEYS), .priority = ordered ? 0 : (unsigned)draw(3) };
     snprintf(key, sizeof key, "k%u", m->key);
-    m->id = PUBLISH_KEY("body", key, .priority = m->priority);
+    if (own < OWN_IDS)
+        snprintf(own_id, sizeof own_id, "p%u", own);
+    m->id = PUBLISH_KEY("body", key, .priority = m->priority, .own_id = bytes_from(own_id));
+    if (own < OWN_IDS && known[own].until_ms > qt.now_ms) {
+        if (queue_id_compare(m->id, known[own].id) != 0 || !qt.head.end.seq)
+            fail_msg("what has its publisher's id %s is published again", own_id);
+        return;
+    }
+    if (qt.head.end.seq)
+        fail_msg("what is new is taken for what is known as %s", own_id);
+    if (own < OWN_IDS) {
+        known[own].id = m->id;
+        known[own].until_ms = qt.now_ms + WINDOW_MS;
+    }
     if (messages_count && queue_id_compare(messages[messages_count - 1].id, m->id) >= 0)
         fail_msg("ids do not grow");
     messages_count++;
@@ -244,10 +265,12 @@ static void simulate(bool keeps_order)
     messages = calloc(MESSAGES_MAX, sizeof *messages);
     messages_count = first_open = 0;
     dead[0] = dead[1] = 0;
+    memset(known, 0, sizeof known);
     must(messages);
     queue_test_open();
     ASK_DONE(.what = QUEUE_TOPIC, .topic = BYTES("dead"));
-    ASK_DONE(.what = QUEUE_TOPIC, T, .other = BYTES("dead"), .flags = ordered ? QUEUE_IS_ORDERED : 0);
+    ASK_DONE(.what = QUEUE_TOPIC, T, .other = BYTES("dead"), .duplicate_ms = WINDOW_MS,
+             .flags = ordered ? QUEUE_IS_ORDERED : 0);
     for (unsigned g = 0; g < GROUPS; g++)
         ASK_DONE(.what = QUEUE_GROUP, T, .group = bytes_from(group_names[g]), .lease_ms = LEASE_MS,
                  .attempts = ATTEMPTS, .back_off_ms = 50, .back_off_ms_max = 200);
