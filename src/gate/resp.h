@@ -169,7 +169,8 @@ err resp_submit(struct resp_batch *b, struct bytes *ret_answers) CHECK_RESULT;
 /* An entry of that operation alone. What the rules refused it with; ERR_IN_USE: too many wait;
  * ERR_UNAVAILABLE: the ledger has stopped, or is not open. */
 err resp_submit_op(struct ledger_op *op) CHECK_RESULT;
-/* That error in words for a client. */
+/* That error in words for a client; nothing, and the connection ends, when the next process has the ledger.
+ */
 void resp_out_failure(struct resp_out *o, err e);
 void resp_say_failure(struct resp_batch *b, err e);
 
@@ -231,14 +232,15 @@ void resp_tx_spoil(struct resp_client *k);
     X(expire)                                                                                                \
     X(incrby)                                                                                                \
     X(hincrby)                                                                                               \
-    X(pairs) X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client)           \
-        X(command) X(info) X(config) X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval)         \
-            X(evalsha) X(script) X(lock_acquire) X(lock_renew) X(lock_release) X(lock_status)                \
-                X(stock_reserve) X(stock_move) X(stock_get) X(stock_order) X(stock_add) X(stock_set) X(xadd) \
-                    X(xlen) X(xrange) X(xdel) X(xtrim) X(xack) X(xread) X(xgroup) X(xpending) X(xclaim)      \
-                        X(xautoclaim) X(xinfo) X(queue_publish) X(queue_pull) X(queue_ack) X(queue_nack)     \
-                            X(queue_extend) X(queue_end) X(queue_topic) X(queue_group) X(queue_drop)         \
-                                X(queue_replay) X(queue_dead) X(queue_info)
+    X(pairs)                                                                                                 \
+    X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) \
+        X(config) X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script)       \
+            X(lock_acquire) X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move)      \
+                X(stock_get) X(stock_order) X(stock_add) X(stock_set) X(xadd) X(xlen) X(xrange) X(xdel)      \
+                    X(xtrim) X(xack) X(xread) X(xgroup) X(xpending) X(xclaim) X(xautoclaim) X(xinfo)         \
+                        X(queue_publish) X(queue_pull) X(queue_ack) X(queue_nack) X(queue_extend)            \
+                            X(queue_end) X(queue_topic) X(queue_group) X(queue_drop) X(queue_replay)         \
+                                X(queue_dead) X(queue_info)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)
 #undef X

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/resp.h"
 #include "gate/resp_metrics.h"
+#include "ledger/ledger_conf.h"
 
 #define REPLIES_FIRST 32
 #define OP_BYTES_FIRST 2048
@@ -436,6 +437,10 @@ static void out_later(struct resp_out *o, struct resp_later *l, struct arena *a,
 
 static void out_literal(struct resp_out *o, struct bytes raw)
 {
+    if (!raw.ptr) {
+        o->failed = ERR_CLOSED; /* see resp_say_failure */
+        return;
+    }
     if (raw.len && *raw.ptr == '-')
         resp_count(RESP_ERRORS, 1);
     resp_out_bytes(o, raw);
@@ -454,6 +459,13 @@ void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct byt
         else
             out_shaped(o, (enum resp_shape)r->shape, &answers, r->name);
     }
+}
+
+/* The next process has the ledger. A client that finds its connection closed goes to it, and asks again what
+ * was not answered; an error it would take for the answer. */
+static bool is_next_ones(err e)
+{
+    return e == ERR_UNAVAILABLE && ledger_handed_over();
 }
 
 /* In words for a client. */
@@ -480,13 +492,19 @@ static struct bytes failure(err e, char text[512])
 void resp_out_failure(struct resp_out *o, err e)
 {
     char text[512];
-    resp_out_line(o, '-', failure(e, text));
+    if (is_next_ones(e))
+        o->failed = ERR_CLOSED;
+    else
+        resp_out_line(o, '-', failure(e, text));
 }
 
 void resp_say_failure(struct resp_batch *b, err e)
 {
     char text[512];
-    resp_say_line(b, '-', failure(e, text));
+    if (is_next_ones(e))
+        resp_say_static(b, BYTES_NONE);
+    else
+        resp_say_line(b, '-', failure(e, text));
 }
 
 /* ---- a turn ---- */
@@ -559,7 +577,7 @@ err resp_flush(struct resp_client *k)
     } else if (e == ERR_LIMIT || e == ERR_AGAIN) {
         do_singly(&o, b);
     } else {
-        for (uint32_t i = 0; e && i < b->count; i++) {
+        for (uint32_t i = 0; e && i < b->count && !o.failed; i++) {
             if (b->replies[i].shape == RESP_LITERAL)
                 out_literal(&o, b->replies[i].literal);
             else if (b->replies[i].shape == RESP_ASK)

@@ -210,11 +210,10 @@ def test_an_own_id_is_published_once(queue):
     wait_until(lambda: r("QUEUE.PUBLISH", "t", "late", "ID", "late") != late, 20, "it is forgotten")
 
 
-@pytest.mark.parametrize("loop", ["io_uring", "epoll"])
-def test_redis_py(queue, loop):
+def test_redis_py(queue, each_loop):
     """execute_command, and what was published is there after a kill."""
     module = pytest.importorskip("redis")
-    w, r, http = queue(loop=loop)
+    w, r, http = queue()
     client = module.Redis(port=r.port, socket_timeout=20)
     do = client.execute_command
     assert do("QUEUE.TOPIC", "t", "KEEP", "1d") == b"OK" and do("QUEUE.GROUP", "t", "g", "LEASE", "1h") == b"OK"
@@ -231,7 +230,24 @@ def test_redis_py(queue, loop):
         assert p.execute()[0] == 1
     client.close()
     w.kill()
-    w, r, http = queue(loop=loop)
+    w, r, http = queue()
     assert r("XLEN", "t") == 21 and r("XLEN", "s") == 1 and r("XPENDING", "t", "g")[0] == 1
     rest = ids(r("QUEUE.PULL", "t", "g", "c", "COUNT", 100))
     assert rest[:5] == sent[11:20:2] and rest[5:15] == sent[0:20:2] and len(rest) == 16
+
+
+def test_a_client_of_the_old_process_is_sent_to_the_new_one(queue):
+    """Once the next process has the ledger: no error that its client would take for an answer; what stood before it is answered."""
+    w, r, http = queue()
+    r("QUEUE.TOPIC", "t"), r("SET", "k", 1)
+    clients = [Resp(r.port) for _ in range(4)]
+    assert [c("PING") for c in clients] == ["+PONG"] * 4
+    w.upgrade()
+    wait_until(lambda: w.log().count("ledger: open path=") == 2, 20, "the next process has the ledger")
+    commands = [[("INCR", "k")], [("QUEUE.PUBLISH", "t", "m")], [("XLEN", "t"), ("PING",)], [("MULTI",), ("INCR", "k"), ("EXEC",)]]
+    for client, sent in zip(clients, commands):
+        client.socket.sendall(b"".join(client.pack(*c) for c in sent))
+        assert client.file.read() in (b"", b"+OK\r\n+QUEUED\r\n"), sent
+        client.close()
+    with Resp(r.port) as new:
+        assert new("INCR", "k") == 2 and new("XLEN", "t") == 0
