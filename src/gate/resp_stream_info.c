@@ -110,7 +110,7 @@ static bool read_full(struct resp_client *k, const struct resp_command *c, struc
     g->room.size_max = STREAM_ROOM_BYTES_MULTI;
     if (c->count == 6 && !stream_number(k, resp_arg(c, 5), &n))
         return false;
-    g->number = n < 0 ? WHOLE_COUNT : (uint64_t)n;
+    g->number = n < 0 ? WHOLE_COUNT : n > QUEUE_COUNT_MAX ? 0 : (uint64_t)n;
     g->op.count = stream_count((int64_t)g->number);
     return true;
 }

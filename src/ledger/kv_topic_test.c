@@ -3,7 +3,7 @@
 #include "ledger/queue.h"
 
 static const struct ledger_rules *const both_rules[] = { &kv_rules, &queue_rules, NULL };
-static struct kv_value values[32];
+static struct kv_value values[64];
 static unsigned values_count;
 
 static int setup(void **state)
@@ -131,6 +131,38 @@ static void all_stops_at_the_first(void **state)
     assert_int_equal(answer(6).result, QUEUE_DONE);
 }
 
+static void each_has_its_own_room(void **state)
+{
+    (void)state;
+    char large[600];
+    memset(large, 'x', sizeof large);
+    const struct queue_field field = { QUEUE_BODY, { large, sizeof large } };
+    const struct queue_op range = { .what = QUEUE_RANGE, S, .end = QUEUE_ID_LAST };
+    kv_test_begin();
+    ADD(0, { .what = QUEUE_PUBLISH, S, .flags = QUEUE_MAKE, .fields = &field, .fields_count = 1 });
+    for (unsigned i = 0; i < 10; i++)
+        ADD(0, range);
+    assert_int_equal(run(), OK);
+    for (unsigned i = 1; i <= 10; i++)
+        assert_int_equal(answer(2 * i + 1).count, 1);
+}
+
+static void what_is_refused_is_not_known(void **state)
+{
+    (void)state;
+    const struct queue_op refused = {
+        .what = QUEUE_PUBLISH, S, .own_id = BYTES("x"), .id = { 1, 0 }, .flags = QUEUE_ID_GIVEN
+    };
+    kv_test_begin();
+    ADD(0, ADDED);
+    ADD(0, refused);
+    ADD(0, { .what = QUEUE_PUBLISH, S, .own_id = BYTES("x") });
+    assert_int_equal(run(), OK);
+    assert_int_equal(answer(3).result, QUEUE_ID_TOO_SMALL);
+    assert_int_equal(answer(5).result, QUEUE_DONE);
+    assert_int_equal(answer(5).end.seq, 0);
+}
+
 static int64_t version(void)
 {
     kv_test_begin();
@@ -201,8 +233,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(they_happen_together),  TEST(what_is_refused_stops_nothing_else), TEST(all_stops_at_the_first),
-        TEST(a_topic_has_a_version), TEST(what_does_not_fit_undoes_all),
+        TEST(they_happen_together),         TEST(what_is_refused_stops_nothing_else),
+        TEST(all_stops_at_the_first),       TEST(each_has_its_own_room),
+        TEST(what_is_refused_is_not_known), TEST(a_topic_has_a_version),
+        TEST(what_does_not_fit_undoes_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
