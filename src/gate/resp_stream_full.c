@@ -42,7 +42,7 @@ static void out_pending_of_group(struct resp_out *o, const struct stream_call *g
 {
     const uint64_t count = listed(g, list->count);
     out_number(o, "pel-count", shown->pending);
-    out_name(o, "pel");
+    out_name(o, "pending");
     stream_out_head(o, '*', count);
     for (uint64_t i = 0; i < count; i++) {
         const struct queue_pending *p = &list->at[i];

@@ -175,9 +175,12 @@ def whole(r, *args):
     shown = r("XINFO", "STREAM", "s", "FULL", *args)
     for group in shown[b"groups"]:
         group.pop(b"entries-read", None)
-        for pending in group[b"pel"]:
+        for list_ in [group, *group[b"consumers"]]:
+            list_.setdefault(b"pending", list_.pop(b"pel", None))  # its name since 7.2
+        for pending in group[b"pending"]:
             pending[2] = pending[2] > 0
         for consumer in group[b"consumers"]:
+            consumer.pop(b"active-time", None)
             consumer[b"seen-time"] = consumer[b"seen-time"] > 0
             for pending in consumer[b"pending"]:
                 pending[1] = pending[1] > 0
