@@ -525,6 +525,8 @@ static const struct endpoint endpoints[] = {
       .body = &topic_ids_body, .run = topic_ack_post },
     { HTTP_POST, "/v1/topics/{topic}/groups/{group}/nack", "they are not: they come again", JSON,
       .changes = true, .body = &topic_nack_body, .run = topic_nack_post },
+    { HTTP_POST, "/v1/topics/{topic}/groups/{group}/extend", "whoever has them needs longer", JSON,
+      .changes = true, .body = &topic_extend_body, .run = topic_extend_post },
     { HTTP_POST, "/v1/topics/{topic}/groups/{group}/replay", "go on from there", JSON, .changes = true,
       .body = &topic_replay_body, .run = topic_replay_post },
     { 0 },

@@ -2,8 +2,8 @@
 #include "admin/ledger_topics.h"
 #include "base/mem.h"
 #include "core/log.h"
+#include "gate/topic_args.h"
 #include "gate/topic_json.h"
-#include "ledger/topic_conf.h"
 #include "ledger/watch.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -12,56 +12,6 @@
 
 /* ---- groups ---- */
 
-/* "begin", "end", an id, or a time in ms since 1970. */
-static bool read_from(struct bytes from, struct queue_op *op)
-{
-    if (bytes_eq(from, BYTES("end")))
-        op->flags |= QUEUE_FROM_END;
-    else if (bytes_eq(from, BYTES("begin")))
-        op->id = QUEUE_ID_FIRST;
-    else if (!queue_id_parse(from, 0, &op->id))
-        return false;
-    else if (bytes_index(from, '-') == from.len)
-        op->flags |= QUEUE_BY_TIME;
-    return true;
-}
-
-#define FROM_FIELD(struct_, preset_, words_)                                                             \
-    {                                                                                                    \
-        .name = "from", .type = CONF_TEXT, .offset = AT(struct_, from), .preset = preset_, .doc = words_ \
-    }
-
-struct group_body {
-    uint64_t lease_ms, back_off_ms, back_off_ms_max;
-    int64_t attempts;
-    struct bytes from, dead_letter;
-};
-
-const struct conf_struct topic_group_body = {
-    .name = "group",
-    .size = sizeof(struct group_body),
-    .fields =
-        (const struct conf_field[]){
-            FROM_FIELD(
-                group_body, "begin",
-                "where a new group begins: `begin`, `end`, an id (the next one is behind it), a time in "
-                "ms since 1970"),
-            { .name = "lease",
-              .type = CONF_MS,
-              .offset = AT(group_body, lease_ms),
-              .preset = "30s",
-              .min = 1,
-              .max = (double)QUEUE_LEASE_MS_MAX,
-              .doc = "how long a consumer may have a message, until it comes again" },
-            TOPIC_RETRY_FIELDS(group_body),
-            { .name = "dead_letter",
-              .type = CONF_TEXT,
-              .offset = AT(group_body, dead_letter),
-              .doc = "the topic for what was given up; the topic's own when not said" },
-            { 0 } },
-    .doc = "A group of consumers that share a topic's messages.",
-};
-
 static struct queue_op group_op(const struct call *c, enum queue_what what)
 {
     return (struct queue_op){ .what = what, .topic = c->args[0], .group = c->args[1] };
@@ -69,17 +19,11 @@ static struct queue_op group_op(const struct call *c, enum queue_what what)
 
 void topic_group_put(struct call *c)
 {
-    const struct group_body *b = c->body;
     struct topic_ask q = { .op = group_op(c, QUEUE_GROUP) };
-    if (!read_from(b->from, &q.op)) {
-        call_problem(c->x, 400, "from: it is begin, end, an id or a time in ms");
+    if (!topic_settings_group(c->body, &q.op)) {
+        call_problem(c->x, 400, TOPIC_FROM_WRONG);
         return;
     }
-    q.op.lease_ms = b->lease_ms;
-    q.op.attempts = (uint64_t)b->attempts;
-    q.op.back_off_ms = b->back_off_ms;
-    q.op.back_off_ms_max = b->back_off_ms_max;
-    q.op.other = b->dead_letter;
     topic_ask_number(c, &q, NULL);
 }
 
@@ -264,6 +208,40 @@ void topic_nack_post(struct call *c)
         ask_ids(c, &q, "nacked");
 }
 
+struct extend_body {
+    struct conf_list ids;
+    uint64_t lease_ms;
+    struct bytes consumer;
+};
+
+const struct conf_struct topic_extend_body = {
+    .name = "extend",
+    .size = sizeof(struct extend_body),
+    .fields = (const struct conf_field[]){ IDS_FIELD(extend_body),
+                                           { .name = "lease",
+                                             .type = CONF_MS,
+                                             .offset = AT(extend_body, lease_ms),
+                                             .preset = "0ms",
+                                             .max = (double)QUEUE_LEASE_MS_MAX,
+                                             .doc = "from now on; the group's when not said" },
+                                           { .name = "consumer",
+                                             .type = CONF_TEXT,
+                                             .offset = AT(extend_body, consumer),
+                                             .doc = "only those that this one has" },
+                                           { 0 } },
+    .doc = "Who works on these messages needs longer.",
+};
+
+void topic_extend_post(struct call *c)
+{
+    const struct extend_body *b = c->body;
+    struct topic_ask q = { .op = group_op(c, QUEUE_EXTEND) };
+    q.op.lease_ms = b->lease_ms;
+    q.op.consumer = b->consumer;
+    if (read_ids(c, &b->ids, &q.op))
+        ask_ids(c, &q, "extended");
+}
+
 struct replay_body {
     struct bytes from;
 };
@@ -272,9 +250,12 @@ const struct conf_struct topic_replay_body = {
     .name = "replay",
     .size = sizeof(struct replay_body),
     .fields =
-        (const struct conf_field[]){ FROM_FIELD(replay_body, NULL,
-                                                "`begin`, `end`, an id (the next one is behind it), a time "
-                                                "in ms since 1970"),
+        (const struct conf_field[]){ { .name = "from",
+                                       .type = CONF_TEXT,
+                                       .offset = AT(replay_body, from),
+                                       .required = true,
+                                       .doc = "`begin`, `end`, an id (the next one is behind it), a time in "
+                                              "ms since 1970" },
                                      { 0 } },
     .doc = "Where the group goes on from; what it has in hand stays there.",
 };
@@ -283,8 +264,8 @@ void topic_replay_post(struct call *c)
 {
     const struct replay_body *b = c->body;
     struct topic_ask q = { .op = group_op(c, QUEUE_SET_ID) };
-    if (!b->from.len || !read_from(b->from, &q.op)) {
-        call_problem(c->x, 400, "from: it is begin, end, an id or a time in ms");
+    if (!topic_args_from(b->from, &q.op)) {
+        call_problem(c->x, 400, TOPIC_FROM_WRONG);
         return;
     }
     log_info("topic", "topic=%.*s group=%.*s goes on from %.*s, by %s", BYTES_ARG(c->args[0]),

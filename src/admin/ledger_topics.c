@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "core/log.h"
+#include "gate/topic_args.h"
 #include "gate/topic_json.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -61,59 +62,10 @@ void topic_get(struct call *c)
     mem_free(room);
 }
 
-struct topic_settings {
-    uint64_t keep_ms, keep_bytes, check_after_ms;
-    bool order_by_key;
-    struct bytes dead_letter;
-};
-
-const struct conf_struct topic_body = {
-    .name = "topic",
-    .size = sizeof(struct topic_settings),
-    .fields =
-        (const struct conf_field[]){
-            { .name = "keep",
-              .type = CONF_MS,
-              .offset = AT(topic_settings, keep_ms),
-              .preset = "7d",
-              .min = 1000,
-              .words = conf_word_off,
-              .doc = "older messages go; `off`: they stay" },
-            { .name = "keep_bytes",
-              .type = CONF_BYTES,
-              .offset = AT(topic_settings, keep_bytes),
-              .preset = "0",
-              .doc = "the oldest go when all are more than this; 0: no bound" },
-            { .name = "order_by_key",
-              .type = CONF_BOOL,
-              .offset = AT(topic_settings, order_by_key),
-              .preset = "false",
-              .doc = "a message waits until the earlier ones of its key are done" },
-            { .name = "check_after",
-              .type = CONF_MS,
-              .offset = AT(topic_settings, check_after_ms),
-              .preset = "1m",
-              .min = 100,
-              .max = (double)QUEUE_DELAY_MS_MAX,
-              .doc = "how long the publisher of a half message may be silent, until it is asked" },
-            { .name = "dead_letter",
-              .type = CONF_TEXT,
-              .offset = AT(topic_settings, dead_letter),
-              .doc = "the topic for what was given up" },
-            { 0 } },
-    .doc = "A topic; one that the configuration names is set anew by it at the next start or reload.",
-};
-
 void topic_put(struct call *c)
 {
-    const struct topic_settings *s = c->body;
-    struct topic_ask q = { .op = { .what = QUEUE_TOPIC,
-                                   .topic = c->args[0],
-                                   .keep_ms = s->keep_ms == CONF_MS_OFF ? 0 : s->keep_ms,
-                                   .keep_bytes = s->keep_bytes,
-                                   .check_ms = s->check_after_ms,
-                                   .other = s->dead_letter,
-                                   .flags = s->order_by_key ? QUEUE_IS_ORDERED : 0 } };
+    struct topic_ask q = { .op = { .topic = c->args[0] } };
+    topic_settings_topic(c->body, &q.op);
     log_info("topic", "topic=%.*s set by %s", BYTES_ARG(c->args[0]), c->author);
     topic_ask_number(c, &q, NULL);
 }
@@ -175,6 +127,29 @@ struct publishing {
     char answers[LEDGER_OPS_MAX][sizeof(struct queue_answer)];
 };
 
+/* The request's field (draft-ietf-httpapi-idempotency-key-header: a string in quotes, which many leave out):
+ * of several messages the n-th has "KEY/n". NULL: good. */
+static const char *take_idempotency_key(struct call *c, unsigned n, struct queue_op *op)
+{
+    const struct http_field *f = http_fields_find(&c->x->request.fields, BYTES("Idempotency-Key"));
+    if (!f)
+        return NULL;
+    struct bytes key = http_field_value(f);
+    if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"')
+        key = (struct bytes){ key.ptr + 1, key.len - 2 };
+    char *text = arena_get(&c->x->arena, key.len + 16);
+    if (!text || key.len > QUEUE_NAME_BYTES_MAX)
+        return "Idempotency-Key: it has more than 128 bytes";
+    if (key.len)
+        memcpy(text, key.ptr, key.len);
+    size_t len = key.len;
+    if (n) {
+        text[len++] = '/';
+        len += u64_to_text(n, text + len);
+    }
+    return topic_publish_word(op, TOPIC_OWN_ID, (struct bytes){ text, len });
+}
+
 /* false: it has been answered. */
 static bool read_messages(struct call *c, struct publishing *p)
 {
@@ -192,6 +167,8 @@ static bool read_messages(struct call *c, struct publishing *p)
         struct queue_op *op = &p->ops[p->count++];
         op->topic = c->args[0];
         const char *wrong = topic_json_publish(at, &c->x->arena, op);
+        if (!wrong && !op->own_id.len)
+            wrong = take_idempotency_key(c, list ? p->count : 0, op);
         if (wrong) {
             call_problem(c->x, 400, "message %u: %s", p->count - 1, wrong);
             return false;
@@ -230,6 +207,8 @@ static void tell_published(struct call *c, const struct publishing *p, const str
                 json_u64(c->out, "handle", a.number);
             else
                 topic_json_id(c->out, "id", a.id);
+            if (a.end.seq)
+                json_bool(c->out, "duplicate", true);
         }
         json_end(c->out, '}');
     }

@@ -2,11 +2,12 @@
 #pragma once
 #include "admin/call.h"
 #include "gate/topic_ask.h"
+#include "gate/topic_settings.h"
 
 #define TOPIC_TEXT_BYTES_MAX (2u << 20) /* of messages to be published, as JSON */
 
-extern const struct conf_struct topic_body, topic_group_body, topic_pull_body, topic_ids_body,
-    topic_nack_body, topic_replay_body, topic_handle_body, topic_messages_query;
+extern const struct conf_struct topic_pull_body, topic_ids_body, topic_nack_body, topic_extend_body,
+    topic_replay_body, topic_handle_body, topic_messages_query;
 
 void topics_get(struct call *c);
 void topic_get(struct call *c);
@@ -23,6 +24,7 @@ void topic_group_delete(struct call *c);
 void topic_pull_post(struct call *c);
 void topic_ack_post(struct call *c);
 void topic_nack_post(struct call *c);
+void topic_extend_post(struct call *c);
 void topic_replay_post(struct call *c);
 
 /* ---- ledger_topics_ask.c: what these share */

@@ -10,7 +10,7 @@
  *      resp_batch.c   operation and answers        resp_multi.c    MULTI, EXEC, WATCH
  *      resp_table.c   all commands                 resp_script.c   EVAL of the scripts that locks use
  *      resp_keys.c    commands on keys             resp_lock.c, resp_stock.c   LOCK.*, STOCK.*
- *      resp_stream.h  streams
+ *      resp_stream.h  streams                      resp_queue.h    QUEUE.*
  *
  * For the files of resp and for listeners.c. Connections: on their worker. */
 #pragma once
@@ -46,6 +46,7 @@ enum resp_shape {
     RESP_AS_OK,   /* whatever it was, unless it is an error */
     RESP_DONE,    /* 1 for OK, 0 for nil */
     RESP_ASK,     /* an operation of other rules says it itself */
+    RESP_LATER,   /* so does what MULTI put off: of KV_TOPIC's answers */
     RESP_LITERAL  /* no answer of kv: it is written as it is */
 };
 
@@ -54,7 +55,8 @@ struct resp_reply {
     uint32_t at, end; /* its command in the operation */
     const char *name; /* of its command, for errors */
     struct bytes literal;
-    struct resp_ask *ask; /* of RESP_ASK */
+    struct resp_ask *ask;     /* of RESP_ASK */
+    struct resp_later *later; /* of RESP_LATER */
 };
 
 struct resp_out;
@@ -68,6 +70,14 @@ struct resp_ask {
     void (*say)(struct resp_out *o, const struct resp_ask *q);
     char *answer;
     struct bytes key; /* of RESP_STREAM: the command's; as long as the turn */
+    bool is_put_off;  /* by MULTI: what it saw was seen with the others */
+};
+
+/* What MULTI put off: operations of the queue, done by EXEC among the commands of kv. */
+struct resp_later {
+    void (*say)(struct resp_out *o, struct resp_later *l); /* l->answers has one value of kv for each */
+    struct bytes answers;
+    struct arena *arena; /* of EXEC's turn */
 };
 
 struct resp_batch {
@@ -78,6 +88,7 @@ struct resp_batch {
     uint32_t count, size, commands; /* commands: those that are no literals */
     bool full;                      /* the arena's cap is reached: nothing of it is done */
     bool asks_on_keys;              /* some of it is of RESP_STREAM */
+    bool puts_off;                  /* MULTI's: its commands' arguments are gone when it is done */
 };
 
 struct resp_client;
@@ -94,6 +105,9 @@ struct resp_ask *resp_ask_begin(struct resp_batch *b,
                                 void (*say)(struct resp_out *o, const struct resp_ask *q));
 void resp_ask_add(struct resp_batch *b, struct resp_ask *q, uint8_t rules, struct bytes body,
                   uint32_t answer_bytes);
+/* Of a batch that puts off: pairs of a key and an operation of the queue on it (KV_TOPIC). */
+void resp_put_off(struct resp_batch *b, struct resp_later *l, bool all, const struct bytes *args,
+                  unsigned count);
 /* A literal: copied, or (static) not. */
 void resp_say(struct resp_batch *b, struct bytes raw);
 void resp_say_static(struct resp_batch *b, struct bytes raw);
@@ -103,6 +117,8 @@ void resp_fail(struct resp_batch *b, const char *format, ...) __attribute__((for
 void resp_say_int(struct resp_batch *b, int64_t n);
 void resp_say_text(struct resp_batch *b, struct bytes text);
 void resp_say_null(struct resp_client *k);
+/* The head of so many pairs. */
+void resp_say_map(struct resp_client *k, uint64_t pairs);
 void resp_say_null_array(struct resp_client *k);
 
 /* ---- connections */
@@ -153,7 +169,8 @@ err resp_submit(struct resp_batch *b, struct bytes *ret_answers) CHECK_RESULT;
 /* An entry of that operation alone. What the rules refused it with; ERR_IN_USE: too many wait;
  * ERR_UNAVAILABLE: the ledger has stopped, or is not open. */
 err resp_submit_op(struct ledger_op *op) CHECK_RESULT;
-/* That error in words for a client. */
+/* That error in words for a client; nothing, and the connection ends, when the next process has the ledger.
+ */
 void resp_out_failure(struct resp_out *o, err e);
 void resp_say_failure(struct resp_batch *b, err e);
 
@@ -188,6 +205,8 @@ const struct resp_def *resp_find(struct bytes name);
 /* Mistakes with the command's name in them. */
 void resp_fail_arity(struct resp_client *k, const struct resp_def *d);
 void resp_fail_time(struct resp_client *k, const struct resp_def *d);
+/* COMMAND DOCS [name ...] */
+void resp_say_docs(struct resp_client *k, const struct resp_command *c);
 /* Puts a command into k's batch, or does it. */
 void resp_do(struct resp_client *k, const struct resp_command *c);
 
@@ -212,12 +231,16 @@ void resp_tx_spoil(struct resp_client *k);
     X(getex)                                                                                                 \
     X(expire)                                                                                                \
     X(incrby)                                                                                                \
-    X(hincrby) X(pairs) X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset)          \
-        X(client) X(command) X(info) X(config) X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch)       \
-            X(eval) X(evalsha) X(script) X(lock_acquire) X(lock_renew) X(lock_release) X(lock_status)        \
-                X(stock_reserve) X(stock_move) X(stock_get) X(stock_order) X(stock_add) X(stock_set) X(xadd) \
-                    X(xlen) X(xrange) X(xdel) X(xtrim) X(xack) X(xread) X(xgroup) X(xpending) X(xclaim)      \
-                        X(xautoclaim) X(xinfo)
+    X(hincrby)                                                                                               \
+    X(pairs)                                                                                                 \
+    X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) \
+        X(config) X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script)       \
+            X(lock_acquire) X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move)      \
+                X(stock_get) X(stock_order) X(stock_add) X(stock_set) X(xadd) X(xlen) X(xrange) X(xdel)      \
+                    X(xtrim) X(xack) X(xread) X(xgroup) X(xpending) X(xclaim) X(xautoclaim) X(xinfo)         \
+                        X(queue_publish) X(queue_pull) X(queue_ack) X(queue_nack) X(queue_extend)            \
+                            X(queue_end) X(queue_topic) X(queue_group) X(queue_drop) X(queue_replay)         \
+                                X(queue_dead) X(queue_info)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)
 #undef X

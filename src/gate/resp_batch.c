@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "gate/resp.h"
 #include "gate/resp_metrics.h"
+#include "ledger/ledger_conf.h"
 
 #define REPLIES_FIRST 32
 #define OP_BYTES_FIRST 2048
@@ -106,6 +107,15 @@ void resp_ask(struct resp_batch *b, uint8_t rules, struct bytes body, uint32_t a
         resp_ask_add(b, q, rules, body, answer_bytes);
 }
 
+void resp_put_off(struct resp_batch *b, struct resp_later *l, bool all, const struct bytes *args,
+                  unsigned count)
+{
+    const uint32_t before = b->count;
+    resp_add(b, RESP_LATER, NULL, KV_TOPIC, all ? KV_ALL : 0, 0, args, count);
+    if (b->count > before)
+        b->replies[before].later = l;
+}
+
 void resp_say_static(struct resp_batch *b, struct bytes raw)
 {
     *next_reply(b) = (struct resp_reply){ .shape = RESP_LITERAL, .literal = raw };
@@ -171,6 +181,13 @@ void resp_say_null_array(struct resp_client *k)
 {
     char text[RESP_HEAD_BYTES_MAX];
     const char *end = resp_null_array(text, (enum resp_protocol)k->protocol);
+    resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
+}
+
+void resp_say_map(struct resp_client *k, uint64_t pairs)
+{
+    char text[RESP_HEAD_BYTES_MAX];
+    const char *end = resp_map(text, (enum resp_protocol)k->protocol, pairs);
     resp_say(k->batch, (struct bytes){ text, (size_t)(end - text) });
 }
 
@@ -405,8 +422,25 @@ static void out_ask(struct resp_out *o, const struct resp_ask *q)
         q->say(o, q);
 }
 
+/* An array of values that hold no others. */
+static void out_later(struct resp_out *o, struct resp_later *l, struct arena *a, struct bytes *rest)
+{
+    struct kv_value all, v;
+    if (!kv_read(rest, &all))
+        return;
+    l->answers = *rest;
+    l->arena = a;
+    for (int64_t i = 0; i < all.number && kv_read(rest, &v); i++)
+        ;
+    l->say(o, l);
+}
+
 static void out_literal(struct resp_out *o, struct bytes raw)
 {
+    if (!raw.ptr) {
+        o->failed = ERR_CLOSED; /* see resp_say_failure */
+        return;
+    }
     if (raw.len && *raw.ptr == '-')
         resp_count(RESP_ERRORS, 1);
     resp_out_bytes(o, raw);
@@ -420,9 +454,18 @@ void resp_out_replies(struct resp_out *o, const struct resp_batch *b, struct byt
             out_literal(o, r->literal);
         else if (r->shape == RESP_ASK)
             out_ask(o, r->ask);
+        else if (r->shape == RESP_LATER)
+            out_later(o, r->later, b->arena, &answers);
         else
             out_shaped(o, (enum resp_shape)r->shape, &answers, r->name);
     }
+}
+
+/* The next process has the ledger. A client that finds its connection closed goes to it, and asks again what
+ * was not answered; an error it would take for the answer. */
+static bool is_next_ones(err e)
+{
+    return e == ERR_UNAVAILABLE && ledger_handed_over();
 }
 
 /* In words for a client. */
@@ -449,13 +492,19 @@ static struct bytes failure(err e, char text[512])
 void resp_out_failure(struct resp_out *o, err e)
 {
     char text[512];
-    resp_out_line(o, '-', failure(e, text));
+    if (is_next_ones(e))
+        o->failed = ERR_CLOSED;
+    else
+        resp_out_line(o, '-', failure(e, text));
 }
 
 void resp_say_failure(struct resp_batch *b, err e)
 {
     char text[512];
-    resp_say_line(b, '-', failure(e, text));
+    if (is_next_ones(e))
+        resp_say_static(b, BYTES_NONE);
+    else
+        resp_say_line(b, '-', failure(e, text));
 }
 
 /* ---- a turn ---- */
@@ -528,7 +577,7 @@ err resp_flush(struct resp_client *k)
     } else if (e == ERR_LIMIT || e == ERR_AGAIN) {
         do_singly(&o, b);
     } else {
-        for (uint32_t i = 0; e && i < b->count; i++) {
+        for (uint32_t i = 0; e && i < b->count && !o.failed; i++) {
             if (b->replies[i].shape == RESP_LITERAL)
                 out_literal(&o, b->replies[i].literal);
             else if (b->replies[i].shape == RESP_ASK)

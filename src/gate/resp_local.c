@@ -251,7 +251,7 @@ void resp_do_command(struct resp_client *k, const struct resp_command *c, const 
     } else if (is_word(c, 1, BYTES("COUNT")) && c->count == 2) {
         resp_say_int(k->batch, resp_table_count);
     } else if (is_word(c, 1, BYTES("DOCS"))) {
-        say_many(k, '%', 0);
+        resp_say_docs(k, c);
     } else if (is_word(c, 1, BYTES("INFO")) && c->count > 2) {
         say_many(k, '*', c->count - 2);
         for (uint32_t i = 2; i < c->count; i++) {

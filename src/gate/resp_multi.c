@@ -44,6 +44,7 @@ static struct resp_transaction *tx_get(struct resp_client *k)
     *tx = (struct resp_transaction){ 0 };
     arena_open(&tx->arena, &arena_worker, TX_BYTES_MAX, NULL, 0);
     resp_batch_open(&tx->batch, &tx->arena);
+    tx->batch.puts_off = true;
     k->tx = tx;
     return tx;
 }

@@ -1,14 +1,22 @@
 #include "gate/resp_stream.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "base/must.h"
 
 #define OP_BYTES_FIRST 1024
 
 /* ---- asking ---- */
 
-static size_t larger(size_t size)
+static size_t size_max(const struct stream_room *room)
 {
-    return size < STREAM_ROOM_BYTES_MAX / 4 ? size * 4 : STREAM_ROOM_BYTES_MAX;
+    return room->size_max ? room->size_max : STREAM_ROOM_BYTES_MAX;
+}
+
+static size_t larger(const struct stream_room *room, size_t size)
+{
+    return size < size_max(room) / 4 ? size * 4 : size_max(room);
 }
 
 static bool make_room(struct resp_client *k, struct stream_room *room, size_t bytes)
@@ -44,7 +52,7 @@ bool stream_ask(struct resp_client *k, struct queue_op *op, struct stream_room *
                 struct queue_answer *ret_answer, struct bytes *ret_rest)
 {
     size_t size = op->room > STREAM_ROOM_BYTES_MIN ? op->room : STREAM_ROOM_BYTES_MIN;
-    for (;; size = larger(size)) {
+    for (;; size = larger(room, size)) {
         uint32_t bytes = 0;
         if (!make_room(k, room, size))
             return false;
@@ -53,7 +61,7 @@ bool stream_ask(struct resp_client *k, struct queue_op *op, struct stream_room *
             resp_say_failure(k->batch, e ? e : ERR_SYNTAX);
             return false;
         }
-        if (ret_answer->result != QUEUE_TOO_SMALL || room->size >= STREAM_ROOM_BYTES_MAX)
+        if (ret_answer->result != QUEUE_TOO_SMALL || room->size >= size_max(room))
             return true;
     }
 }
@@ -98,6 +106,19 @@ void stream_out_result(struct resp_out *o, uint32_t result)
     resp_out_line(o, '-', *words_of(result));
 }
 
+void stream_out_word(struct resp_out *o, uint32_t result)
+{
+    char word[32], text[192];
+    size_t n = 0;
+    if (result >= QUEUE_RESULTS)
+        result = QUEUE_MALFORMED;
+    for (const char *at = queue_result_words[result]; *at && n < sizeof word - 1; at++)
+        word[n++] = *at >= 'a' && *at <= 'z' ? (char)(*at - 32) : *at;
+    word[n] = 0;
+    snprintf(text, sizeof text, "%s %s", word, queue_result_meanings[result]);
+    resp_out_line(o, '-', bytes_from(text));
+}
+
 bool stream_done(struct resp_client *k, struct queue_op *op, struct stream_room *room,
                  struct queue_answer *ret_answer, struct bytes *ret_rest)
 {
@@ -122,6 +143,180 @@ bool stream_done(struct resp_client *k, struct queue_op *op, struct stream_room 
     return !e;
 }
 
+/* ---- together with others ---- */
+
+static struct bytes pack_op(struct resp_client *k, struct queue_op *op)
+{
+    const size_t bytes = queue_op_bytes(op);
+    char *body = arena_get(k->batch->arena, bytes);
+    k->batch->full |= !body;
+    if (body)
+        queue_write(op, body);
+    return (struct bytes){ body, body ? bytes : 0 };
+}
+
+struct bytes stream_keep(struct resp_client *k, struct bytes text)
+{
+    if (!k->batch->puts_off || !text.len)
+        return text;
+    const struct bytes copy = arena_copy(k->batch->arena, text);
+    k->batch->full |= !copy.ptr;
+    return copy;
+}
+
+void stream_put_off(struct resp_client *k, struct queue_op *ops, unsigned count, bool all,
+                    struct resp_later *l)
+{
+    struct bytes *args = arena_get(k->batch->arena, 2 * (count + 1) * sizeof *args);
+    k->batch->full |= !args;
+    for (unsigned i = 0; args && i < count; i++) {
+        if (ops[i].room < STREAM_ROOM_BYTES_MAX)
+            ops[i].room = STREAM_ROOM_BYTES_MAX;
+        args[2 * i] = ops[i].topic;
+        args[2 * i + 1] = pack_op(k, &ops[i]);
+    }
+    if (!k->batch->full)
+        resp_put_off(k->batch, l, all, args, 2 * count);
+}
+
+bool stream_read_later(struct resp_out *o, struct resp_later *l, struct queue_answer *a, struct bytes *rest)
+{
+    struct kv_value v;
+    *a = (struct queue_answer){ .result = QUEUE_MALFORMED };
+    *rest = BYTES_NONE;
+    if (!kv_read(&l->answers, &v) || v.type == KV_ERROR) {
+        resp_out_line(o, '-', STREAM_WRONG_TYPE);
+        return false;
+    }
+    if (v.type == KV_TEXT)
+        (void)queue_read_answer(v.text, a, rest);
+    return true;
+}
+
+struct later_ask {
+    struct resp_later later;
+    struct resp_ask ask;
+};
+
+static void say_later_ask(struct resp_out *o, struct resp_later *l)
+{
+    struct resp_ask *q = &container_of(l, struct later_ask, later)->ask;
+    struct kv_value v = { 0 };
+    const bool is_there = kv_read(&l->answers, &v) && v.type == KV_TEXT;
+    q->answer = (char *)(uintptr_t)v.text.ptr;
+    q->ops[0].ret_answer_bytes = is_there ? (uint32_t)v.text.len : 0;
+    q->call.ret_refused = is_there ? OK : ERR_EXISTS;
+    q->say(o, q);
+}
+
+static void put_off_ask(struct resp_client *k, struct queue_op *ops, unsigned count,
+                        void (*say)(struct resp_out *o, const struct resp_ask *q))
+{
+    struct later_ask *later = arena_get_zero(k->batch->arena, sizeof *later);
+    k->batch->full |= !later;
+    if (!later)
+        return;
+    later->later.say = say_later_ask;
+    later->ask = (struct resp_ask){ .say = say, .key = stream_keep(k, ops->topic), .is_put_off = true };
+    later->ask.op = later->ask.ops;
+    stream_put_off(k, ops, count, true, &later->later);
+}
+
+void stream_send(struct resp_client *k, struct queue_op *ops, unsigned count, bool is_free,
+                 void (*say)(struct resp_out *o, const struct resp_ask *q))
+{
+    if (k->batch->puts_off) {
+        put_off_ask(k, ops, count, say);
+        return;
+    }
+    struct resp_ask *q = resp_ask_begin(k->batch, say);
+    if (!q)
+        return;
+    q->key = ops->topic;
+    if (is_free && q->key.len <= KV_KEY_BYTES_MAX) {
+        char bytes[STREAM_FREE_BYTES_MAX];
+        resp_ask_add(k->batch, q, KV_RULES_ID, stream_free_op(q->key, bytes), 0);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const uint32_t answer_bytes = i ? 0 : sizeof(struct queue_answer);
+        ops[i].room = answer_bytes;
+        const struct bytes body = pack_op(k, &ops[i]);
+        if (body.ptr)
+            resp_ask_add(k->batch, q, QUEUE_RULES_ID, body, answer_bytes);
+    }
+}
+
+bool stream_read_ask(struct resp_out *o, const struct resp_ask *q, struct queue_answer *a)
+{
+    struct bytes rest;
+    if (queue_read_answer((struct bytes){ q->answer, q->op->ret_answer_bytes }, a, &rest))
+        return true;
+    if (q->call.ret_refused == ERR_EXISTS)
+        resp_out_line(o, '-', STREAM_WRONG_TYPE);
+    else
+        resp_out_failure(o, q->call.ret_refused);
+    return false;
+}
+
+/* ---- one after the other ---- */
+
+static void out_call(struct resp_out *o, const struct stream_call *g)
+{
+    const uint32_t result = g->a.result;
+    if (result == QUEUE_DONE ||
+        (!g->own_words && (result == QUEUE_UNKNOWN_TOPIC || result == QUEUE_UNKNOWN_GROUP)))
+        g->out(o, g);
+    else if (g->own_words)
+        stream_out_word(o, result);
+    else
+        stream_out_result(o, result);
+}
+
+struct later_call {
+    struct resp_later later;
+    struct stream_call call;
+};
+
+static void say_later_call(struct resp_out *o, struct resp_later *l)
+{
+    struct stream_call *g = &container_of(l, struct later_call, later)->call;
+    if (!stream_read_later(o, l, &g->a, &g->rest))
+        return;
+    g->arena = l->arena;
+    out_call(o, g);
+}
+
+static void put_off_call(struct resp_client *k, struct stream_call *g)
+{
+    struct later_call *later = arena_get(k->batch->arena, sizeof *later);
+    k->batch->full |= !later;
+    if (!later)
+        return;
+    *later = (struct later_call){ .later.say = say_later_call, .call = *g };
+    if (g->room.size_max)
+        g->op.room = g->room.size_max;
+    stream_put_off(k, &g->op, 1, false, &later->later);
+    struct queue_op *op = &later->call.op;
+    op->topic = stream_keep(k, op->topic);
+    op->group = stream_keep(k, op->group);
+    op->consumer = stream_keep(k, op->consumer);
+}
+
+void stream_do(struct resp_client *k, struct stream_call *g)
+{
+    struct resp_out o;
+    if (k->batch->puts_off) {
+        put_off_call(k, g);
+        return;
+    }
+    if (!(g->own_words ? stream_ask : stream_done)(k, &g->op, &g->room, &g->a, &g->rest))
+        return;
+    g->arena = k->batch->arena;
+    stream_out_begin(&o, k);
+    out_call(&o, g);
+    stream_out_end(&o, k);
+}
+
 /* ---- arguments ---- */
 
 bool stream_word(const struct resp_command *c, uint32_t i, struct bytes word)
@@ -132,12 +327,6 @@ bool stream_word(const struct resp_command *c, uint32_t i, struct bytes word)
 void stream_fail_syntax(struct resp_client *k)
 {
     resp_fail(k->batch, "ERR syntax error");
-}
-
-void stream_fail_group(struct resp_client *k, struct bytes key, struct bytes group, const char *where)
-{
-    resp_fail(k->batch, "NOGROUP No such key '%.*s' or consumer group '%.*s'%s", BYTES_ARG(key),
-              BYTES_ARG(group), where);
 }
 
 bool stream_number(struct resp_client *k, struct bytes text, int64_t *ret_n)
@@ -206,6 +395,22 @@ void stream_out_end(struct resp_out *o, struct resp_client *k)
 {
     resp_out_end(o);
     k->closing |= o->failed != OK;
+}
+
+void stream_out_fail(struct resp_out *o, const char *format, ...)
+{
+    char text[512];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    resp_out_line(o, '-', bytes_from(text));
+}
+
+void stream_out_no_group(struct resp_out *o, const struct queue_op *op, const char *where)
+{
+    stream_out_fail(o, "NOGROUP No such key '%.*s' or consumer group '%.*s'%s", BYTES_ARG(op->topic),
+                    BYTES_ARG(op->group), where);
 }
 
 void stream_out_head(struct resp_out *o, char type, uint64_t n)

@@ -69,45 +69,10 @@ static struct queue_op trim_op(const struct trim *t, struct bytes topic)
                               .count = stream_count(t->limit) };
 }
 
-static void add_op(struct resp_client *k, struct resp_ask *q, struct queue_op *op, uint32_t answer_bytes)
-{
-    op->room = answer_bytes;
-    const size_t bytes = queue_op_bytes(op);
-    char *body = arena_get(k->batch->arena, bytes);
-    k->batch->full |= !body;
-    if (!body)
-        return;
-    queue_write(op, body);
-    resp_ask_add(k->batch, q, QUEUE_RULES_ID, (struct bytes){ body, bytes }, answer_bytes);
-}
-
-/* An entry for the turn's others. */
-static void ask(struct resp_client *k, struct queue_op *op,
-                void (*say)(struct resp_out *o, const struct resp_ask *q))
-{
-    struct resp_ask *q = resp_ask_begin(k->batch, say);
-    if (!q)
-        return;
-    q->key = op->topic;
-    add_op(k, q, op, sizeof(struct queue_answer));
-}
-
-static bool read_ask(struct resp_out *o, const struct resp_ask *q, struct queue_answer *a)
-{
-    struct bytes rest;
-    if (queue_read_answer((struct bytes){ q->answer, q->op->ret_answer_bytes }, a, &rest))
-        return true;
-    if (q->call.ret_refused == ERR_EXISTS)
-        resp_out_line(o, '-', STREAM_WRONG_TYPE);
-    else
-        resp_out_failure(o, q->call.ret_refused);
-    return false;
-}
-
 static void say_added(struct resp_out *o, const struct resp_ask *q)
 {
     struct queue_answer a;
-    if (!read_ask(o, q, &a))
+    if (!stream_read_ask(o, q, &a))
         return;
     if (a.result == QUEUE_DONE)
         stream_out_id(o, a.id);
@@ -121,9 +86,9 @@ static void say_added(struct resp_out *o, const struct resp_ask *q)
 static void say_number(struct resp_out *o, const struct resp_ask *q)
 {
     struct queue_answer a;
-    if (!read_ask(o, q, &a))
+    if (!stream_read_ask(o, q, &a))
         return;
-    if (a.result == QUEUE_UNKNOWN_TOPIC) {
+    if (a.result == QUEUE_UNKNOWN_TOPIC && !q->is_put_off) {
         resp_out_end(o);
         const err e = stream_key_is_free(q->key);
         if (e == ERR_EXISTS)
@@ -212,36 +177,27 @@ void resp_do_xadd(struct resp_client *k, const struct resp_command *c, const str
         return;
     op.fields_count = (c->count - at - 1) / 2;
     op.fields = read_fields(k, c, at + 1, op.fields_count);
-    struct resp_ask *q = op.fields ? resp_ask_begin(k->batch, say_added) : NULL;
-    if (!q)
-        return;
-    if (op.flags & QUEUE_MAKE && key.len <= KV_KEY_BYTES_MAX) {
-        char bytes[STREAM_FREE_BYTES_MAX];
-        resp_ask_add(k->batch, q, KV_RULES_ID, stream_free_op(key, bytes), 0);
-    }
-    add_op(k, q, &op, sizeof(struct queue_answer));
-    if (t.by_length || t.by_id) {
-        struct queue_op trim = trim_op(&t, key);
-        add_op(k, q, &trim, 0);
-    }
+    struct queue_op ops[] = { op, trim_op(&t, key) };
+    if (op.fields)
+        stream_send(k, ops, t.by_length || t.by_id ? 2 : 1, op.flags & QUEUE_MAKE, say_added);
 }
 
 /* ---- the others ---- */
+
+static void out_length(struct resp_out *o, const struct stream_call *g)
+{
+    struct queue_topic_shown t = { 0 };
+    struct bytes rest = g->rest;
+    (void)queue_read_topic(&rest, &t);
+    stream_out_int(o, t.count);
+}
 
 /* key */
 void resp_do_xlen(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
     (void)d;
-    struct queue_op op = { .what = QUEUE_LOOK_TOPIC, .topic = resp_arg(c, 1) };
-    struct queue_topic_shown t = { 0 };
-    struct stream_room room = { 0 };
-    struct queue_answer a;
-    struct bytes rest;
-    if (!stream_done(k, &op, &room, &a, &rest))
-        return;
-    if (a.result == QUEUE_DONE)
-        (void)queue_read_topic(&rest, &t);
-    resp_say_int(k->batch, (int64_t)t.count);
+    struct stream_call g = { .op = { .what = QUEUE_LOOK_TOPIC, .topic = resp_arg(c, 1) }, .out = out_length };
+    stream_do(k, &g);
 }
 
 /* One more answer of a range, and where the next begins. */
@@ -291,43 +247,76 @@ static bool read_range(struct resp_client *k, struct queue_op *op, uint64_t *ret
     }
 }
 
+static void out_parts(struct resp_out *o, const struct part *parts)
+{
+    for (; parts; parts = parts->next) {
+        struct queue_message m;
+        struct bytes rest = parts->rest;
+        while (!o->failed && queue_read_message(&rest, &m))
+            stream_out_message(o, &m);
+    }
+}
+
+/* In MULTI: one answer, all of it or none. */
+static void out_range(struct resp_out *o, const struct stream_call *g)
+{
+    const struct part all = { .rest = g->rest };
+    if (g->a.number && (!g->number || g->a.count < g->number)) {
+        stream_out_fail(o, "ERR a range in MULTI has at most %d messages and %u MiB: use COUNT",
+                        QUEUE_COUNT_MAX, STREAM_ROOM_BYTES_MULTI >> 20);
+        return;
+    }
+    stream_out_head(o, '*', g->a.count);
+    out_parts(o, &all);
+}
+
+/* count, -1: it is not said; of 0 the answer is always the same. */
+static bool read_range_options(struct resp_client *k, const struct resp_command *c, int64_t *ret_count)
+{
+    *ret_count = -1;
+    for (uint32_t i = 4; i < c->count; i += 2) {
+        if (!stream_word(c, i, BYTES("COUNT")) || i + 1 == c->count) {
+            stream_fail_syntax(k);
+            return false;
+        }
+        if (!stream_number(k, resp_arg(c, i + 1), ret_count))
+            return false;
+        *ret_count = *ret_count < 0 ? 0 : *ret_count;
+    }
+    return true;
+}
+
 /* key, start, end [COUNT n]; d->number: backwards, end first */
 void resp_do_xrange(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
     const bool reverse = d->number;
-    struct queue_op op = { .what = QUEUE_RANGE,
-                           .topic = resp_arg(c, 1),
-                           .flags = reverse ? QUEUE_IS_REVERSE : 0 };
+    struct stream_call g = {
+        .op = { .what = QUEUE_RANGE, .topic = resp_arg(c, 1), .flags = reverse ? QUEUE_IS_REVERSE : 0 },
+        .room.size_max = STREAM_ROOM_BYTES_MULTI,
+        .out = out_range
+    };
     struct part *parts = NULL;
     struct resp_out o;
     uint64_t total;
-    int64_t count = -1;
-    if (!stream_bound(k, resp_arg(c, reverse ? 3 : 2), false, &op.id) ||
-        !stream_bound(k, resp_arg(c, reverse ? 2 : 3), true, &op.end))
+    int64_t count;
+    if (!stream_bound(k, resp_arg(c, reverse ? 3 : 2), false, &g.op.id) ||
+        !stream_bound(k, resp_arg(c, reverse ? 2 : 3), true, &g.op.end) || !read_range_options(k, c, &count))
         return;
-    for (uint32_t i = 4; i < c->count; i += 2) {
-        if (!stream_word(c, i, BYTES("COUNT")) || i + 1 == c->count) {
-            stream_fail_syntax(k);
-            return;
-        }
-        if (!stream_number(k, resp_arg(c, i + 1), &count))
-            return;
-        count = count < 0 ? 0 : count;
+    g.op.count = g.number = count > 0 ? (uint64_t)count : 0;
+    if (k->batch->puts_off && count) {
+        g.op.count = stream_count(count);
+        stream_do(k, &g);
+        return;
     }
-    op.count = count > 0 ? (uint64_t)count : 0;
-    if (!read_range(k, &op, &total, &parts))
+    if (!k->batch->puts_off && !read_range(k, &g.op, &total, &parts))
         return;
+    if (!count) {
+        resp_say_null_array(k);
+        return;
+    }
     stream_out_begin(&o, k);
-    if (count == 0)
-        o.at = resp_null_array(resp_out_room(&o, RESP_HEAD_BYTES_MAX), o.protocol);
-    else
-        stream_out_head(&o, '*', total);
-    for (; count && parts; parts = parts->next) {
-        struct queue_message m;
-        struct bytes rest = parts->rest;
-        while (!o.failed && queue_read_message(&rest, &m))
-            stream_out_message(&o, &m);
-    }
+    stream_out_head(&o, '*', total);
+    out_parts(&o, parts);
     stream_out_end(&o, k);
 }
 
@@ -338,7 +327,7 @@ void resp_do_xdel(struct resp_client *k, const struct resp_command *c, const str
     struct queue_op op = { .what = QUEUE_DELETE, .topic = resp_arg(c, 1), .ids_count = c->count - 2 };
     op.ids = stream_ids(k, c, 2, op.ids_count);
     if (op.ids)
-        ask(k, &op, say_number);
+        stream_send(k, &op, 1, false, say_number);
 }
 
 /* key, group, id ... */
@@ -350,7 +339,28 @@ void resp_do_xack(struct resp_client *k, const struct resp_command *c, const str
     };
     op.ids = stream_ids(k, c, 3, op.ids_count);
     if (op.ids)
-        ask(k, &op, say_number);
+        stream_send(k, &op, 1, false, say_number);
+}
+
+static bool read_trims(struct resp_client *k, const struct resp_command *c, struct trim *t)
+{
+    for (uint32_t at = 2; at < c->count;) {
+        const bool more = at + 1 < c->count;
+        if (more && (stream_word(c, at, BYTES("MAXLEN")) || stream_word(c, at, BYTES("MINID")))) {
+            if (!read_trim(k, c, &at, t))
+                return false;
+        } else if (more && stream_word(c, at, BYTES("LIMIT"))) {
+            if (!read_limit(k, c, &at, t))
+                return false;
+        } else {
+            stream_fail_syntax(k);
+            return false;
+        }
+    }
+    if (t->by_length || t->by_id)
+        return trim_is_good(k, t);
+    resp_fail(k->batch, "ERR syntax error, XTRIM must be called with MAXLEN or MINID");
+    return false;
 }
 
 /* key, MAXLEN | MINID [= | ~] n [LIMIT n] */
@@ -362,25 +372,13 @@ void resp_do_xtrim(struct resp_client *k, const struct resp_command *c, const st
     struct queue_answer a;
     struct bytes rest;
     uint64_t total = 0;
-    for (uint32_t at = 2; at < c->count;) {
-        if (at + 1 < c->count &&
-            (stream_word(c, at, BYTES("MAXLEN")) || stream_word(c, at, BYTES("MINID")))) {
-            if (!read_trim(k, c, &at, &t))
-                return;
-        } else if (at + 1 < c->count && stream_word(c, at, BYTES("LIMIT"))) {
-            if (!read_limit(k, c, &at, &t))
-                return;
-        } else {
-            stream_fail_syntax(k);
-            return;
-        }
-    }
-    if (!t.by_length && !t.by_id) {
-        resp_fail(k->batch, "ERR syntax error, XTRIM must be called with MAXLEN or MINID");
+    if (!read_trims(k, c, &t))
+        return;
+    if (k->batch->puts_off) {
+        struct queue_op op = trim_op(&t, resp_arg(c, 1));
+        stream_send(k, &op, 1, false, say_number);
         return;
     }
-    if (!trim_is_good(k, &t))
-        return;
     do {
         struct queue_op op = trim_op(&t, resp_arg(c, 1));
         if (!stream_done(k, &op, &room, &a, &rest))

@@ -7,27 +7,21 @@
 
 /* ---- XGROUP ---- */
 
-struct group_call {
-    struct queue_op op;
-    struct stream_room room;
-    struct queue_answer a;
-    struct bytes rest;
-};
-
-/* Of all but CREATE with MKSTREAM. false: said. */
-static bool call(struct resp_client *k, struct group_call *g)
+/* g->number: of CREATE and SETID, which answer no number. */
+static void out_group(struct resp_out *o, const struct stream_call *g)
 {
-    if (!stream_done(k, &g->op, &g->room, &g->a, &g->rest))
-        return false;
     if (g->a.result == QUEUE_UNKNOWN_TOPIC)
-        resp_fail(
-            k->batch,
+        stream_out_fail(
+            o,
             "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use "
             "the MKSTREAM option to create an empty stream automatically.");
     else if (g->a.result == QUEUE_UNKNOWN_GROUP)
-        resp_fail(k->batch, "NOGROUP No such consumer group '%.*s' for key name '%.*s'",
-                  BYTES_ARG(g->op.group), BYTES_ARG(g->op.topic));
-    return g->a.result == QUEUE_DONE;
+        stream_out_fail(o, "NOGROUP No such consumer group '%.*s' for key name '%.*s'",
+                        BYTES_ARG(g->op.group), BYTES_ARG(g->op.topic));
+    else if (g->number)
+        resp_out_line(o, '+', BYTES("OK"));
+    else
+        stream_out_int(o, g->a.number);
 }
 
 /* id | $, behind it [MKSTREAM] [ENTRIESREAD n]: what was read is counted here, and not told. */
@@ -59,37 +53,39 @@ static bool read_position(struct resp_client *k, const struct resp_command *c, s
     return true;
 }
 
-static void create(struct resp_client *k, const struct resp_command *c, struct group_call *g)
+static bool key_is_free(struct resp_client *k, struct bytes key)
+{
+    const err e = stream_key_is_free(key);
+    if (e == ERR_EXISTS)
+        resp_say_line(k->batch, '-', STREAM_WRONG_TYPE);
+    else if (e)
+        resp_say_failure(k->batch, e);
+    return !e;
+}
+
+static void create(struct resp_client *k, const struct resp_command *c, struct stream_call *g)
 {
     g->op.what = QUEUE_GROUP;
     g->op.flags = QUEUE_IF_NEW;
+    g->number = 1;
     if (!read_position(k, c, &g->op))
         return;
-    if (g->op.flags & QUEUE_MAKE) {
-        const err e = stream_key_is_free(g->op.topic);
-        if (e == ERR_EXISTS)
-            resp_say_line(k->batch, '-', kv_error_words[KV_WRONG_TYPE]);
-        else if (e)
-            resp_say_failure(k->batch, e);
-        if (e)
-            return;
-    }
-    if (call(k, g))
-        resp_say_static(k->batch, BYTES("+OK\r\n"));
+    if (!(g->op.flags & QUEUE_MAKE) || k->batch->puts_off || key_is_free(k, g->op.topic))
+        stream_do(k, g);
 }
 
-static void set_id(struct resp_client *k, const struct resp_command *c, struct group_call *g)
+static void set_id(struct resp_client *k, const struct resp_command *c, struct stream_call *g)
 {
     g->op.what = QUEUE_SET_ID;
-    if (read_position(k, c, &g->op) && call(k, g))
-        resp_say_static(k->batch, BYTES("+OK\r\n"));
+    g->number = 1;
+    if (read_position(k, c, &g->op))
+        stream_do(k, g);
 }
 
-static void number(struct resp_client *k, struct group_call *g, enum queue_what what)
+static void number(struct resp_client *k, struct stream_call *g, enum queue_what what)
 {
     g->op.what = what;
-    if (call(k, g))
-        resp_say_int(k->batch, (int64_t)g->a.number);
+    stream_do(k, g);
 }
 
 /* CREATE | SETID key group id ..., DESTROY key group, CREATECONSUMER | DELCONSUMER key group consumer */
@@ -97,7 +93,7 @@ void resp_do_xgroup(struct resp_client *k, const struct resp_command *c, const s
 {
     (void)d;
     const struct bytes sub = resp_arg(c, 1);
-    struct group_call g = { 0 };
+    struct stream_call g = { .out = out_group };
     if (c->count > 3)
         g.op = (struct queue_op){ .topic = resp_arg(c, 2), .group = resp_arg(c, 3) };
     if (c->count == 5)
@@ -128,45 +124,42 @@ static int compare_names(const void *a, const void *b)
     return c ? c : x->name.len < y->name.len ? -1 : x->name.len > y->name.len;
 }
 
-static struct queue_consumer_shown *sorted_consumers(struct resp_client *k, const struct group_call *g)
+static struct queue_consumer_shown *sorted_consumers(const struct stream_call *g)
 {
-    struct queue_consumer_shown *all = arena_get(k->batch->arena, (g->a.count + 1) * sizeof *all);
+    struct queue_consumer_shown *all = arena_get(g->arena, (g->a.count + 1) * sizeof *all);
     struct bytes rest = g->rest;
     uint32_t n = 0;
     while (all && n < g->a.count && queue_read_consumer(&rest, &all[n]))
         n++;
     if (all)
         qsort(all, n, sizeof *all, compare_names);
-    else
-        resp_fail(k->batch, "ERR too much in one go for a connection's memory");
     return all;
 }
 
-static void out_sum(struct resp_client *k, const struct group_call *g)
+static void out_sum(struct resp_out *o, const struct stream_call *g)
 {
-    const struct queue_consumer_shown *all = sorted_consumers(k, g);
-    struct resp_out o;
+    const struct queue_consumer_shown *all = sorted_consumers(g);
     char text[24];
-    if (!all)
+    if (!all) {
+        stream_out_fail(o, "ERR too much in one go for a connection's memory");
         return;
-    stream_out_begin(&o, k);
-    stream_out_head(&o, '*', 4);
-    stream_out_int(&o, g->a.number);
+    }
+    stream_out_head(o, '*', 4);
+    stream_out_int(o, g->a.number);
     if (g->a.number) {
-        stream_out_id(&o, g->a.id);
-        stream_out_id(&o, g->a.end);
-        stream_out_head(&o, '*', g->a.count);
+        stream_out_id(o, g->a.id);
+        stream_out_id(o, g->a.end);
+        stream_out_head(o, '*', g->a.count);
     } else {
-        stream_out_null(&o);
-        stream_out_null(&o);
-        o.at = resp_null_array(resp_out_room(&o, RESP_HEAD_BYTES_MAX), o.protocol);
+        stream_out_null(o);
+        stream_out_null(o);
+        o->at = resp_null_array(resp_out_room(o, RESP_HEAD_BYTES_MAX), o->protocol);
     }
     for (uint32_t i = 0; g->a.number && i < g->a.count; i++) {
-        stream_out_head(&o, '*', 2);
-        resp_out_text(&o, all[i].name);
-        resp_out_text(&o, (struct bytes){ text, u64_to_text(all[i].pending, text) });
+        stream_out_head(o, '*', 2);
+        resp_out_text(o, all[i].name);
+        resp_out_text(o, (struct bytes){ text, u64_to_text(all[i].pending, text) });
     }
-    stream_out_end(&o, k);
 }
 
 static uint64_t since(uint64_t ms)
@@ -175,21 +168,29 @@ static uint64_t since(uint64_t ms)
     return now_ms > ms ? now_ms - ms : 0;
 }
 
-static void out_pending(struct resp_client *k, const struct group_call *g)
+static void out_pending(struct resp_out *o, const struct stream_call *g)
 {
     struct queue_pending p;
     struct bytes rest = g->rest;
-    struct resp_out o;
-    stream_out_begin(&o, k);
-    stream_out_head(&o, '*', g->a.count);
-    while (queue_read_pending(&rest, &p)) {
-        stream_out_head(&o, '*', 4);
-        stream_out_id(&o, p.id);
-        resp_out_text(&o, p.consumer);
-        stream_out_int(&o, since(p.delivered_ms));
-        stream_out_int(&o, p.attempts);
+    stream_out_head(o, '*', g->op.count ? g->a.count : 0);
+    while (g->op.count && queue_read_pending(&rest, &p)) {
+        stream_out_head(o, '*', 4);
+        stream_out_id(o, p.id);
+        resp_out_text(o, p.consumer);
+        stream_out_int(o, since(p.delivered_ms));
+        stream_out_int(o, p.attempts);
     }
-    stream_out_end(&o, k);
+}
+
+/* g->number: they are listed. */
+static void out_xpending(struct resp_out *o, const struct stream_call *g)
+{
+    if (g->a.result != QUEUE_DONE)
+        stream_out_no_group(o, &g->op, "");
+    else if (g->number)
+        out_pending(o, g);
+    else
+        out_sum(o, g);
 }
 
 /* [IDLE ms] start end count [consumer] */
@@ -220,26 +221,19 @@ static bool read_pending(struct resp_client *k, const struct resp_command *c, st
 void resp_do_xpending(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
     (void)d;
-    struct group_call g = { .op = { .what = QUEUE_PENDING_SUM,
-                                    .topic = resp_arg(c, 1),
-                                    .group = resp_arg(c, 2),
-                                    .room = QUEUE_CONSUMERS_MAX * (QUEUE_CONSUMER_BYTES_MAX + 1) } };
-    const bool listed = c->count > 3;
-    g.op.what = listed ? QUEUE_PENDING : QUEUE_PENDING_SUM;
-    if (listed && !read_pending(k, c, &g.op))
-        return;
-    if (listed)
+    struct stream_call g = { .op = { .what = QUEUE_PENDING_SUM,
+                                     .topic = resp_arg(c, 1),
+                                     .group = resp_arg(c, 2),
+                                     .room = QUEUE_CONSUMERS_MAX * (QUEUE_CONSUMER_BYTES_MAX + 1) },
+                             .out = out_xpending };
+    if (c->count > 3) {
+        g.number = 1;
+        g.op.what = QUEUE_PENDING;
+        if (!read_pending(k, c, &g.op))
+            return;
         g.op.room = sizeof(struct queue_answer) + (g.op.count + 1) * QUEUE_PENDING_BYTES_MAX;
-    if (!stream_done(k, &g.op, &g.room, &g.a, &g.rest))
-        return;
-    if (g.a.result != QUEUE_DONE)
-        stream_fail_group(k, g.op.topic, g.op.group, "");
-    else if (!listed)
-        out_sum(k, &g);
-    else if (g.op.count)
-        out_pending(k, &g);
-    else
-        resp_say_static(k->batch, BYTES("*0\r\n"));
+    }
+    stream_do(k, &g);
 }
 
 /* ---- claims ---- */
@@ -312,61 +306,64 @@ static uint32_t ids_from(const struct resp_command *c, uint32_t i)
     return n;
 }
 
+static void out_claimed(struct resp_out *o, const struct stream_call *g)
+{
+    if (g->a.result == QUEUE_DONE)
+        stream_out_messages(o, g->rest, g->a.count, true, g->op.flags & QUEUE_JUST_ID);
+    else
+        stream_out_no_group(o, &g->op, "");
+}
+
 /* key, group, consumer, idle, id ... [IDLE ms] [TIME ms] [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id] */
 void resp_do_xclaim(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
-    struct group_call g = { .op = { .what = QUEUE_CLAIM,
-                                    .topic = resp_arg(c, 1),
-                                    .group = resp_arg(c, 2),
-                                    .consumer = resp_arg(c, 3),
-                                    .room = STREAM_ROOM_BYTES } };
-    struct resp_out o;
+    struct stream_call g = { .op = { .what = QUEUE_CLAIM,
+                                     .topic = resp_arg(c, 1),
+                                     .group = resp_arg(c, 2),
+                                     .consumer = resp_arg(c, 3),
+                                     .room = STREAM_ROOM_BYTES },
+                             .room.size_max = STREAM_ROOM_BYTES_MULTI,
+                             .out = out_claimed };
     if (!read_idle(k, resp_arg(c, 4), d, &g.op.idle_ms))
         return;
     const uint32_t count = ids_from(c, 5);
     g.op.ids = stream_ids(k, c, 5, count ? count : 1);
     g.op.ids_count = count;
-    if (!g.op.ids || !read_claim_options(k, c, 5 + count, &g.op) ||
-        !stream_done(k, &g.op, &g.room, &g.a, &g.rest))
-        return;
-    if (g.a.result != QUEUE_DONE) {
-        stream_fail_group(k, g.op.topic, g.op.group, "");
-        return;
-    }
-    stream_out_begin(&o, k);
-    stream_out_messages(&o, g.rest, g.a.count, true, g.op.flags & QUEUE_JUST_ID);
-    stream_out_end(&o, k);
+    if (g.op.ids && read_claim_options(k, c, 5 + count, &g.op))
+        stream_do(k, &g);
 }
 
-static void out_auto_claimed(struct resp_client *k, const struct group_call *g)
+static void out_auto_claimed(struct resp_out *o, const struct stream_call *g)
 {
     struct queue_message m;
     struct bytes rest = g->rest;
     uint64_t gone = 0;
-    struct resp_out o;
-    stream_out_begin(&o, k);
-    stream_out_head(&o, '*', 3);
-    stream_out_id(&o, g->a.id);
-    stream_out_messages(&o, g->rest, g->a.count, true, g->op.flags & QUEUE_JUST_ID);
+    if (g->a.result != QUEUE_DONE) {
+        stream_out_no_group(o, &g->op, "");
+        return;
+    }
+    stream_out_head(o, '*', 3);
+    stream_out_id(o, g->a.id);
+    stream_out_messages(o, g->rest, g->a.count, true, g->op.flags & QUEUE_JUST_ID);
     while (queue_read_message(&rest, &m))
         gone += m.is_gone;
-    stream_out_head(&o, '*', gone);
+    stream_out_head(o, '*', gone);
     for (rest = g->rest; queue_read_message(&rest, &m);) {
         if (m.is_gone)
-            stream_out_id(&o, m.id);
+            stream_out_id(o, m.id);
     }
-    stream_out_end(&o, k);
 }
 
 /* key, group, consumer, idle, start [COUNT n] [JUSTID] */
 void resp_do_xautoclaim(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
-    struct group_call g = { .op = { .what = QUEUE_AUTO_CLAIM,
-                                    .topic = resp_arg(c, 1),
-                                    .group = resp_arg(c, 2),
-                                    .consumer = resp_arg(c, 3),
-                                    .count = CLAIM_COUNT,
-                                    .room = STREAM_ROOM_BYTES } };
+    struct stream_call g = { .op = { .what = QUEUE_AUTO_CLAIM,
+                                     .topic = resp_arg(c, 1),
+                                     .group = resp_arg(c, 2),
+                                     .consumer = resp_arg(c, 3),
+                                     .count = CLAIM_COUNT,
+                                     .room = STREAM_ROOM_BYTES },
+                             .out = out_auto_claimed };
     int64_t n;
     if (!read_idle(k, resp_arg(c, 4), d, &g.op.idle_ms) || !stream_bound(k, resp_arg(c, 5), false, &g.op.id))
         return;
@@ -386,10 +383,5 @@ void resp_do_xautoclaim(struct resp_client *k, const struct resp_command *c, con
             return;
         }
     }
-    if (!stream_done(k, &g.op, &g.room, &g.a, &g.rest))
-        return;
-    if (g.a.result != QUEUE_DONE)
-        stream_fail_group(k, g.op.topic, g.op.group, "");
-    else
-        out_auto_claimed(k, &g);
+    stream_do(k, &g);
 }

@@ -11,7 +11,8 @@
 struct source {
     struct bytes key;
     struct queue_id after;
-    bool is_new; /* `>` */
+    bool is_new;  /* `>` */
+    bool is_last; /* `$` in MULTI: there is never anything behind it */
     struct stream_room room;
     struct bytes rest; /* messages */
     uint32_t count;
@@ -26,6 +27,7 @@ struct reading {
     uint32_t sources_count;
     uint64_t count, block_ms;
     bool has_group, no_ack, blocks;
+    struct resp_later later; /* of MULTI */
 };
 
 /* ---- arguments ---- */
@@ -122,8 +124,9 @@ static bool read_source(const struct reading *r, struct source *s, struct bytes 
     }
     if (!bytes_eq(id, BYTES("$")))
         return stream_id(r->k, id, 0, &s->after);
+    s->is_last = r->k->batch->puts_off;
     if (!r->d->number)
-        return find_last(r->k, s);
+        return s->is_last || find_last(r->k, s);
     resp_fail(
         r->k->batch,
         "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this "
@@ -152,7 +155,7 @@ static bool read_sources(struct reading *r, const struct resp_command *c, uint32
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        r->sources[i].key = resp_arg(c, at + i);
+        r->sources[i].key = stream_keep(r->k, resp_arg(c, at + i));
         if (!read_source(r, &r->sources[i], resp_arg(c, at + count + i)))
             return false;
     }
@@ -182,9 +185,17 @@ static struct queue_op op_of(const struct reading *r, const struct source *s)
     return op;
 }
 
+#define NO_GROUP "NOGROUP No such key '%.*s' or consumer group '%.*s' in XREADGROUP with GROUP option"
+
 static void fail_group(const struct reading *r, const struct source *s)
 {
-    stream_fail_group(r->k, s->key, r->group, " in XREADGROUP with GROUP option");
+    resp_fail(r->k->batch, NO_GROUP, BYTES_ARG(s->key), BYTES_ARG(r->group));
+}
+
+/* Nothing can be behind it. */
+static bool is_at_end(const struct reading *r, const struct source *s)
+{
+    return !r->d->number && (s->is_last || queue_id_compare(s->after, QUEUE_ID_LAST) == 0);
 }
 
 static bool read_one(const struct reading *r, struct source *s)
@@ -192,7 +203,7 @@ static bool read_one(const struct reading *r, struct source *s)
     struct queue_op op = op_of(r, s);
     struct queue_answer a;
     s->count = 0;
-    if (op.what == QUEUE_RANGE && queue_id_compare(op.id, s->after) < 0)
+    if (is_at_end(r, s))
         return true;
     if (!stream_done(r->k, &op, &s->room, &a, &s->rest))
         return false;
@@ -283,27 +294,89 @@ static bool wait_and_read(const struct reading *r, bool *ret_any)
 
 /* ---- the answer ---- */
 
-static void out_sources(const struct reading *r)
+static void out_sources(struct resp_out *o, const struct reading *r)
 {
-    struct resp_out o;
     uint64_t count = 0;
     for (uint32_t i = 0; i < r->sources_count; i++)
         count += r->sources[i].count || is_history(r, &r->sources[i]);
-    stream_out_begin(&o, r->k);
-    if (o.protocol == RESP_3)
-        stream_out_map(&o, count);
+    if (!count) {
+        o->at = resp_null_array(resp_out_room(o, RESP_HEAD_BYTES_MAX), o->protocol);
+        return;
+    }
+    if (o->protocol == RESP_3)
+        stream_out_map(o, count);
     else
-        stream_out_head(&o, '*', count);
+        stream_out_head(o, '*', count);
     for (uint32_t i = 0; i < r->sources_count; i++) {
         const struct source *s = &r->sources[i];
         if (!s->count && !is_history(r, s))
             continue;
-        if (o.protocol != RESP_3)
-            stream_out_head(&o, '*', 2);
-        resp_out_text(&o, s->key);
-        stream_out_messages(&o, s->count ? s->rest : BYTES_NONE, s->count, false, false);
+        if (o->protocol != RESP_3)
+            stream_out_head(o, '*', 2);
+        resp_out_text(o, s->key);
+        stream_out_messages(o, s->count ? s->rest : BYTES_NONE, s->count, false, false);
     }
-    stream_out_end(&o, r->k);
+}
+
+/* ---- in MULTI: all of it at once; nothing is waited for ---- */
+
+/* Groups are looked for before anything is given out. */
+static uint32_t checks_count(const struct reading *r)
+{
+    return r->d->number && r->sources_count > 1 ? r->sources_count : 0;
+}
+
+/* false: said. */
+static bool take_later(struct resp_out *o, struct reading *r, struct source *s)
+{
+    struct queue_answer a;
+    s->count = 0;
+    if (!stream_read_later(o, &r->later, &a, &s->rest))
+        return false;
+    const bool no_group = a.result == QUEUE_UNKNOWN_GROUP || a.result == QUEUE_UNKNOWN_TOPIC;
+    if (r->d->number && no_group)
+        stream_out_fail(o, NO_GROUP, BYTES_ARG(s->key), BYTES_ARG(r->group));
+    else if (a.result != QUEUE_DONE && !no_group)
+        stream_out_result(o, a.result);
+    s->count = a.result == QUEUE_DONE ? a.count : 0;
+    return a.result == QUEUE_DONE || (!r->d->number && no_group);
+}
+
+static void say_later(struct resp_out *o, struct resp_later *l)
+{
+    struct reading *r = container_of(l, struct reading, later);
+    for (uint32_t i = 0; i < checks_count(r); i++) {
+        if (!take_later(o, r, &r->sources[i]))
+            return;
+    }
+    for (uint32_t i = 0; i < r->sources_count; i++) {
+        if (!is_at_end(r, &r->sources[i]) && !take_later(o, r, &r->sources[i]))
+            return;
+    }
+    out_sources(o, r);
+}
+
+static void put_off(const struct reading *read)
+{
+    struct arena *a = read->k->batch->arena;
+    struct reading *r = arena_get(a, sizeof *r);
+    struct queue_op *ops = arena_get(a, 2 * read->sources_count * sizeof *ops);
+    uint32_t count = 0;
+    if (!r || !ops) {
+        read->k->batch->full = true;
+        return;
+    }
+    *r = *read;
+    r->later.say = say_later;
+    for (uint32_t i = 0; i < checks_count(r); i++)
+        ops[count++] =
+            (struct queue_op){ .what = QUEUE_PENDING_SUM, .topic = r->sources[i].key, .group = r->group };
+    for (uint32_t i = 0; i < r->sources_count; i++) {
+        if (!is_at_end(r, &r->sources[i]))
+            ops[count++] = op_of(r, &r->sources[i]);
+    }
+    stream_put_off(r->k, ops, count, r->d->number, &r->later);
+    r->group = stream_keep(r->k, r->group);
 }
 
 static bool names_are_good(const struct reading *r)
@@ -323,12 +396,16 @@ void resp_do_xread(struct resp_client *k, const struct resp_command *c, const st
     struct reading r = { .k = k, .d = d };
     uint32_t at;
     bool any = false;
-    if (!read_options(&r, c, &at) || !read_sources(&r, c, at) || !names_are_good(&r) || !groups_are_there(&r))
+    struct resp_out o;
+    if (!read_options(&r, c, &at) || !read_sources(&r, c, at) || !names_are_good(&r))
         return;
-    if (r.blocks ? !wait_and_read(&r, &any) : !read_all(&r, false, &any))
+    if (k->batch->puts_off) {
+        put_off(&r);
         return;
-    if (any)
-        out_sources(&r);
-    else
-        resp_say_null_array(k);
+    }
+    if (!groups_are_there(&r) || (r.blocks ? !wait_and_read(&r, &any) : !read_all(&r, false, &any)))
+        return;
+    stream_out_begin(&o, k);
+    out_sources(&o, &r);
+    stream_out_end(&o, k);
 }

@@ -3,8 +3,7 @@
 #include "base/base64.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-
-#define HEADERS_MAX 64
+#include "gate/topic_args.h"
 
 void topic_json_id(struct text *t, const char *key, struct queue_id id)
 {
@@ -75,21 +74,18 @@ void topic_json_message(struct text *t, const struct queue_message *m)
     json_body(t, body);
 }
 
-static const char *read_headers(const struct json *j, struct queue_field *fields, uint32_t *count)
+static const char *read_headers(const struct json *j, struct topic_publish *p)
 {
     const struct json *headers = json_member(j, "headers");
+    const char *wrong = NULL;
     if (headers && headers->kind != JSON_OBJECT)
         return "headers: it is no object";
     JSON_EACH(at, headers)
     {
-        if (*count == HEADERS_MAX)
-            return "headers: there are more than 64";
-        if (at->kind != JSON_TEXT || !at->key.len || at->key.len > QUEUE_NAME_BYTES_MAX ||
-            bytes_eq(at->key, QUEUE_BODY))
-            return "headers: a value is no text, or a name is not possible";
-        fields[(*count)++] = (struct queue_field){ at->key, at->text };
+        if (!wrong)
+            wrong = topic_publish_header(p, at->kind == JSON_TEXT ? at->key : BYTES_NONE, at->text);
     }
-    return NULL;
+    return wrong;
 }
 
 static const char *read_body(const struct json *j, struct arena *a, struct bytes *ret_body)
@@ -108,50 +104,44 @@ static const char *read_body(const struct json *j, struct arena *a, struct bytes
     return NULL;
 }
 
-static bool read_number(const struct json *j, const char *key, uint64_t max, uint64_t *ret_value)
+static const char *read_words(const struct json *j, struct queue_op *op)
 {
-    const struct json *n = json_member(j, key);
-    *ret_value = 0;
-    return !n || (n->kind == JSON_NUMBER && bytes_to_u64(n->text, ret_value) && *ret_value <= max);
+    for (unsigned i = 0; i < TOPIC_WORDS; i++) {
+        const struct json *m = json_member(j, topic_members[i]);
+        const bool is_text = i == TOPIC_KEY || i == TOPIC_OWN_ID;
+        if (!m)
+            continue;
+        const bool good = m->kind == (is_text ? JSON_TEXT : JSON_NUMBER);
+        const char *wrong = topic_publish_word(op, (enum topic_word)i, good ? m->text : BYTES("?"));
+        if (wrong || !good)
+            return wrong ? wrong : "key, idempotency_key: it is no text";
+    }
+    return NULL;
 }
 
 const char *topic_json_publish(const struct json *j, struct arena *a, struct queue_op *op)
 {
-    struct queue_field *fields = arena_get(a, (HEADERS_MAX + 1) * sizeof *fields);
+    struct topic_publish *p = arena_get_zero(a, sizeof *p);
     const struct json *half = json_member(j, "half"), *id = json_member(j, "id");
     struct bytes body;
-    uint32_t count = 0;
-    if (!fields)
+    if (!p)
         return "it is too large";
     if (j->kind != JSON_OBJECT)
         return "a message is an object";
-    const char *wrong = read_headers(j, fields, &count);
+    const char *wrong = read_headers(j, p);
     if (!wrong)
         wrong = read_body(j, a, &body);
+    if (!wrong)
+        wrong = read_words(j, op);
     if (wrong)
         return wrong;
-    op->what = QUEUE_PUBLISH;
-    op->key = json_member_text(j, "key");
-    if (op->key.len > QUEUE_NAME_BYTES_MAX)
-        return "key: it has more than 128 bytes";
-    if (!read_number(j, "priority", QUEUE_PRIORITIES - 1, &op->priority))
-        return "priority: it is a number from 0 to 9";
-    if (!read_number(j, "delay_ms", QUEUE_DELAY_MS_MAX, &op->delay_ms))
-        return "delay_ms: it is a number of milliseconds, up to a year";
     if (half && half->kind != JSON_BOOL)
         return "half: it is true or false";
-    if (half && half->number > 0)
-        op->flags |= QUEUE_IS_HALF;
-    if (op->flags & QUEUE_IS_HALF && op->delay_ms)
-        return "half: a half message has no delay";
     if (id && (id->kind != JSON_TEXT || !queue_id_parse(id->text, 0, &op->id)))
         return "id: it is no id like \"1700000000000-0\"";
     if (id)
         op->flags |= QUEUE_ID_GIVEN;
-    fields[count++] = (struct queue_field){ QUEUE_BODY, body };
-    op->fields = fields;
-    op->fields_count = count;
-    return NULL;
+    return topic_publish_end(p, body, half && half->number > 0, op);
 }
 
 /* ---- topics and groups ---- */
@@ -167,6 +157,7 @@ void topic_json_topic(struct text *t, const struct queue_topic_shown *s)
     topic_json_id(t, "last_id", s->last);
     json_u64(t, "keep_ms", s->keep_ms);
     json_u64(t, "keep_bytes", s->keep_bytes);
+    json_u64(t, "duplicate_window_ms", s->duplicate_ms);
     json_bool(t, "order_by_key", s->is_ordered);
     if (s->dead_letter.len)
         json_text(t, "dead_letter", s->dead_letter);
@@ -176,21 +167,10 @@ void topic_json_topic(struct text *t, const struct queue_topic_shown *s)
 void topic_json_group(struct text *t, const struct queue_group_shown *g)
 {
     json_text(t, "group", g->name);
-    json_u64(t, "lag", g->lag);
-    json_u64(t, "pending", g->pending);
-    json_u64(t, "again", g->ready + g->retry);
-    json_u64(t, "waiting", g->waiting);
-    json_u64(t, "consumers", g->consumers);
+#define X(name, value) json_u64(t, name, value);
+    TOPIC_GROUP_NUMBER_LIST(X)
+#undef X
     topic_json_id(t, "last_id", g->last);
-    json_u64(t, "lease_ms", g->lease_ms);
-    json_u64(t, "attempts", g->attempts);
-    json_u64(t, "back_off_ms", g->back_off_ms);
-    json_u64(t, "back_off_ms_max", g->back_off_ms_max);
     if (g->dead_letter.len)
         json_text(t, "dead_letter", g->dead_letter);
-    json_u64(t, "delivered", g->delivered);
-    json_u64(t, "acked", g->acked);
-    json_u64(t, "redelivered", g->redelivered);
-    json_u64(t, "dead", g->dead);
-    json_u64(t, "dropped", g->dropped);
 }

@@ -107,6 +107,7 @@ static bool set_topic(const struct topic_conf *c)
                                    .keep_bytes = c->keep_bytes,
                                    .other = c->dead_letter,
                                    .check_ms = c->check_after_ms,
+                                   .duplicate_ms = c->duplicate_ms,
                                    .attempts = (uint64_t)c->checks,
                                    .flags = c->order_by_key ? QUEUE_IS_ORDERED : 0 } };
     if (!ask(&q) || (c->push && !set_group(c->name, c, c->push)))

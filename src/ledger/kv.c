@@ -4,6 +4,8 @@
 #include "ledger/kv_internal.h"
 #include "ledger/queue.h"
 
+#define KV_RULES_VERSION 2 /* 1: topics have no version */
+
 /* ---- the sums ---- */
 
 static struct kv_sums *sums(struct kv_run *k)
@@ -274,7 +276,7 @@ static bool kv_check(struct records *rs, struct diag *reterr)
 const struct ledger_rules kv_rules = {
     .name = "kv",
     .id = KV_RULES_ID,
-    .version = 1,
+    .version = KV_RULES_VERSION,
     .apply = kv_apply,
     .due = kv_due_now,
     .check = kv_check,

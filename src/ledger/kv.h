@@ -43,38 +43,40 @@ extern const struct ledger_rules kv_rules;
 #define KV_COMMAND_LIST(X)                                                                                    \
     X(GET) /* key ─▶ text or nil */                                                                       \
     X(SET) /* key, value[, old value of IF_EQUAL] (NX XX GET KEEP_TTL SLIDING ...; ms) ─▶ OK, nil, old */ \
-    X(MGET)        /* key... ─▶ array */                                                                  \
-    X(MSET)        /* key, value... (NX: none of them may be there) ─▶ OK; of NX: 0, 1 */                 \
-    X(DEL)         /* key... (IF_EQUAL: one key, its value) ─▶ how many */                                \
-    X(GETDEL)      /* key ─▶ text or nil */                                                               \
-    X(GETEX)       /* key (PERSIST, or as EXPIRE; ms) ─▶ text or nil */                                   \
-    X(EXISTS)      /* key... ─▶ how many */                                                               \
-    X(EXPIRE)      /* key[, value of IF_EQUAL] (ABSOLUTE SLIDING NX XX GT LT; ms) ─▶ 0, 1 */              \
-    X(PERSIST)     /* key ─▶ 0, 1 */                                                                      \
-    X(TTL)         /* key (ABSOLUTE) ─▶ ms; -1: has none; -2: no key */                                   \
-    X(TYPE)        /* key ─▶ word */                                                                      \
-    X(INCR)        /* key (; by) ─▶ number */                                                             \
-    X(INCR_FLOAT)  /* key, by ─▶ text */                                                                  \
-    X(APPEND)      /* key, text ─▶ length */                                                              \
-    X(STRLEN)      /* key ─▶ length */                                                                    \
-    X(HSET)        /* key, field, value... (NX: none that is there; XX: nil if no key is) ─▶ how many new */  \
-    X(HGET)        /* key, field ─▶ text or nil */                                                        \
-    X(HMGET)       /* key, field... ─▶ array */                                                           \
-    X(HGETALL)     /* key ─▶ map */                                                                       \
-    X(HKEYS)       /* key ─▶ array */                                                                     \
-    X(HVALS)       /* key ─▶ array */                                                                     \
-    X(HDEL)        /* key, field... ─▶ how many */                                                        \
-    X(HLEN)        /* key ─▶ how many */                                                                  \
-    X(HEXISTS)     /* key, field ─▶ 0, 1 */                                                               \
-    X(HSTRLEN)     /* key, field ─▶ length */                                                             \
-    X(HINCR)       /* key, field (; by) ─▶ number */                                                      \
+    X(MGET)       /* key... ─▶ array */                                                                   \
+    X(MSET)       /* key, value... (NX: none of them may be there) ─▶ OK; of NX: 0, 1 */                  \
+    X(DEL)        /* key... (IF_EQUAL: one key, its value) ─▶ how many */                                 \
+    X(GETDEL)     /* key ─▶ text or nil */                                                                \
+    X(GETEX)      /* key (PERSIST, or as EXPIRE; ms) ─▶ text or nil */                                    \
+    X(EXISTS)     /* key... ─▶ how many */                                                                \
+    X(EXPIRE)     /* key[, value of IF_EQUAL] (ABSOLUTE SLIDING NX XX GT LT; ms) ─▶ 0, 1 */               \
+    X(PERSIST)    /* key ─▶ 0, 1 */                                                                       \
+    X(TTL)        /* key (ABSOLUTE) ─▶ ms; -1: has none; -2: no key */                                    \
+    X(TYPE)       /* key ─▶ word */                                                                       \
+    X(INCR)       /* key (; by) ─▶ number */                                                              \
+    X(INCR_FLOAT) /* key, by ─▶ text */                                                                   \
+    X(APPEND)     /* key, text ─▶ length */                                                               \
+    X(STRLEN)     /* key ─▶ length */                                                                     \
+    X(HSET)    /* key, field, value... (NX: none that is there; XX: nil if no key is) ─▶ how many new */  \
+    X(HGET)    /* key, field ─▶ text or nil */                                                            \
+    X(HMGET)   /* key, field... ─▶ array */                                                               \
+    X(HGETALL) /* key ─▶ map */                                                                           \
+    X(HKEYS)   /* key ─▶ array */                                                                         \
+    X(HVALS)   /* key ─▶ array */                                                                         \
+    X(HDEL)    /* key, field... ─▶ how many */                                                            \
+    X(HLEN)    /* key ─▶ how many */                                                                      \
+    X(HEXISTS) /* key, field ─▶ 0, 1 */                                                                   \
+    X(HSTRLEN) /* key, field ─▶ length */                                                                 \
+    X(HINCR)   /* key, field (; by) ─▶ number */                                                          \
     X(HINCR_FLOAT) /* key, field, by ─▶ text */                                                           \
     X(VERSION)     /* key ─▶ a number that is another after each change; 0: no key */                     \
     X(UNLESS)      /* key (; its version): if it is another now, KV_CHANGED, and nothing after it */          \
     X(SIZE)        /* ─▶ keys, those with a time to live */                                               \
     X(SCAN)        /* pattern, type[s word] (; cursor) alone in its operation ─▶ cursor, key... */        \
     X(KEYS)        /* pattern; alone in its operation ─▶ array */                                         \
-    X(FREE)        /* key: the whole entry is refused with ERR_EXISTS when there is such a key ─▶ OK */
+    X(FREE)        /* key: the whole entry is refused with ERR_EXISTS when there is such a key ─▶ OK */   \
+    X(TOPIC) /* key, operation of the queue on the topic of that name ... (ALL: up to the first that is       \
+              * refused) ─▶ array: of each its answer as text; an error: WRONG_TYPE; nil: not done */
 
 enum kv_what {
 #define X(name) KV_##name,
@@ -96,6 +98,7 @@ enum kv_flag {
     KV_LT = 512,
     KV_REMOVE_TTL = 1024, /* of GETEX */
     KV_FROM_DUE = 2048,   /* of EXPIRE: the number is added to what is left; only if it has a time */
+    KV_ALL = 4096,        /* of TOPIC */
 };
 
 /*    name           words (Redis' own where it has them) */

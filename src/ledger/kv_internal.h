@@ -36,6 +36,9 @@ struct bytes kv_arg(struct kv_run *k);
 
 void kv_say_int(struct kv_run *k, int64_t n);
 void kv_say_text(struct kv_run *k, struct bytes text);
+/* A text that is what is answered between them; its length is not in the answer's CRC. */
+uint32_t kv_say_begin(struct kv_run *k);
+void kv_say_end(struct kv_run *k, uint32_t at);
 void kv_say_word(struct kv_run *k, struct bytes word);
 void kv_say(struct kv_run *k, enum kv_type type);
 void kv_say_many(struct kv_run *k, enum kv_type type, uint64_t count);

@@ -1,6 +1,7 @@
 /* Commands of kv on keys of any kind. */
 #include "base/glob.h"
 #include "ledger/kv_internal.h"
+#include "ledger/queue.h"
 
 void kv_do_DEL(struct kv_run *k)
 {
@@ -150,19 +151,22 @@ void kv_do_FREE(struct kv_run *k)
 
 /* ---- optimistic locking ---- */
 
-static int64_t version_of(const struct record *r)
+static int64_t version_of(struct kv_run *k, struct bytes key)
 {
-    return r ? (int64_t)kv_head(r)->version : 0;
+    const struct record *r = kv_find(k, key);
+    if (r || k->a->version < 2)
+        return r ? (int64_t)kv_head(r)->version : 0;
+    return (int64_t)queue_version(k->a, key);
 }
 
 void kv_do_VERSION(struct kv_run *k)
 {
-    kv_say_int(k, version_of(kv_find(k, kv_arg(k))));
+    kv_say_int(k, version_of(k, kv_arg(k)));
 }
 
 void kv_do_UNLESS(struct kv_run *k)
 {
-    k->stop = version_of(kv_find(k, kv_arg(k))) != k->number;
+    k->stop = version_of(k, kv_arg(k)) != k->number;
     if (k->stop)
         kv_say(k, KV_CHANGED);
 }

@@ -75,6 +75,21 @@ void kv_say_text(struct kv_run *k, struct bytes text)
         ledger_answer(k->a, text.ptr, text.len);
 }
 
+uint32_t kv_say_begin(struct kv_run *k)
+{
+    const uint32_t at = k->a->answer_bytes;
+    say(k, KV_TEXT, 0);
+    return at;
+}
+
+void kv_say_end(struct kv_run *k, uint32_t at)
+{
+    struct ledger_apply *a = k->a;
+    const uint32_t len = a->answer_bytes - at - 5;
+    if (a->answer_bytes <= a->answer_size)
+        memcpy(a->answer + at + 1, &len, sizeof len);
+}
+
 void kv_say_word(struct kv_run *k, struct bytes word)
 {
     say(k, KV_WORD, (uint32_t)word.len);

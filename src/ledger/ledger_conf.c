@@ -1,6 +1,7 @@
 #include "ledger/ledger_conf.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -288,8 +289,16 @@ static void leave(void *arg)
     pthread_mutex_unlock(&files);
 }
 
+static atomic_bool handed_over;
+
+bool ledger_handed_over(void)
+{
+    return atomic_load_explicit(&handed_over, memory_order_relaxed);
+}
+
 void ledger_hand_over(void)
 {
+    atomic_store(&handed_over, own != NULL);
     if (own && helper_run(&pool, leave, own) != OK)
         log_error("ledger", "cannot be handed over: the next process gets it when this one ends");
 }

@@ -46,5 +46,8 @@ err ledger_copy(const char *folder, struct diag *reterr) CHECK_RESULT;
  * not accepted.
  */
 void ledger_hand_over(void);
+/* Any thread: it is the next process' (or about to be): what ERR_UNAVAILABLE says from now on never happened.
+ */
+bool ledger_handed_over(void);
 /* The same, and all is freed: the workers have ended. */
 void ledger_stop(void);

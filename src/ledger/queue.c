@@ -1,9 +1,10 @@
 #include "ledger/queue.h"
 
+#include "base/hash.h"
 #include "base/must.h"
 #include "ledger/queue_internal.h"
 
-#define QUEUE_RULES_VERSION 1
+#define QUEUE_RULES_VERSION 2 /* 1: a topic's look has no duplicate_ms, a range's answer no number */
 
 /* What an operation needs to be there, and does. */
 enum need { NEED_NOTHING, NEED_TOPIC, NEED_GROUP };
@@ -66,6 +67,8 @@ static const struct {
     [QUEUE_CONSUMER] = { queue_consumer, NEED_GROUP, false },
     [QUEUE_DELETE_CONSUMER] = { queue_delete_consumer, NEED_GROUP, false },
     [QUEUE_CONSUMERS] = { queue_look_consumers, NEED_GROUP, true },
+    [QUEUE_EXTEND] = { queue_extend, NEED_GROUP, false },
+    [QUEUE_LOOK_WHOLE] = { queue_look_whole, NEED_TOPIC, true },
 };
 
 /* ---- topics ---- */
@@ -89,6 +92,7 @@ static err set_topic(struct queue_run *q)
     t->keep_count = op->keep_count;
     t->check_ms = op->check_ms;
     t->checks_max = (uint32_t)op->attempts;
+    t->duplicate_ms = (uint32_t)op->duplicate_ms;
     t->is_ordered = (op->flags & QUEUE_IS_ORDERED) != 0;
     queue_name_set(&t->dead_letter, op->other);
     /* what is over by the new settings goes at once */
@@ -131,19 +135,25 @@ static enum queue_result find_group(struct queue_run *q, bool looks)
     return QUEUE_DONE;
 }
 
+/* What is malformed is refused before anything is made. */
+static err apply(struct queue_run *q, struct bytes op)
+{
+    q->answer_from = q->a->answer_bytes;
+    if (!queue_unpack(op, q) || q->op.what >= QUEUE_WHATS ||
+        (q->op.what == QUEUE_GROUP && !queue_name_is_good(q->op.group)))
+        return queue_answer(q, QUEUE_MALFORMED);
+    const bool looks = operations[q->op.what].looks;
+    const enum need need = operations[q->op.what].need;
+    enum queue_result result = need >= NEED_TOPIC ? find_topic(q, looks) : QUEUE_DONE;
+    if (result == QUEUE_DONE && need == NEED_GROUP)
+        result = find_group(q, looks);
+    return result == QUEUE_DONE ? operations[q->op.what].run(q) : queue_answer(q, result);
+}
+
 static err queue_apply(struct ledger_apply *a, struct bytes op)
 {
     struct queue_run q = { .a = a };
-    if (!queue_unpack(op, &q) || q.op.what >= QUEUE_WHATS)
-        return queue_answer(&q, QUEUE_MALFORMED);
-    const bool looks = operations[q.op.what].looks, names_group = q.op.what == QUEUE_GROUP;
-    const enum need need = operations[q.op.what].need;
-    enum queue_result result = need >= NEED_TOPIC ? find_topic(&q, looks) : QUEUE_DONE;
-    if (result == QUEUE_DONE && need == NEED_GROUP)
-        result = find_group(&q, looks);
-    if (result == QUEUE_DONE && names_group && !queue_name_is_good(q.op.group))
-        result = QUEUE_MALFORMED;
-    return result == QUEUE_DONE ? operations[q.op.what].run(&q) : queue_answer(&q, result);
+    return apply(&q, op);
 }
 
 static void queue_due(struct ledger_apply *a, struct record *r)
@@ -154,6 +164,9 @@ static void queue_due(struct ledger_apply *a, struct record *r)
         break;
     case 'k':
         queue_kept_due(a, r);
+        break;
+    case 'd':
+        queue_known_due(a, r);
         break;
     case 'g':
         queue_group_due(a, r);
@@ -190,6 +203,24 @@ err queue_drop_topic(struct ledger_apply *a, struct bytes name)
     queue_write(&op, bytes);
     own.answer_size = own.answer_bytes = 0;
     return queue_apply(&own, (struct bytes){ bytes, queue_op_bytes(&op) });
+}
+
+err queue_apply_among(struct ledger_apply *a, struct bytes op, bool *ret_done)
+{
+    struct queue_run q = { .a = a, .among = true };
+    const err e = apply(&q, op);
+    *ret_done = q.answer.result == QUEUE_DONE;
+    return e;
+}
+
+uint64_t queue_version(struct ledger_apply *a, struct bytes name)
+{
+    const struct record *r = queue_is_topic(a, name) ? queue_find_topic(a, name) : NULL;
+    if (!r)
+        return 0;
+    const struct queue_topic *t = record_value(r);
+    const uint64_t places = hash_u64(t->next) + hash_u64(hash_u64(t->first) + t->count);
+    return hash_u64(places + t->number) | 1;
 }
 
 const struct ledger_rules queue_rules = {

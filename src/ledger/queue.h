@@ -30,6 +30,8 @@
  *      in hand         'p' group, position           struct queue_entry; key
  *      which there are 'b' group, level, index       bits: positions of 'p' in order
  *      busy key        'y' group, key                struct queue_busy
+ *      known id        'd' topic, publisher's id     struct queue_known, until the topic's window is over
+ *      how many        'D' topic                     u64: of these
  *
  * Positions are dense: a topic has a record for each from its first to its last (a deleted one is a tombstone
  * until it is the first). What is in no group's hands may leave memory, and is read back.
@@ -57,6 +59,10 @@ extern const struct ledger_rules queue_rules;
 #define QUEUE_CONSUMERS_MAX 10000 /* of a group */
 #define QUEUE_WAITING_MAX 10000   /* of a group: behind earlier ones of their key; more are not looked at */
 #define QUEUE_HALF_KNOWN_MS (3600ULL * 1000) /* after its end: committing again answers the same */
+/* A publisher's own id is known for so long, from when it was accepted: publishing again answers the same. */
+#define QUEUE_DUPLICATE_WINDOW_MS (120ULL * 1000)
+#define QUEUE_DUPLICATE_WINDOW_MS_MAX (7ULL * 24 * 3600 * 1000)
+#define QUEUE_KNOWN_MAX 1000000 /* ids that a topic knows; with more it is FULL until some are forgotten */
 
 struct queue_id {
     uint64_t ms, seq;
@@ -76,19 +82,21 @@ static inline int queue_id_compare(struct queue_id a, struct queue_id b)
 }
 
 /* ---- operations.   name: what it needs ─▶ what follows the answer. `topic` is needed by all but TOPICS;
- * `group` by those from PULL to PENDING; flags are told where they mean something. */
+ * `group` by those from SET_ID on; flags are told where they mean something. */
 #define QUEUE_WHAT_LIST(X)                                                                                       \
     X(TOPIC)        /* made, or set anew: keep_ms, keep_bytes, keep_count, other (dead letters), check_ms,       \
-                     * attempts (checks), ORDERED; IF_NEW ─▶ number: its number */                           \
+                     * attempts (checks), duplicate_ms, ORDERED; IF_NEW ─▶ number: its number */             \
     X(DELETE_TOPIC) /* with its groups */                                                                        \
     X(PUBLISH) /* key, fields, priority, delay_ms; ID: id (with ANY_SEQ: only its ms); MAKE; HALF ─▶ id;     \
-                * of HALF and of a delay: number, its handle */                                                  \
+                * of HALF and of a delay: number, its handle. own_id: the publisher's; is it known, nothing      \
+                * is published, and the answer is the first one's, with end 0-1 */                                                   \
     X(COMMIT)  /* number (a handle): now it is published ─▶ id */                                            \
     X(ROLL_BACK) /* number (a handle; of a delayed one too) */                                                   \
     X(TRIM) /* keep_count, or ID: those before id go (at most `count`, 0: QUEUE_COUNT_MAX) ─▶ number: how    \
                many */                                                                                           \
     X(DELETE) /* ids ─▶ number: how many there were */                                                       \
-    X(RANGE)  /* id to end, both included; count (0: all that fit), room; REVERSE ─▶ messages */             \
+    X(RANGE)  /* id to end, both included; count (0: all that fit), room; REVERSE ─▶ messages; number: 1     \
+               * when there are more */                                                                          \
     X(TOPICS) /* number (0, or what the last answer said), count ─▶ topics; number: where to go on, or 0 */  \
     X(LOOK_TOPIC) /* ─▶ a topic; its first and its last message if they fit into room */                     \
     X(LOOK_KEPT)  /* number (a handle) ─▶ a message kept aside; number: 1 when it is a half */               \
@@ -100,7 +108,7 @@ static inline int queue_id_compare(struct queue_id a, struct queue_id b)
                */                                                                                                \
     X(PULL)   /* consumer, count, room; NO_ACK ─▶ messages, delivered */                                     \
     X(HISTORY) /* consumer, id, count, room: its pending ones behind id ─▶ messages (gone: only the id); of  \
-                * a group without leases this is a delivery */                                                                      \
+                * a group without leases this is a delivery */                                                   \
     X(ACK)     /* ids ─▶ number: how many there were */                                                      \
     X(NACK)    /* ids; delay_ms (BACK_OFF: as it comes) ─▶ number: how many there were */                    \
     X(CLAIM)      /* consumer, ids, idle_ms (least); FORCE, JUST_ID, LAST_ID: id; SET_TIME: delay_ms ago it      \
@@ -111,7 +119,11 @@ static inline int queue_id_compare(struct queue_id a, struct queue_id b)
     X(PENDING_SUM)     /* ─▶ number: how many; id, end: the first, the last; consumers that have some */     \
     X(CONSUMER)        /* consumer ─▶ number: 1 when it is new */                                            \
     X(DELETE_CONSUMER) /* consumer: its pending ones are nobody's and done ─▶ number: how many these were */ \
-    X(CONSUMERS)       /* ─▶ consumers */
+    X(CONSUMERS)       /* ─▶ consumers */                                                                    \
+    X(EXTEND)          /* ids, lease_ms (0: the group's); consumer (empty: whoever's): their leases end so       \
+                        * much later than now ─▶ number: how many there were */                              \
+    X(LOOK_WHOLE) /* count (0: all), room ─▶ a topic; so many messages; its groups, each followed by         \
+                   * its pending ones (QUEUE_COUNT_MAX at most) and its consumers */
 
 enum queue_what {
 #define X(name) QUEUE_##name,
@@ -187,14 +199,14 @@ struct queue_field {
 struct queue_op {
     enum queue_what what;
     unsigned flags; /* enum queue_flag */
-    struct bytes topic, group, consumer, key, other;
+    struct bytes topic, group, consumer, key, other, own_id;
     struct queue_id id, end;
     uint64_t number, count, room; /* room: of the answer, in bytes: struct queue_answer included */
     uint64_t priority, delay_ms, idle_ms, attempts;
     uint64_t lease_ms; /* 0: for ever, as with Redis; of PULL: 0 is the group's */
     uint64_t back_off_ms, back_off_ms_max;
     uint64_t keep_ms, keep_bytes, keep_count; /* 0: all */
-    uint64_t check_ms;
+    uint64_t check_ms, duplicate_ms;          /* 0: QUEUE_DUPLICATE_WINDOW_MS */
     const struct queue_field *fields;
     uint32_t fields_count;
     const struct queue_id *ids;
@@ -240,7 +252,7 @@ struct queue_topic_shown {
     struct bytes name, dead_letter;
     uint64_t number, count, bytes, added, kept; /* added: in all; kept: aside */
     struct queue_id first, last, deleted;       /* first: of those that are there; deleted: the largest */
-    uint64_t keep_ms, keep_bytes, keep_count, check_ms;
+    uint64_t keep_ms, keep_bytes, keep_count, check_ms, duplicate_ms;
     uint32_t groups;
     bool is_ordered;
 };
@@ -279,6 +291,11 @@ struct ledger_apply;
 bool queue_is_topic(struct ledger_apply *a, struct bytes name);
 /* The topic with its groups; it is there. What QUEUE_DELETE_TOPIC says. */
 err queue_drop_topic(struct ledger_apply *a, struct bytes name) CHECK_RESULT;
+/* An operation among others of an entry: what refuses it is its answer, and the others go on; but FULL and
+ * TOO_SMALL, which refuse all of the entry. *ret_done: it was not refused. The answer is appended. */
+err queue_apply_among(struct ledger_apply *a, struct bytes op, bool *ret_done) CHECK_RESULT;
+/* A number that is another after each change of what a topic holds; never 0. 0: there is no such topic. */
+uint64_t queue_version(struct ledger_apply *a, struct bytes name);
 
 /* ---- what workers know without asking: ledger_look(ledger, QUEUE_RULES_ID, queue_topic_key(...)): a number
  * that is another whenever a pull or a range that found nothing may find something now. Whoever waits looks

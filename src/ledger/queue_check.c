@@ -2,7 +2,7 @@
 #include "ledger/queue_internal.h"
 
 struct sums {
-    uint64_t entries, bits, pending, of_consumers, of_groups, holders, keyed;
+    uint64_t entries, bits, pending, of_consumers, of_groups, holders, keyed, known, of_topics;
     const char *wrong;
 };
 
@@ -45,6 +45,12 @@ static void check_record(void *arg, const struct record *r)
     case 'c':
         s->of_consumers += ((const struct queue_consumer *)record_value(r))->pending;
         break;
+    case 'd':
+        s->known++;
+        break;
+    case 'D':
+        s->of_topics += *(const uint64_t *)record_value(r);
+        break;
     case 't':
         if (t->count > t->next - t->first)
             s->wrong = "a topic has more messages than places";
@@ -70,6 +76,8 @@ bool queue_check(struct records *rs, struct diag *reterr)
         s.wrong = "its groups have another number of messages in hand than there are";
     if (!s.wrong && s.holders != s.keyed)
         s.wrong = "a key is held by nobody, or by two";
+    if (!s.wrong && s.known != s.of_topics)
+        s.wrong = "its topics know another number of publishers' ids than there are";
     if (!s.wrong || !*s.wrong) /* "": a group is being swept, nothing adds up until it is done */
         return true;
     diag_set(reterr, "%s", s.wrong);

@@ -304,6 +304,26 @@ err queue_ack(struct queue_run *q)
     return queue_answer(q, QUEUE_DONE);
 }
 
+/* Only what is in somebody's hands has a lease. */
+err queue_extend(struct queue_run *q)
+{
+    struct queue_hand h = queue_hand(q);
+    const uint64_t lease_ms = q->op.lease_ms ? q->op.lease_ms : q->group->lease_ms;
+    const struct record *r =
+        q->op.consumer.len ? queue_find_consumer(q->a, q->group->number, q->op.consumer) : NULL;
+    const uint32_t owner = r ? ((const struct queue_consumer *)record_value(r))->number : 0;
+    for (uint32_t i = 0; i < q->op.ids_count && (owner || !q->op.consumer.len); i++) {
+        struct record *entry = queue_entry_of(&h, queue_run_id(q, i));
+        const struct queue_entry *e = entry ? record_value(entry) : NULL;
+        if (!e || e->state != QUEUE_IS_PENDING || (owner && e->consumer != owner))
+            continue;
+        record_write(q->a->records, entry);
+        record_set_due(q->a->records, entry, lease_ms ? q->a->now_ms + lease_ms : 0);
+        q->answer.number++;
+    }
+    return queue_answer(q, QUEUE_DONE);
+}
+
 err queue_nack(struct queue_run *q)
 {
     struct queue_hand h = queue_hand(q);

@@ -35,7 +35,8 @@ struct queue_sums {
 struct queue_topic {
     uint32_t number, before, after; /* in the list */
     uint32_t groups, first_group;
-    uint32_t is_ordered, checks_max, unused;
+    uint32_t is_ordered, checks_max;
+    uint32_t duplicate_ms; /* 0: QUEUE_DUPLICATE_WINDOW_MS */
     uint64_t wakes;
     uint64_t first, next; /* positions */
     uint64_t count, bytes, added, kept;
@@ -123,6 +124,8 @@ struct queue_run {
     struct queue_topic *topic; /* of the records; announced */
     struct queue_group *group;
     struct queue_answer answer;
+    uint32_t answer_from; /* where in a's its answer begins */
+    bool among;           /* others: see queue_apply_among */
 };
 
 /* queue_op.c. false: MALFORMED. */
@@ -239,6 +242,18 @@ err queue_look_kept(struct queue_run *q);
 void queue_kept_due(struct ledger_apply *a, struct record *r);
 bool queue_sweep_kept(struct ledger_apply *a, struct queue_topic *t, unsigned *steps);
 
+/* ---- publishers' own ids (queue_known.c) */
+
+struct queue_known {
+    struct queue_id id;
+    uint64_t handle;
+};
+/* Is its own id known? Then the answer is the first one's. */
+bool queue_known_answer(struct queue_run *q);
+/* Its own id, if it has one, and its answer are known from now on. false: FULL. */
+bool queue_known_add(struct queue_run *q);
+void queue_known_due(struct ledger_apply *a, struct record *known);
+
 /* ---- what a group has in hand (queue_entry.c) */
 
 struct queue_hand {
@@ -284,6 +299,7 @@ err queue_set_id(struct queue_run *q);
 err queue_pull(struct queue_run *q);
 err queue_ack(struct queue_run *q);
 err queue_nack(struct queue_run *q);
+err queue_extend(struct queue_run *q);
 err queue_consumer(struct queue_run *q);
 err queue_delete_consumer(struct queue_run *q);
 /* Its consumer, made when there is none; announced. NULL: FULL. */
@@ -300,6 +316,7 @@ err queue_look_topics(struct queue_run *q);
 err queue_look_topic(struct queue_run *q);
 err queue_look_groups(struct queue_run *q);
 err queue_look_consumers(struct queue_run *q);
+err queue_look_whole(struct queue_run *q);
 /* The end of an answer. */
 err queue_answer(struct queue_run *q, enum queue_result result);
 /* Does so much more fit into the room? */

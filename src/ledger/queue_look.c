@@ -15,12 +15,12 @@ err queue_answer(struct queue_run *q, enum queue_result result)
     if (result != QUEUE_DONE)
         q->answer.count = 0;
     ledger_answer(q->a, &q->answer, sizeof q->answer);
-    return result_errs[result];
+    return q->among && result != QUEUE_FULL && result != QUEUE_TOO_SMALL ? OK : result_errs[result];
 }
 
 bool queue_fits(const struct queue_run *q, size_t bytes)
 {
-    return q->a->answer_bytes + bytes + sizeof q->answer <= q->op.room;
+    return q->a->answer_bytes - q->answer_from + bytes + sizeof q->answer <= q->op.room;
 }
 
 static void add_u8(struct queue_run *q, uint8_t value)
@@ -138,6 +138,8 @@ static void add_topic(struct queue_run *q, const struct record *topic)
     add_u64(q, t->keep_bytes);
     add_u64(q, t->keep_count);
     add_u64(q, t->check_ms);
+    if (q->a->version >= 2)
+        add_u64(q, t->duplicate_ms ? t->duplicate_ms : QUEUE_DUPLICATE_WINDOW_MS);
     add_u32(q, t->groups);
     add_u8(q, t->is_ordered != 0);
     q->answer.count++;
@@ -241,4 +243,67 @@ err queue_look_consumers(struct queue_run *q)
         number = c->after;
     }
     return queue_answer(q, QUEUE_DONE);
+}
+
+/* ---- all of a topic at once ---- */
+
+/* Each of them: false: there is no room for all. */
+static bool add_messages(struct queue_run *q)
+{
+    const struct queue_topic *t = q->topic;
+    const uint64_t count_max = q->op.count ? q->op.count : t->count;
+    uint64_t count = 0;
+    for (uint64_t i = t->first; i < t->next && count < count_max; i++) {
+        const struct record *m = queue_message_at(q->a, t, i);
+        if (m && !queue_answer_message(q, queue_stored(m)->id, m, 0, false))
+            return false;
+        count += m != NULL;
+    }
+    return true;
+}
+
+static bool add_pending(struct queue_run *q, struct queue_group *g)
+{
+    struct queue_hand h = { q->a, q->topic_record, q->topic, g };
+    uint64_t position = queue_set_next(q->a, g->number, 0);
+    for (unsigned count = 0; position != QUEUE_NO_POSITION && count < QUEUE_COUNT_MAX;
+         position = queue_set_next(q->a, g->number, position + 1)) {
+        const struct queue_entry *e = record_value(queue_entry_at(&h, position));
+        if (e->state != QUEUE_IS_PENDING)
+            continue;
+        if (!queue_fits(q, QUEUE_PENDING_BYTES_MAX))
+            return false;
+        queue_answer_pending(q, e);
+        count++;
+    }
+    return true;
+}
+
+static bool add_consumers(struct queue_run *q, const struct queue_group *g)
+{
+    for (uint32_t number = g->first_consumer; number;) {
+        const struct queue_consumer *c = record_value(queue_find_numbered(q->a, 'c', number));
+        if (!queue_fits(q, QUEUE_CONSUMER_BYTES_MAX))
+            return false;
+        queue_answer_consumer(q, c);
+        number = c->after;
+    }
+    return true;
+}
+
+err queue_look_whole(struct queue_run *q)
+{
+    bool fits = queue_fits(q, QUEUE_TOPIC_BYTES_MAX);
+    if (fits)
+        add_topic(q, q->topic_record);
+    fits = fits && add_messages(q);
+    for (uint32_t number = q->topic->first_group; fits && number;) {
+        struct queue_group *g = record_value(queue_find_numbered(q->a, 'g', number));
+        fits = queue_fits(q, QUEUE_GROUP_BYTES_MAX);
+        if (fits)
+            add_group(q, g);
+        fits = fits && add_pending(q, g) && add_consumers(q, g);
+        number = g->after;
+    }
+    return queue_answer(q, fits ? QUEUE_DONE : QUEUE_TOO_SMALL);
 }

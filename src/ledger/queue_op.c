@@ -55,14 +55,16 @@ bool queue_id_parse(struct bytes text, uint64_t seq, struct queue_id *ret_id)
     X(keep_ms, UINT64_MAX / 4)                \
     X(keep_bytes, UINT64_MAX)                 \
     X(keep_count, UINT64_MAX)                 \
-    X(check_ms, QUEUE_DELAY_MS_MAX)
+    X(check_ms, QUEUE_DELAY_MS_MAX)           \
+    X(duplicate_ms, QUEUE_DUPLICATE_WINDOW_MS_MAX)
 
 #define TEXT_LIST(X) \
     X(topic)         \
     X(group)         \
     X(consumer)      \
     X(key)           \
-    X(other)
+    X(other)         \
+    X(own_id)
 
 #define HEAD_BYTES (1 + 4 + 4 + 1)
 #define NUMBERS_BYTES_MAX (32 * 8)
@@ -295,6 +297,7 @@ bool queue_read_topic(struct bytes *rest, struct queue_topic_shown *t)
     t->keep_bytes = unpack_u64(&u);
     t->keep_count = unpack_u64(&u);
     t->check_ms = unpack_u64(&u);
+    t->duplicate_ms = unpack_u64(&u);
     t->groups = unpack_u32(&u);
     t->is_ordered = unpack_u8(&u);
     return close_rest(&u, rest);

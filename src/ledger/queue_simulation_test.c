@@ -8,6 +8,7 @@
  *      an ordered topic gives no message while an earlier one of its key is not done
  *      a delayed one comes when it is due, a half one when it is committed, once; one that was rolled back
  *      never; a silent publisher is asked as often as was said, and then it is rolled back
+ *      what is published again with its publisher's own id within the window is there once
  *
  * SEED=1 STEPS=1000000 in the environment: another, longer run of each of the three topics. */
 #include "base/hash.h"
@@ -23,6 +24,8 @@
 #define CHECK_MS 400
 #define CHECKS 3
 #define KEEP_COUNT 200
+#define OWN_IDS 30 /* of publishers, again and again */
+#define WINDOW_MS 3000
 
 enum fate { FATE_NEW, FATE_HAD, FATE_BACK, FATE_ACKED, FATE_DEAD };
 
@@ -48,7 +51,14 @@ struct kept {
     uint64_t due_ms; /* appended; asked for; or forgotten */
 };
 
+/* A publisher's own id: what it stands for, and how long. */
+struct known {
+    struct queue_id id;
+    uint64_t until_ms;
+};
+
 static struct model {
+    struct known known[OWN_IDS];
     bool is_ordered, keeps_some;
     struct message messages[MESSAGES_MAX];
     struct kept kept[MESSAGES_MAX];
@@ -163,6 +173,36 @@ static struct queue_op op_of(enum queue_what what, unsigned g)
     };
 }
 
+/* Whether it is there already, as it has to be. */
+static bool check_known(unsigned own, struct queue_id id)
+{
+    struct known *k = &model.known[own];
+    const bool is_known = k->until_ms > model.now_ms;
+    if (is_known && queue_id_compare(id, k->id) != 0)
+        fail_msg("what has its publisher's id p%u is published again", own);
+    if (is_known != (qt.head.end.seq != 0))
+        fail_msg("of p%u it is said that it was %s", own, is_known ? "new" : "known");
+    if (!is_known)
+        *k = (struct known){ .id = id, .until_ms = model.now_ms + WINDOW_MS };
+    return is_known;
+}
+
+static void publish_now(unsigned serial, unsigned number, unsigned priority, const char *key,
+                        const char *body)
+{
+    char own_id[8] = "";
+    const unsigned own = random_below(2 * OWN_IDS);
+    if (own < OWN_IDS)
+        snprintf(own_id, sizeof own_id, "p%u", own);
+    const struct queue_id id = PUBLISH_KEY(body, key, .priority = priority, .own_id = bytes_from(own_id));
+    if (own < OWN_IDS && check_known(own, id))
+        return;
+    const struct message *last = &model.messages[model.messages_count - 1];
+    if (model.messages_count && queue_id_compare(last->id, id) >= 0)
+        fail_msg("ids do not grow");
+    model_append(serial, number, priority, id);
+}
+
 static void publish(void)
 {
     char key[8], body[12];
@@ -172,15 +212,11 @@ static void publish(void)
     must(model.serials < MESSAGES_MAX);
     snprintf(key, sizeof key, "k%u", number);
     snprintf(body, sizeof body, "%u", serial);
-    const struct queue_id id = PUBLISH_KEY(body, key, .priority = priority, .delay_ms = delay_ms,
-                                           .flags = how == 1 ? QUEUE_IS_HALF : 0);
     if (how > 1) {
-        const struct message *last = &model.messages[model.messages_count - 1];
-        if (model.messages_count && queue_id_compare(last->id, id) >= 0)
-            fail_msg("ids do not grow");
-        model_append(serial, number, priority, id);
+        publish_now(serial, number, priority, key, body);
         return;
     }
+    PUBLISH_KEY(body, key, .priority = priority, .delay_ms = delay_ms, .flags = how == 1 ? QUEUE_IS_HALF : 0);
     model.kept[model.kept_count++] = (struct kept){ .state = how ? KEPT_HALF : KEPT_DELAYED,
                                                     .serial = serial,
                                                     .key = number,
@@ -493,7 +529,7 @@ static void one_life(void)
     queue_test_open();
     ASK_DONE(.what = QUEUE_TOPIC, .topic = BYTES("dead"));
     ASK_DONE(.what = QUEUE_TOPIC, T, .other = BYTES("dead"), .check_ms = CHECK_MS, .attempts = CHECKS,
-             .flags = model.is_ordered ? QUEUE_IS_ORDERED : 0,
+             .duplicate_ms = WINDOW_MS, .flags = model.is_ordered ? QUEUE_IS_ORDERED : 0,
              .keep_count = model.keeps_some ? KEEP_COUNT : 0);
     for (unsigned g = 0; g < GROUPS; g++)
         ASK_DONE(.what = QUEUE_GROUP, T, .group = bytes_from(group_names[g]), .lease_ms = LEASE_MS,

@@ -61,6 +61,68 @@ static void acked_is_done(void **state)
     ASK_GETS("c:2", .what = QUEUE_PULL, C);
 }
 
+static void a_pull_says_its_own_lease(void **state)
+{
+    (void)state;
+    PUBLISH("a");
+    ASK_GETS("a:1", .what = QUEUE_PULL, C, .lease_ms = 3000);
+    queue_test_pass(2999);
+    ASK_NUMBER(1, .what = QUEUE_PENDING_SUM, G);
+    queue_test_pass(1);
+    ASK_NUMBER(0, .what = QUEUE_PENDING_SUM, G);
+    queue_test_pass(100); /* the back-off */
+    ASK_GETS("a:2", .what = QUEUE_PULL, C, .lease_ms = 10);
+    queue_test_pass(10);
+    queue_test_pass(150);
+    ASK_GETS("a:3", .what = QUEUE_PULL, C);
+    queue_test_pass(999);
+    ASK_GETS("", .what = QUEUE_PULL, C);
+}
+
+static void back_off_grows(void **state)
+{
+    (void)state;
+    static const uint64_t waits[] = { 10, 20, 40, 50, 50 };
+    ASK_DONE(.what = QUEUE_GROUP, G, .lease_ms = 1000, .back_off_ms = 10, .back_off_ms_max = 50);
+    const struct queue_id a = PUBLISH("a");
+    ASK_DONE(.what = QUEUE_PULL, C);
+    for (unsigned i = 0; i < 5; i++) {
+        ASK_NUMBER(1, .what = QUEUE_NACK, G, .ids = &a, .ids_count = 1, .flags = QUEUE_BACK_OFF);
+        queue_test_pass(waits[i] - 1);
+        ASK_GETS("", .what = QUEUE_PULL, C);
+        queue_test_pass(1);
+        ASK_DONE(.what = QUEUE_PULL, C);
+        assert_int_equal(qt.head.count, 1);
+    }
+}
+
+static void slower_counts_no_attempt(void **state)
+{
+    (void)state;
+    const struct queue_id a = PUBLISH("a");
+    for (unsigned i = 0; i < 10; i++) {
+        ASK_GETS("a:1", .what = QUEUE_PULL, C);
+        ASK_NUMBER(1, .what = QUEUE_NACK, G, .ids = &a, .ids_count = 1, .flags = QUEUE_NOT_TRIED);
+    }
+}
+
+static void each_sees_its_own(void **state)
+{
+    (void)state;
+    struct queue_group_shown g;
+    const struct queue_id a = PUBLISH("a"), b = PUBLISH("b");
+    const struct queue_id both[] = { a, b };
+    ASK_GETS("a:1", .what = QUEUE_PULL, C, .count = 1);
+    ASK_GETS("b:1", .what = QUEUE_PULL, G, .consumer = BYTES("two"), .count = 1);
+    ASK_GETS("a:1", .what = QUEUE_HISTORY, C);
+    ASK_GETS("b:1", .what = QUEUE_HISTORY, G, .consumer = BYTES("two"));
+    ASK_NUMBER(2, .what = QUEUE_ACK, G, .ids = both, .ids_count = 2);
+    ASK_DONE(.what = QUEUE_GROUPS, T);
+    must(queue_read_group(&qt.rest, &g));
+    assert_int_equal(g.acked, 2);
+    assert_int_equal(g.delivered, 2);
+}
+
 static void too_many_attempts_end_in_the_dead_letters(void **state)
 {
     (void)state;
@@ -160,7 +222,9 @@ static void a_half_is_committed_or_not(void **state)
     assert_int_equal(ASK(.what = QUEUE_COMMIT, T, .number = other), QUEUE_ENDED);
     assert_int_equal(ASK(.what = QUEUE_COMMIT, T, .number = 77), QUEUE_UNKNOWN_HANDLE);
     ASK_GETS("half:1", .what = QUEUE_PULL, C);
-    queue_test_pass(QUEUE_HALF_KNOWN_MS);
+    queue_test_pass(QUEUE_HALF_KNOWN_MS - 1);
+    ASK_DONE(.what = QUEUE_COMMIT, T, .number = handle);
+    queue_test_pass(1);
     assert_int_equal(ASK(.what = QUEUE_COMMIT, T, .number = handle), QUEUE_UNKNOWN_HANDLE);
 }
 
@@ -338,6 +402,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ids_only_grow),
         TEST(acked_is_done),
+        TEST(a_pull_says_its_own_lease),
+        TEST(back_off_grows),
+        TEST(slower_counts_no_attempt),
+        TEST(each_sees_its_own),
         TEST(too_many_attempts_end_in_the_dead_letters),
         TEST(a_key_keeps_its_order),
         TEST(priorities_go_first),

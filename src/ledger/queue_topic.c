@@ -209,24 +209,33 @@ static enum queue_result id_of(struct queue_run *q, struct queue_id *ret_id)
     return queue_id_compare(*ret_id, t->last) > 0 ? QUEUE_DONE : QUEUE_ID_TOO_SMALL;
 }
 
-err queue_publish(struct queue_run *q)
+static enum queue_result publish_now(struct queue_run *q)
 {
     const struct queue_op *op = &q->op;
-    if (op->priority && q->topic->is_ordered)
-        return queue_answer(q, QUEUE_NO_PRIORITY);
-    if (op->flags & QUEUE_IS_HALF || op->delay_ms)
-        return queue_answer(q, queue_keep(q, op->flags & QUEUE_IS_HALF ? QUEUE_HALF : QUEUE_DELAYED));
     struct queue_new m = { .key = op->key,
                            .fields = q->fields,
                            .fields_count = op->fields_count,
                            .priority = (uint8_t)op->priority };
     const enum queue_result result = id_of(q, &m.id);
     if (result != QUEUE_DONE)
-        return queue_answer(q, result);
-    if (!queue_append(q->a, q->topic_record, &m))
-        return queue_answer(q, QUEUE_FULL);
+        return result;
     q->answer.id = m.id;
-    return queue_answer(q, QUEUE_DONE);
+    return queue_append(q->a, q->topic_record, &m) ? QUEUE_DONE : QUEUE_FULL;
+}
+
+err queue_publish(struct queue_run *q)
+{
+    const struct queue_op *op = &q->op;
+    if (queue_known_answer(q))
+        return queue_answer(q, QUEUE_DONE);
+    enum queue_result result = op->priority && q->topic->is_ordered ? QUEUE_NO_PRIORITY : QUEUE_DONE;
+    if (result == QUEUE_DONE)
+        result = op->flags & QUEUE_IS_HALF || op->delay_ms
+                     ? queue_keep(q, op->flags & QUEUE_IS_HALF ? QUEUE_HALF : QUEUE_DELAYED)
+                     : publish_now(q);
+    if (result == QUEUE_DONE && !queue_known_add(q))
+        result = QUEUE_FULL;
+    return queue_answer(q, result);
 }
 
 err queue_trim(struct queue_run *q)
@@ -283,19 +292,17 @@ err queue_range(struct queue_run *q)
     const bool reverse = q->op.flags & QUEUE_IS_REVERSE;
     const uint64_t count_max = q->op.count ? q->op.count : QUEUE_COUNT_MAX;
     const uint64_t from = queue_position_of(q->a, t, q->op.id);
+    bool more = false;
     const bool to_last = queue_id_compare(q->op.end, t->last) >= 0;
     const uint64_t to = to_last ? t->next : queue_position_of(q->a, t, queue_id_behind(q->op.end));
-    for (uint64_t i = 0; from < to && i < to - from && i < QUEUE_SKIPS_MAX; i++) {
+    for (uint64_t i = 0; !more && from < to && i < to - from && i < QUEUE_SKIPS_MAX; i++) {
         const struct record *m = queue_message_at(q->a, t, reverse ? to - 1 - i : from + i);
         if (!m)
             continue;
-        if (q->answer.count == count_max)
-            break;
-        if (!queue_answer_message(q, queue_stored(m)->id, m, 0, false)) {
-            if (!q->answer.count)
-                return queue_answer(q, QUEUE_TOO_SMALL);
-            break;
-        }
+        more = q->answer.count == count_max || !queue_answer_message(q, queue_stored(m)->id, m, 0, false);
+        if (more && !q->answer.count)
+            return queue_answer(q, QUEUE_TOO_SMALL);
     }
+    q->answer.number = more && q->a->version >= 2;
     return queue_answer(q, QUEUE_DONE);
 }

@@ -118,6 +118,7 @@ const struct conf_struct topic_conf_struct = {
               .offset = AT(topic_conf, order_by_key),
               .preset = "false",
               .doc = "a message waits until the earlier ones of its key are done" },
+            TOPIC_DUPLICATE_FIELD(topic_conf),
             TOPIC_RETRY_FIELDS(topic_conf),
             { .name = "dead_letter",
               .type = CONF_TEXT,

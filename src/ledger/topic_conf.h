@@ -29,6 +29,7 @@ struct topic_conf {
     struct topic_push_conf *check; /* of half messages whose publisher is silent; NULL: nobody is asked */
     uint64_t check_after_ms;
     int64_t checks;
+    uint64_t duplicate_ms;
 };
 
 /* The fields of how often a message is delivered, of any struct with these members: of the configuration,
@@ -51,6 +52,15 @@ struct topic_conf {
     {                                                                                                       \
         .name = "back_off_max", .type = CONF_MS, .offset = offsetof(struct struct_, back_off_ms_max),       \
         .preset = "5m", .min = 1, .max = (double)QUEUE_BACK_OFF_MS_MAX, .doc = "but never longer than this" \
+    }
+
+/* How long a publisher's own id is known, of any struct with duplicate_ms. */
+#define TOPIC_DUPLICATE_FIELD(struct_)                                                                    \
+    {                                                                                                     \
+        .name = "duplicate_window", .type = CONF_MS, .offset = offsetof(struct struct_, duplicate_ms),    \
+        .preset = "2m", .min = 100, .max = (double)QUEUE_DUPLICATE_WINDOW_MS_MAX,                         \
+        .doc = "so long after a message with a publisher's own id, another one with it is not published " \
+               "but answered as the first"                                                                \
     }
 
 extern const struct conf_struct topic_conf_struct;

@@ -93,6 +93,127 @@ def test_pipelines_are_those_of_redis(ledger, redis):
                 assert m == r, f"seed {seed} turn {turn} {command}"
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_transaction_is_that_of_redis(ledger, redis, protocol):
+    """Each of the commands alone, then many together; nothing is waited for."""
+    _, port = ledger()
+    with Resp(port) as ours, Resp(redis) as theirs:
+        ours("HELLO", protocol), theirs("HELLO", protocol)
+        wrong = []
+        for text in filter(None, SAME.replace("\n", "|").split("|")):
+            commands = [("MULTI",), tuple(text.split(" ")), ("EXEC",)]
+            mine, real = ours.pipeline(commands), theirs.pipeline(commands)
+            if mine != real:
+                wrong.append(f"{text}: {mine!r}, Redis: {real!r}")
+        assert not wrong, "\n".join(wrong)
+        seed = int(os.environ.get("SEED", 20261201))
+        rng = random.Random(seed)
+        for turn in range(60):
+            commands = [random_command(rng) for _ in range(rng.randrange(1, 30))]
+            if turn % 10 == 0:
+                commands = [("DEL", "s", "t"), ("XADD", "s", "20-0", "f", "v"), ("XADD", "t", "20-0", "f", "v")] + commands
+            if turn % 5 == 3:  # another key's type, and what is wrong by itself, among them
+                commands += [("SET", "k", 1), ("XADD", "k", "1-1", "f", "v"), ("DEL", "k"), ("XADD", "k", "1-1", "f", "v"), ("GET", "k"), ("DEL", "k"), ("INCR", "n")]
+            commands += [("XREADGROUP", "GROUP", "g", "a", "COUNT", 2, "BLOCK", 0, "STREAMS", "s", "t", ">", ">"), ("XREAD", "BLOCK", 0, "STREAMS", "s", "$")]
+            commands = [("MULTI",), *commands, ("EXEC",)]
+            mine, real = ours.pipeline(commands), theirs.pipeline(commands)
+            for command, m, r in zip(commands[1:], mine[-1], real[-1]):
+                assert m == r, f"seed {seed} turn {turn} {command}"
+            assert mine[:-1] == real[:-1] and len(mine[-1]) == len(real[-1])
+
+
+def test_a_watched_stream(ledger, redis):
+    _, port = ledger()
+    with Resp(port) as ours, Resp(redis) as theirs, Resp(port) as our_other, Resp(redis) as their_other:
+        for r in (ours, theirs):
+            r.pipeline([("XADD", "s", f"{i}-0", "f", i) for i in range(1, 9)])
+            r("XGROUP", "CREATE", "s", "g", 0), r("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", "s", ">")
+        for change in (("XADD", "s", "10-0", "f", "v"), ("XDEL", "s", "2-0"), ("XDEL", "s", "99-0"), ("XTRIM", "s", "MAXLEN", 5), ("XTRIM", "s", "MAXLEN", 5),
+                       ("XACK", "s", "g", "1-0"), ("XLEN", "s"), ("XREADGROUP", "GROUP", "g", "c", "COUNT", 1, "STREAMS", "s", ">"), ("DEL", "s"),
+                       ("DEL", "s"), ("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")):
+            said = []
+            for r, other in ((ours, our_other), (theirs, their_other)):
+                r("WATCH", "s")
+                said.append([other(*change), r.pipeline([("MULTI",), ("XLEN", "s"), ("EXEC",)])])
+            assert said[0] == said[1], change
+
+
+def test_a_transaction_is_one_step_over_a_kill(ledger):
+    """What EXEC answered is there after it, and never a part of it."""
+    w, port = ledger()
+    answered, stop = 0, threading.Event()
+
+    def publisher():
+        nonlocal answered
+        try:
+            with Resp(port) as r:
+                while not stop.is_set():
+                    r.pipeline([("MULTI",), ("XADD", "a", "*", "n", answered), ("INCR", "n"), ("XADD", "b", "*", "n", answered), ("EXEC",)])
+                    answered += 1
+        except (OSError, AssertionError, ValueError):
+            pass  # it was killed
+    thread = threading.Thread(target=publisher)
+    thread.start()
+    wait_until(lambda: answered > 20, 20, "some are answered")
+    w.kill()
+    stop.set()
+    thread.join()
+    _, port = ledger()
+    with Resp(port) as r:
+        count = r("XLEN", "a")
+        assert answered <= count <= answered + 1 and r("XLEN", "b") == count and int(r("GET", "n")) == count
+
+
+def test_a_transaction_of_much(ledger):
+    _, port = ledger()
+    with Resp(port) as r:
+        r.pipeline([("XADD", "s", "*", "n", i) for i in range(12000)])
+        got = r.pipeline([("MULTI",), ("XRANGE", "s", "-", "+", "COUNT", 3000), ("XRANGE", "s", "-", "+"), ("XLEN", "s"), ("EXEC",)])[-1]
+        assert len(got[0]) == 3000 and got[1].startswith("ERR a range in MULTI has at most 10000") and got[2] == 12000
+        for _ in range(2):
+            r("XADD", "large", "*", "v", b"x" * 1000000)
+        r("XGROUP", "CREATE", "large", "g", 0)
+        got = r.pipeline([("MULTI",), ("XRANGE", "large", "-", "+"), ("XREADGROUP", "GROUP", "g", "c", "STREAMS", "large", ">"), ("EXEC",)])[-1]
+        assert len(got[0]) == 2 and len(got[1][0][1]) == 1
+
+
+def whole(r, *args):
+    """XINFO STREAM s FULL without what only one of both tells, and times as whether there is one."""
+    shown = r("XINFO", "STREAM", "s", "FULL", *args)
+    for group in shown[b"groups"]:
+        group.pop(b"entries-read", None)
+        for list_ in [group, *group[b"consumers"]]:
+            list_.setdefault(b"pending", list_.pop(b"pel", None))  # its name since 7.2
+        for pending in group[b"pending"]:
+            pending[2] = pending[2] > 0
+        for consumer in group[b"consumers"]:
+            consumer.pop(b"active-time", None)
+            consumer[b"seen-time"] = consumer[b"seen-time"] > 0
+            for pending in consumer[b"pending"]:
+                pending[1] = pending[1] > 0
+        group[b"consumers"].sort(key=lambda c: c[b"name"])
+    shown[b"groups"].sort(key=lambda g: g[b"name"])
+    return {k: v for k, v in shown.items() if not k.startswith(b"radix")}
+
+
+def test_all_of_a_stream_is_told_as_redis_does(ledger, redis):
+    _, port = ledger()
+    with Resp(port) as ours, Resp(redis) as theirs:
+        for r in (ours, theirs):
+            r("HELLO", 3)
+            r.pipeline([("XADD", "s", f"{i}-0", "f", i) for i in range(1, 30)])
+            r("XDEL", "s", "2-0"), r("XGROUP", "CREATE", "s", "g", "0"), r("XGROUP", "CREATE", "s", "h", "5-0"), r("XGROUP", "CREATE", "s", "i", "$")
+            for consumer, count in (("a", 12), ("b", 5), ("a", 2)):
+                r("XREADGROUP", "GROUP", "g", consumer, "COUNT", count, "STREAMS", "s", ">")
+            r("XREADGROUP", "GROUP", "h", "c", "STREAMS", "s", ">"), r("XACK", "s", "g", "3-0"), r("XCLAIM", "s", "g", "b", 0, "5-0")
+        for args in ((), ("COUNT", 3), ("COUNT", 0), ("COUNT", 100)):
+            mine, real = whole(ours, *args), whole(theirs, *args)
+            assert mine == real, args
+        for args in (("none", "FULL"), ("s", "FULL", "COUNT", "x")):
+            assert ours("XINFO", "STREAM", *args) == theirs("XINFO", "STREAM", *args)
+        assert ours.pipeline([("MULTI",), ("XINFO", "STREAM", "s", "FULL", "COUNT", 1), ("EXEC",)])[-1][0][b"length"] == 28
+
+
 def test_what_there_is_of_streams_and_groups(ledger, redis):
     _, port = ledger()
     with Resp(port) as ours, Resp(redis) as theirs:
