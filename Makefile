@@ -31,9 +31,10 @@ fuzz: deps-fuzz
 	@exec tool/fuzz $(SECONDS_EACH)
 
 bench: deps-bench build
-	@$(NINJA) -C $(BUILD) origin bench_load
+	@$(NINJA) -C $(BUILD) origin bench_load bench_queue
 	@/usr/bin/python3 bench/run.py --load $(BUILD)/bench_load $(BENCH_ARGS)
-	@exec /usr/bin/python3 bench/orders.py --weir $(BUILD)/weir
+	@/usr/bin/python3 bench/orders.py --weir $(BUILD)/weir
+	@exec /usr/bin/python3 bench/queue.py --weir $(BUILD)/weir --client $(BUILD)/bench_queue
 
 SOAK_TESTS = $(patsubst %,src/ledger_%_test,crash simulation queue_simulation stock_simulation kv_simulation)
 soak: deps-bench deps-test build
@@ -54,7 +55,7 @@ help:
 	@echo 'make test     builds and runs every test, optimised and under sanitizers'
 	@echo 'make lint     clang-format, clang-tidy, cppcheck and the lints of the house'
 	@echo 'make fuzz     runs the fuzz targets, SECONDS_EACH=60 seconds each'
-	@echo 'make bench    measures weir beside nginx and haproxy, and orders beside nginx, Lua and redis'
+	@echo 'make bench    measures weir beside nginx and haproxy; orders and queues beside redis and others'
 	@echo 'make soak     the ledger killed 500 times and simulated; half an hour of load with faults'
 	@echo 'make install  installs weir (DESTDIR and meson options are respected)'
 	@echo 'make clean    removes what was built'

@@ -119,12 +119,14 @@ void topic_messages_get(struct call *c)
     mem_free(room);
 }
 
-/* What is published by one request: all of it, in one entry, or nothing. */
+/* What is published by one request: all of it, in one entry, or nothing. Of the exchange's arena. */
 struct publishing {
     unsigned count;
-    struct queue_op ops[LEDGER_OPS_MAX];
-    struct ledger_op entry[LEDGER_OPS_MAX];
-    char answers[LEDGER_OPS_MAX][sizeof(struct queue_answer)];
+    struct message {
+        struct queue_op op;
+        char answer[sizeof(struct queue_answer)];
+    } * messages;
+    struct ledger_op *entry;
 };
 
 /* The request's field (draft-ietf-httpapi-idempotency-key-header: a string in quotes, which many leave out):
@@ -150,6 +152,15 @@ static const char *take_idempotency_key(struct call *c, unsigned n, struct queue
     return topic_publish_word(op, TOPIC_OWN_ID, (struct bytes){ text, len });
 }
 
+static bool take_room(struct call *c, struct publishing *p, unsigned count)
+{
+    p->messages = arena_get_zero(&c->x->arena, count * sizeof *p->messages);
+    p->entry = arena_get_zero(&c->x->arena, count * sizeof *p->entry);
+    if (!p->messages || !p->entry)
+        call_problem(c->x, 503, "out of memory");
+    return p->messages && p->entry;
+}
+
 /* false: it has been answered. */
 static bool read_messages(struct call *c, struct publishing *p)
 {
@@ -163,8 +174,10 @@ static bool read_messages(struct call *c, struct publishing *p)
         call_problem(c->x, 400, "messages: it is no list of 1 to %d messages", LEDGER_OPS_MAX);
         return false;
     }
+    if (!take_room(c, p, list ? (unsigned)list->count : 1))
+        return false;
     for (const struct json *at = first; at; at = list ? at->next : NULL) {
-        struct queue_op *op = &p->ops[p->count++];
+        struct queue_op *op = &p->messages[p->count++].op;
         op->topic = c->args[0];
         const char *wrong = topic_json_publish(at, &c->x->arena, op);
         if (!wrong && !op->own_id.len)
@@ -177,21 +190,26 @@ static bool read_messages(struct call *c, struct publishing *p)
     return true;
 }
 
-static err pack_messages(struct publishing *p, char *at, size_t size)
+static size_t packed_bytes(const struct publishing *p)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < p->count; i++)
+        bytes += queue_op_bytes(&p->messages[i].op);
+    return bytes;
+}
+
+static void pack_messages(struct publishing *p, char *at)
 {
     for (unsigned i = 0; i < p->count; i++) {
-        const size_t bytes = queue_op_bytes(&p->ops[i]);
-        if (bytes > size)
-            return ERR_LIMIT;
-        queue_write(&p->ops[i], at);
+        struct message *m = &p->messages[i];
+        const size_t bytes = queue_op_bytes(&m->op);
+        queue_write(&m->op, at);
         p->entry[i] = (struct ledger_op){ .rules = QUEUE_RULES_ID,
                                           .body = { at, bytes },
-                                          .answer = p->answers[i],
-                                          .answer_size = sizeof p->answers[i] };
+                                          .answer = m->answer,
+                                          .answer_size = sizeof m->answer };
         at += bytes;
-        size -= bytes;
     }
-    return OK;
 }
 
 static void tell_published(struct call *c, const struct publishing *p, const struct ledger_call *lc)
@@ -202,7 +220,7 @@ static void tell_published(struct call *c, const struct publishing *p, const str
     json_begin(c->out, "messages", '[');
     for (unsigned i = 0; i < p->count; i++) {
         json_begin(c->out, NULL, '{');
-        if (queue_read_answer((struct bytes){ p->answers[i], sizeof p->answers[i] }, &a, &rest)) {
+        if (queue_read_answer((struct bytes){ p->messages[i].answer, sizeof a }, &a, &rest)) {
             if (a.number)
                 json_u64(c->out, "handle", a.number);
             else
@@ -220,35 +238,31 @@ static void tell_published(struct call *c, const struct publishing *p, const str
 
 static void publish(struct call *c, struct publishing *p)
 {
-    char *bytes = mem_get(LEDGER_ENTRY_BYTES_MAX);
+    const size_t total = packed_bytes(p);
+    char *bytes = total <= LEDGER_ENTRY_BYTES_MAX ? mem_get(total) : NULL;
     struct ledger_call lc = { .ops = p->entry, .ops_count = p->count };
     struct queue_answer a;
     struct bytes rest;
-    if (!bytes || pack_messages(p, bytes, LEDGER_ENTRY_BYTES_MAX) != OK) {
-        mem_free(bytes);
+    if (!bytes) {
         call_problem(c->x, 413, "that is more than an entry of the ledger takes");
         return;
     }
+    pack_messages(p, bytes);
     const err e = ledger_here() ? ledger_submit(ledger_here(), &lc) : ERR_UNAVAILABLE;
     mem_free(bytes);
     if (e)
         topic_answer_failure(c, e);
     else if (!lc.ret_refused)
         tell_published(c, p, &lc);
-    else if (queue_read_answer((struct bytes){ p->answers[lc.ret_op], sizeof a }, &a, &rest))
+    else if (queue_read_answer((struct bytes){ p->messages[lc.ret_op].answer, sizeof a }, &a, &rest))
         topic_answer_result(c, (enum queue_result)a.result);
 }
 
 void topic_messages_post(struct call *c)
 {
-    struct publishing *p = mem_get(sizeof *p);
-    if (!p) {
-        call_problem(c->x, 503, "out of memory");
-        return;
-    }
-    if (read_messages(c, p))
-        publish(c, p);
-    mem_free(p);
+    struct publishing p = { 0 };
+    if (read_messages(c, &p))
+        publish(c, &p);
 }
 
 /* ---- messages kept aside ---- */

@@ -82,6 +82,8 @@ struct resp_later {
 
 struct resp_batch {
     struct arena *arena;
+    struct resp_batch *before; /* what is answered first (RESP_APART); NULL: all has been */
+    bool is_sent;              /* its asks are on their way */
     char *op;
     size_t op_bytes, op_size;
     struct resp_reply *replies;
@@ -148,6 +150,11 @@ err resp_wait(struct resp_client *k, struct waiter *w, uint64_t deadline_us) CHE
 /* What was gathered is done and answered. From then on the batch is empty again. An error: the connection's.
  */
 err resp_flush(struct resp_client *k) CHECK_RESULT;
+/* Before a command writes, or waits: what came before it is answered. */
+void resp_answer_before(struct resp_client *k);
+/* Nothing comes into b any more: its asks go to the writer, with those of a command that stands apart. false:
+ * it has others. */
+bool resp_send_asks(struct resp_batch *b);
 /* Writes one value of kv (and what it holds), and the protocol's heads. */
 struct resp_out {
     struct io *io;
@@ -181,7 +188,7 @@ void resp_say_failure(struct resp_batch *b, err e);
 #define RESP_NO_MULTI 4   /* cannot be put off by MULTI */
 #define RESP_BARRIER 8    /* what came before it is done first */
 #define RESP_WRITES 16
-#define RESP_APART 64  /* a barrier; it may take a turn's memory for itself */
+#define RESP_APART 64  /* a barrier (but asks go along); it may take a turn's memory for itself */
 #define RESP_STREAM 32 /* asks on a key: in order with what kv does to keys */
 
 struct resp_def;
@@ -233,14 +240,15 @@ void resp_tx_spoil(struct resp_client *k);
     X(incrby)                                                                                                \
     X(hincrby)                                                                                               \
     X(pairs)                                                                                                 \
-    X(scan) X(keys) X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) \
-        X(config) X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script)       \
-            X(lock_acquire) X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move)      \
-                X(stock_get) X(stock_order) X(stock_add) X(stock_set) X(xadd) X(xlen) X(xrange) X(xdel)      \
-                    X(xtrim) X(xack) X(xread) X(xgroup) X(xpending) X(xclaim) X(xautoclaim) X(xinfo)         \
-                        X(queue_publish) X(queue_pull) X(queue_ack) X(queue_nack) X(queue_extend)            \
-                            X(queue_end) X(queue_topic) X(queue_group) X(queue_drop) X(queue_replay)         \
-                                X(queue_dead) X(queue_info)
+    X(scan)                                                                                                  \
+    X(keys)                                                                                                  \
+    X(ping) X(echo) X(select) X(hello) X(auth) X(quit) X(reset) X(client) X(command) X(info) X(config)       \
+        X(time) X(multi) X(exec) X(discard) X(watch) X(unwatch) X(eval) X(evalsha) X(script) X(lock_acquire) \
+            X(lock_renew) X(lock_release) X(lock_status) X(stock_reserve) X(stock_move) X(stock_get)         \
+                X(stock_order) X(stock_add) X(stock_set) X(xadd) X(xlen) X(xrange) X(xdel) X(xtrim) X(xack)  \
+                    X(xread) X(xgroup) X(xpending) X(xclaim) X(xautoclaim) X(xinfo) X(queue_publish)         \
+                        X(queue_pull) X(queue_ack) X(queue_nack) X(queue_extend) X(queue_end) X(queue_topic) \
+                            X(queue_group) X(queue_drop) X(queue_replay) X(queue_dead) X(queue_info)
 #define X(name) resp_fn resp_do_##name;
 RESP_FNS(X)
 #undef X

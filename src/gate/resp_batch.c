@@ -246,6 +246,7 @@ err resp_submit(struct resp_batch *b, struct bytes *ret_answers)
 
 void resp_out_begin(struct resp_out *o, struct resp_client *k)
 {
+    resp_answer_before(k);
     *o = (struct resp_out){ .io = k->io, .protocol = (enum resp_protocol)k->protocol };
 }
 
@@ -549,6 +550,27 @@ static void send_asks(const struct resp_batch *b)
     }
 }
 
+bool resp_send_asks(struct resp_batch *b)
+{
+    if (b->full || b->commands || !ledger_here())
+        return false;
+    send_asks(b);
+    b->is_sent = b->count > 0;
+    return true;
+}
+
+void resp_answer_before(struct resp_client *k)
+{
+    struct resp_batch *own = k->batch, *before = own->before;
+    if (!before)
+        return;
+    own->before = NULL;
+    k->batch = before;
+    const err e = resp_flush(k);
+    k->closing |= e != OK;
+    k->batch = own;
+}
+
 static void wait_for_asks(const struct resp_batch *b)
 {
     for (uint32_t i = 0; i < b->count; i++) {
@@ -565,7 +587,7 @@ err resp_flush(struct resp_client *k)
     if (!b->count && !b->full)
         return OK;
     const bool asks = !b->full && ledger_here();
-    if (asks)
+    if (asks && !b->is_sent)
         send_asks(b);
     err e = b->full ? OK : resp_submit(b, &answers);
     if (asks)
@@ -591,6 +613,6 @@ err resp_flush(struct resp_client *k)
     resp_out_end(&o);
     b->count = b->commands = 0;
     b->op_bytes = 0;
-    b->asks_on_keys = false;
+    b->asks_on_keys = b->is_sent = false;
     return o.failed;
 }

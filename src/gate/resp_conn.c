@@ -127,6 +127,7 @@ static void peer_ended(void *owner, err why)
 
 err resp_wait(struct resp_client *k, struct waiter *w, uint64_t deadline_us)
 {
+    resp_answer_before(k);
     if (k->client.clients->draining)
         return ERR_CLOSED;
     k->waiter = w;

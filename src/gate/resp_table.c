@@ -199,16 +199,19 @@ static bool is_out_of_order(const struct resp_batch *b, const struct resp_def *d
     return d->flags & RESP_STREAM ? b->commands != 0 : d->first && b->asks_on_keys;
 }
 
-/* A batch of its own: what many of them take does not add up. */
+/* A batch of its own: what many of them take does not add up. What it asks the writer goes there together
+ * with the asks before it: of XACK and XREADGROUP, sent in one, both are in the same commit. */
 static void do_apart(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {
     struct resp_batch *turn = k->batch, own;
     struct arena a;
     arena_open(&a, &arena_worker, RESP_TURN_BYTES_MAX, NULL, 0);
     resp_batch_open(&own, &a);
+    own.before = turn;
     k->batch = &own;
     d->fn(k, c, d);
     const err e = resp_flush(k);
+    resp_answer_before(k);
     k->closing |= e != OK;
     k->batch = turn;
     arena_close(&a);
@@ -237,7 +240,8 @@ void resp_do(struct resp_client *k, const struct resp_command *c)
         resp_count(RESP_COMMANDS_WRITE, 1);
     if (k->tx && !(d->flags & RESP_NOT_QUEUED) && resp_tx_queue(k, c, d))
         return;
-    if (d->flags & (RESP_BARRIER | RESP_APART) || is_out_of_order(k->batch, d)) {
+    const bool goes_along = d->flags & RESP_APART && resp_send_asks(k->batch);
+    if (!goes_along && (d->flags & (RESP_BARRIER | RESP_APART) || is_out_of_order(k->batch, d))) {
         const err e = resp_flush(k);
         k->closing |= e != OK;
         if (e)

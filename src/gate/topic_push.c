@@ -1,5 +1,8 @@
 #include "gate/topic_push.h"
 
+#include <stdatomic.h>
+
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "core/fiber.h"
@@ -8,6 +11,7 @@
 #include "gate/cpus.h"
 #include "gate/gate.h"
 #include "gate/gradient.h"
+#include "gate/process.h"
 #include "gate/retry.h"
 #include "gate/topic_ask.h"
 #include "gate/topic_event.h"
@@ -78,10 +82,13 @@ struct delivery {
 };
 
 struct topic_push {
+    struct mail start, stop; /* from the control worker */
+    struct worker *worker;
+    _Atomic unsigned holds; /* the control worker's, and its fiber's */
     char topic[QUEUE_NAME_BYTES_MAX], service[QUEUE_NAME_BYTES_MAX * 2], path[TOPIC_PATH_BYTES_MAX];
     size_t topic_len;
     struct topic_push_conf conf; /* its texts are these */
-    bool is_check, is_first, stops;
+    bool is_check, is_first, runs, stops;
     struct waiter waiter;
     unsigned running;
     struct delivery *free;
@@ -339,8 +346,10 @@ static void wait(struct topic_push *p, uint64_t until_us)
     p->stops |= waiter_wait(&p->waiter, until_us) == ERR_CANCELLED;
 }
 
-static void free_push(struct topic_push *p)
+static void drop(struct topic_push *p)
 {
+    if (atomic_fetch_sub(&p->holds, 1) > 1)
+        return;
     while (p->free) {
         struct delivery *d = p->free;
         p->free = d->next_free;
@@ -355,7 +364,10 @@ static void run(void *arg)
     struct topic_push *p = arg;
     struct watch news;
     char key[QUEUE_TOPIC_KEY_BYTES_MAX];
+    p->cells = metric_cells(p->metrics, worker_index(worker_self()));
+    metric_set(p->cells, METRIC_LIMIT, limit_of(p));
     waiter_open(&p->waiter);
+    p->runs = true;
     watch_begin(&news, &p->waiter, QUEUE_RULES_ID, queue_topic_key(topic_of(p), key), 0);
     if (p->is_first)
         begin(p);
@@ -375,7 +387,31 @@ static void run(void *arg)
     }
     watch_end(&news);
     waiter_close(&p->waiter);
-    free_push(p);
+    p->runs = false;
+    drop(p);
+}
+
+static void start_here(struct mail *m)
+{
+    fiber_spawn(run, container_of(m, struct topic_push, start));
+}
+
+static void stop_here(struct mail *m)
+{
+    struct topic_push *p = container_of(m, struct topic_push, stop);
+    p->stops = true;
+    if (p->runs)
+        waiter_wake(&p->waiter);
+    drop(p);
+}
+
+/* One after the other; but the control worker, which is the last, has enough to do. */
+static struct worker *next_worker(void)
+{
+    static unsigned next;
+    struct worker *const *workers;
+    const unsigned count = process_workers(&workers) - 1;
+    return workers[next++ % count];
 }
 
 static struct bytes keep(char *out, size_t size, struct bytes text)
@@ -407,9 +443,11 @@ err topic_push_start(struct bytes topic, const struct topic_push_conf *conf, boo
         mem_free(p);
         return e;
     }
-    p->cells = metric_cells(p->metrics, worker_index(worker_self()));
-    metric_set(p->cells, METRIC_LIMIT, limit_of(p));
-    fiber_spawn(run, p);
+    p->start.run = start_here;
+    p->stop.run = stop_here;
+    p->worker = next_worker();
+    atomic_init(&p->holds, 2);
+    worker_post(p->worker, &p->start);
     *ret_push = p;
     return OK;
 }
@@ -423,6 +461,10 @@ bool topic_push_is(const struct topic_push *p, struct bytes topic, const struct 
 
 void topic_push_stop(struct topic_push *p)
 {
-    p->stops = true;
-    waiter_wake(&p->waiter);
+    worker_post(p->worker, &p->stop);
+}
+
+void topic_push_leave(struct topic_push *p)
+{
+    drop(p);
 }

@@ -5,8 +5,9 @@
  *                       ▲                              429, 503 with Retry-After: all wait, none is counted
  *                       └── gate/gradient.h            else: nack, back-off, and dead letter in the end
  *
- * One for the process, on the control worker: never two that push the same topic. A delivery whose answer was
- * lost is made again (at least once); the receiver knows it by ce-id. */
+ * Each is on one worker, spread over all of them: never two that push the same topic, and what holds for all
+ * of a topic (how many at the same time, slower) is known to one. A delivery whose answer was lost is made
+ * again (at least once); the receiver knows it by ce-id. Started and stopped by the control worker. */
 #pragma once
 #include "base/bytes.h"
 #include "base/err.h"
@@ -19,14 +20,16 @@ struct topic_push;
 #define TOPIC_PUSH_CONSUMER BYTES("weir")
 
 /* Topic and group are there. is_check: its messages ask what becomes of halves; the answer's field
- * Weir-Transaction says `commit` or `rollback`. is_first: what is in hand was the last process'. ERR_MEMORY,
- * ERR_LIMIT. */
+ * Weir-Transaction says `commit` or `rollback`. is_first: what is in hand was the last process'. Not when the
+ * process drains: fibers of workers were cancelled then, or are about to be. ERR_MEMORY, ERR_LIMIT. */
 err topic_push_start(struct bytes topic, const struct topic_push_conf *conf, bool is_check, bool is_first,
                      struct topic_push **ret_push) CHECK_RESULT;
 /* Does it do what conf says? */
 bool topic_push_is(const struct topic_push *p, struct bytes topic, const struct topic_push_conf *conf);
-/* It ends by itself, when its deliveries have. */
+/* It ends by itself, when its deliveries have. Not when the process drains: topic_push_leave. */
 void topic_push_stop(struct topic_push *p);
+/* Its fibers were cancelled, or will be: the caller forgets it. */
+void topic_push_leave(struct topic_push *p);
 /* How long a delivery may be in hand: longer than it can take. */
 uint64_t topic_push_lease_ms(const struct topic_push_conf *conf);
 

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "gate/gate.h"
+#include "gate/process.h"
 #include "gate/topic_ask.h"
 #include "gate/topic_push.h"
 #include "ledger/ledger_conf.h"
@@ -171,7 +172,7 @@ static bool follow(const struct generation *g)
         if (!set_topic(&c[i]))
             return false;
     }
-    if (fiber_sleep_us(1) != OK) /* cancelled: then so were the pushes */
+    if (process_state() != PROCESS_SERVING) /* fibers of workers are cancelled, or will be: pushes too */
         return false;
     set_pushes(topics);
     return true;
@@ -260,7 +261,8 @@ static void run(void *arg)
         if (looks++ % SHOW_EVERY == 0)
             show(room, room + ROOM_BYTES);
     } while (fiber_sleep_us(LOOK_US) == OK);
-    /* the pushes were cancelled too, and end by themselves */
+    for (size_t i = 0; i < watch.pushes_count; i++)
+        topic_push_leave(watch.pushes[i]);
     swap(watch.topics, watch.topics_now, TOPICS_SHOWN_MAX);
     swap(watch.groups, watch.groups_now, GROUPS_SHOWN_MAX);
     memset(&watch, 0, sizeof watch);

@@ -37,11 +37,23 @@ uint64_t queue_entry_position(struct queue_hand *h, struct queue_id id)
     return queue_set_next(h->a, group, low);
 }
 
+/* NULL: it is none of these. */
+static struct record *entry_if(struct queue_hand *h, uint64_t position, struct queue_id id)
+{
+    struct record *r = position == QUEUE_NO_POSITION ? NULL : queue_entry_at(h, position);
+    if (!r || queue_id_compare(entry_of(r)->id, id) != 0)
+        return NULL;
+    h->likely = position + 1;
+    return r;
+}
+
+/* Most are done in the order in which they were delivered: the next one is looked at first. */
 struct record *queue_entry_of(struct queue_hand *h, struct queue_id id)
 {
-    const uint64_t position = queue_entry_position(h, id);
-    struct record *r = position == QUEUE_NO_POSITION ? NULL : queue_entry_at(h, position);
-    return r && queue_id_compare(entry_of(r)->id, id) == 0 && entry_of(r)->attempts ? r : NULL;
+    struct record *r = entry_if(h, queue_set_next(h->a, h->group->number, h->likely), id);
+    if (!r)
+        r = entry_if(h, queue_entry_position(h, id), id);
+    return r && entry_of(r)->attempts ? r : NULL;
 }
 
 /* ---- lines ---- */

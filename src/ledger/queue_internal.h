@@ -261,10 +261,11 @@ struct queue_hand {
     struct record *topic_record; /* NULL: it was deleted */
     struct queue_topic *topic;
     struct queue_group *group; /* announced */
+    uint64_t likely;           /* from here on is what is probably asked for next */
 };
 static inline struct queue_hand queue_hand(struct queue_run *q)
 {
-    return (struct queue_hand){ q->a, q->topic_record, q->topic, q->group };
+    return (struct queue_hand){ q->a, q->topic_record, q->topic, q->group, 0 };
 }
 struct record *queue_entry_at(struct queue_hand *h, uint64_t position);
 /* The one that was delivered with this id. */

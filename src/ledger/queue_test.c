@@ -123,6 +123,26 @@ static void each_sees_its_own(void **state)
     assert_int_equal(g.delivered, 2);
 }
 
+/* In order, backwards, twice in one go, ids that nobody has and those of what is not delivered yet. */
+static void any_order_of_acks_will_do(void **state)
+{
+    (void)state;
+    struct queue_id ids[8], mixed[9];
+    for (unsigned i = 0; i < 8; i++) {
+        const char text[] = { (char)('a' + i), 0 };
+        ids[i] = PUBLISH(text);
+    }
+    ASK_GETS("a:1 b:1 c:1 d:1 e:1 f:1 g:1", .what = QUEUE_PULL, C, .count = 7);
+    mixed[0] = ids[1], mixed[1] = ids[2], mixed[2] = ids[0], mixed[3] = (struct queue_id){ 1, 1 };
+    mixed[4] = ids[7], mixed[5] = ids[6], mixed[6] = ids[4], mixed[7] = ids[4], mixed[8] = ids[2];
+    ASK_NUMBER(5, .what = QUEUE_ACK, G, .ids = mixed, .ids_count = 9);
+    ASK_GETS("d:1 f:1", .what = QUEUE_HISTORY, C);
+    queue_test_crash();
+    ASK_NUMBER(2, .what = QUEUE_ACK, G, .ids = ids, .ids_count = 8);
+    ASK_GETS("", .what = QUEUE_HISTORY, C);
+    ASK_GETS("h:1", .what = QUEUE_PULL, C);
+}
+
 static void too_many_attempts_end_in_the_dead_letters(void **state)
 {
     (void)state;
@@ -406,6 +426,7 @@ int main(void)
         TEST(back_off_grows),
         TEST(slower_counts_no_attempt),
         TEST(each_sees_its_own),
+        TEST(any_order_of_acks_will_do),
         TEST(too_many_attempts_end_in_the_dead_letters),
         TEST(a_key_keeps_its_order),
         TEST(priorities_go_first),

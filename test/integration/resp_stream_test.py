@@ -320,6 +320,21 @@ def test_who_waits_wakes_and_goes(ledger):
         assert second.file.read() == b""
 
 
+def test_what_stands_before_one_that_waits_is_answered(ledger):
+    """It goes to the ledger in the same step; its answers do not wait."""
+    _, port = ledger()
+    with Resp(port) as r, Resp(port) as other:
+        r("XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+        pull = ("XREADGROUP", "GROUP", "g", "c", "COUNT", 2, "BLOCK", 0, "STREAMS", "s", ">")
+        got = r.pipeline([("XADD", "s", "1-0", "n", 1), ("XADD", "s", "2-0", "n", 2), ("PING",), pull, ("XLEN", "s"), ("XACK", "s", "g", "1-0")])
+        assert got == [b"1-0", b"2-0", "+PONG", [[b"s", [[b"1-0", [b"n", b"1"]], [b"2-0", [b"n", b"2"]]]]], 2, 1]
+        r.socket.sendall(b"".join(r.pack(*c) for c in [("XACK", "s", "g", "2-0"), ("XACK", "s"), ("GET", "s"), ("XACK", "s", "g", "9-0"), pull, ("PING",)]))
+        assert r.reply() == 1 and r.reply().startswith("ERR wrong number") and r.reply().startswith("WRONGTYPE") and r.reply() == 0
+        other("XADD", "s", "3-0", "n", 3)
+        assert r.reply() == [[b"s", [[b"3-0", [b"n", b"3"]]]]] and r.reply() == "+PONG"
+        assert r("XPENDING", "s", "g")[0] == 1
+
+
 def test_large_streams(ledger):
     _, port = ledger()
     with Resp(port) as r:

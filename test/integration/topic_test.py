@@ -324,6 +324,27 @@ def test_nothing_is_taken_when_the_writer_has_stopped(queue):
     assert api.good("POST", "/v1/topics/orders/groups/g/ack", ack)["acked"] == 1
 
 
+def test_pushes_are_spread_over_the_workers(queue, shop):
+    def connections():
+        return [gate.metric("weir_worker_connections", worker=w) for w in "01"]
+
+    server = shop()
+    gate, api = queue("{a: {push: /a of shop}, b: {push: /b of shop}}", server.address)
+    assert connections() == [0, 0]
+    for topic in "ab":
+        api.publish(topic, *[f"{topic}{i}" for i in range(20)])
+    wait_until(lambda: len(server.done) == 40, 20, "all are delivered")
+    assert all(connections()), "each worker has its own connections to the server, which it keeps"
+    assert sorted(server.done) == sorted(f"{t}{i}" for t in "ab" for i in range(20))
+    # one is stopped, and the other goes on
+    gate.reload(gate.conf_path.read_text().replace("a: {push: /a of shop}, ", "a: keep 1d, "))
+    api.publish("b", "more")
+    wait_until(lambda: "more" in server.done, 20, "the other goes on")
+    assert gate.metric("weir_topic_pushed_total", topic="b") == 21
+    for topic in "ab":  # it ends in the middle of them
+        api.publish(topic, *[f"{topic}{i}" for i in range(60)])
+
+
 # ---- the order filter
 
 BUY = """  - match: POST /buy/{item}
