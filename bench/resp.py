@@ -31,7 +31,7 @@ from lib.ports import free_port, listening  # noqa: E402
 from orders import LUA_SCRIPT  # noqa: E402
 
 STOCK = 100_000_000
-KEYS = 100_000
+KEYS, ORDERS = 100_000, 2_000_000_000
 KEY, COUNTER = ["key:__rand_int__"], ["counter:__rand_int__"]
 # {name: (what weir is asked, what Redis is (None: the same), how many beside the usual)}
 CASES = {
@@ -121,7 +121,7 @@ class Redis(Server):
 def measure(server, case, pipeline, options):
     """{rate, p99_ms, cpu_us of a command: all, and by thread}"""
     requests = int(options.requests * CASES[case][2]) * (5 if pipeline > 1 else 1)
-    keys = KEYS if case != "STOCK.RESERVE" else 10**12
+    keys = KEYS if case != "STOCK.RESERVE" else ORDERS
     command = ["taskset", "-c", str(options.load_core), "redis-benchmark", "-p", str(server.port), "--csv", "-c", "50", "-P",
                str(pipeline), "-r", str(keys)]
     words = server.words(case)
@@ -130,7 +130,8 @@ def measure(server, case, pipeline, options):
     done = subprocess.run([*command, "-n", str(requests), *words], capture_output=True, text=True, check=True, timeout=120)
     after = server.cpu_seconds()
     row = [r for r in csv.reader(done.stdout.splitlines()) if len(r) > 1 and r[0] != "test"][0]
-    if "rror" in done.stderr or (case == "STOCK.RESERVE" and server.sold() - sold != requests):
+    # a few orders have the number of one that was there before
+    if "rror" in done.stderr or (case == "STOCK.RESERVE" and not requests * 0.99 <= server.sold() - sold <= requests):
         raise SystemExit(f"resp: {server.name}: {case}: {done.stderr} {server.sold() - sold} sold of {requests}")
     threads = {name: (s - before.get(name, 0)) / requests * 1e6 for name, s in after.items()}
     return {"rate": float(row[1]), "p99_ms": float(row[6]), "cpu_us": sum(threads.values()), "threads_us": threads}
