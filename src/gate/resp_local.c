@@ -211,9 +211,11 @@ void resp_do_client(struct resp_client *k, const struct resp_command *c, const s
                                k->name, k->protocol);
         resp_say_text(k->batch, (struct bytes){ line, (size_t)n });
     } else {
-        resp_fail(k->batch,
-                  "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try CLIENT HELP.",
-                  (int)(sub.len < 128 ? sub.len : 128), sub.ptr);
+        resp_fail(
+            k->batch,
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. weir knows CLIENT ID, GETNAME, "
+            "SETNAME, SETINFO, INFO, NO-EVICT and NO-TOUCH",
+            (int)(sub.len < 128 ? sub.len : 128), sub.ptr);
     }
 }
 

@@ -125,7 +125,7 @@ const unsigned resp_table_count = sizeof resp_table / sizeof *resp_table;
 
 #define NAME_BYTES_MAX 24
 
-const struct resp_def *resp_find(struct bytes name)
+static const struct resp_def *search(struct bytes name)
 {
     char upper[NAME_BYTES_MAX + 1];
     unsigned low = 0, high = resp_table_count;
@@ -145,6 +145,29 @@ const struct resp_def *resp_find(struct bytes name)
             low = middle + 1;
     }
     return NULL;
+}
+
+static bool is_named(const struct resp_def *d, struct bytes name)
+{
+    size_t i = 0;
+    while (i < name.len && d->name[i] && ascii_lower(d->name[i]) == ascii_lower(name.ptr[i]))
+        i++;
+    return i == name.len && !d->name[i];
+}
+
+/* The same ones come again and again. */
+#define RECENT 16
+
+const struct resp_def *resp_find(struct bytes name)
+{
+    static _Thread_local const struct resp_def *recent[RECENT];
+    if (name.len == 0)
+        return NULL;
+    const unsigned char first = (unsigned char)name.ptr[0], last = (unsigned char)name.ptr[name.len - 1];
+    const struct resp_def **slot = &recent[(first ^ last * 5u ^ name.len) % RECENT];
+    if (!*slot || !is_named(*slot, name))
+        *slot = search(name);
+    return *slot;
 }
 
 /* Redis' words: the name and its arguments, as far as 128 bytes go. */

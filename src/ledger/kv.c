@@ -70,7 +70,9 @@ bool kv_key_is_good(struct kv_run *k, struct bytes key)
 
 bool kv_is_topic(struct kv_run *k, struct bytes key)
 {
-    return queue_is_topic(k->a, key);
+    if (k->topics == KV_TOPICS_UNKNOWN)
+        k->topics = queue_has_topics(k->a) ? KV_TOPICS_SOME : KV_TOPICS_NONE;
+    return k->topics == KV_TOPICS_SOME && queue_is_topic(k->a, key);
 }
 
 bool kv_remove_topic(struct kv_run *k, struct bytes key)
@@ -86,7 +88,10 @@ bool kv_remove_topic(struct kv_run *k, struct bytes key)
 /* One whose time is over may be there still, when many ended at once. */
 struct record *kv_find(struct kv_run *k, struct bytes key)
 {
-    struct record *r = is_reserved(key) ? NULL : record_find(k->a->records, KV_RULES_ID, key);
+    if (is_reserved(key))
+        return NULL;
+    const uint32_t hash = key.ptr == k->hashed ? k->hash : record_hash(KV_RULES_ID, key);
+    struct record *r = record_find_hashed(k->a->records, KV_RULES_ID, key, hash);
     return r && r->due_ms && r->due_ms <= k->a->now_ms ? NULL : r;
 }
 
@@ -209,6 +214,60 @@ static bool stands_alone(uint16_t what)
     return what == KV_SCAN || what == KV_KEYS;
 }
 
+/* The commands that come next: where their first keys begin, and the hashes of those. */
+#define AHEAD_MAX 32
+struct ahead {
+    unsigned count, next;
+    const char *keys[AHEAD_MAX];
+    uint32_t hashes[AHEAD_MAX];
+};
+
+/* The first argument of the command at *at, which moves behind it. false: there is no whole one. */
+static bool first_argument(const char **at, const char *end, struct bytes *ret_key)
+{
+    struct command_head h;
+    uint32_t len;
+    if ((size_t)(end - *at) < sizeof h)
+        return false;
+    memcpy(&h, *at, sizeof h);
+    *at += sizeof h;
+    *ret_key = BYTES_NONE;
+    for (uint32_t i = 0; i < h.args; i++) {
+        if ((size_t)(end - *at) < sizeof len)
+            return false;
+        memcpy(&len, *at, sizeof len);
+        *at += sizeof len;
+        if ((size_t)(end - *at) < len)
+            return false;
+        if (i == 0)
+            *ret_key = (struct bytes){ *at, len };
+        *at += len;
+    }
+    return true;
+}
+
+/* Records lie here and there: those of all commands to come are fetched at the same time. */
+static void look_ahead(struct ahead *n, const struct records *rs, const char *at, const char *end)
+{
+    struct bytes key;
+    n->count = n->next = 0;
+    while (n->count < AHEAD_MAX && first_argument(&at, end, &key)) {
+        n->keys[n->count] = key.ptr;
+        n->hashes[n->count] = record_hash(KV_RULES_ID, key);
+        record_fetch_bucket(rs, n->hashes[n->count++]);
+    }
+    for (unsigned i = 0; i < n->count; i++)
+        record_fetch(rs, n->hashes[i]);
+}
+
+static void take_hash(struct kv_run *k, struct ahead *n)
+{
+    if (n->next == n->count)
+        look_ahead(n, k->a->records, k->at, k->end);
+    k->hashed = n->next < n->count ? n->keys[n->next] : NULL;
+    k->hash = n->next < n->count ? n->hashes[n->next++] : 0;
+}
+
 static err run_one(struct kv_run *k, bool first, const char *end)
 {
     struct command_head h;
@@ -237,7 +296,10 @@ static err kv_apply(struct ledger_apply *a, struct bytes op)
     memcpy(&h, op.ptr, sizeof h);
     const char *begin = op.ptr + sizeof h, *end = op.ptr + op.len;
     struct kv_run k = { .a = a, .at = begin, .end = end };
+    struct ahead ahead;
+    ahead.count = ahead.next = 0;
     while (k.at < end && !k.stop) {
+        take_hash(&k, &ahead);
         err e = run_one(&k, k.at == begin, end);
         if (e)
             return e;

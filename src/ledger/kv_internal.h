@@ -20,9 +20,15 @@ struct kv_sums {
     uint64_t keys, expiring;
 };
 
+/* Are there topics at all? Known for the rest of the operation once it was asked. */
+enum kv_topics { KV_TOPICS_UNKNOWN, KV_TOPICS_NONE, KV_TOPICS_SOME };
+
 /* One command that is being done. */
 struct kv_run {
     struct ledger_apply *a;
+    const char *hashed; /* the key whose hash is known; NULL: of none */
+    uint32_t hash;
+    enum kv_topics topics;
     const char *at, *end; /* the arguments that are left */
     uint32_t args;
     uint32_t flags;

@@ -187,11 +187,15 @@ static bool queue_shown(const struct record *r, uint64_t *ret_value)
 
 /* ---- for other rules ---- */
 
-bool queue_is_topic(struct ledger_apply *a, struct bytes name)
+bool queue_has_topics(struct ledger_apply *a)
 {
     const struct record *sums = queue_find(a, BYTES("s"));
-    return sums && ((const struct queue_sums *)record_value(sums))->topics && queue_name_is_good(name) &&
-           queue_find_topic(a, name);
+    return sums && ((const struct queue_sums *)record_value(sums))->topics;
+}
+
+bool queue_is_topic(struct ledger_apply *a, struct bytes name)
+{
+    return queue_has_topics(a) && queue_name_is_good(name) && queue_find_topic(a, name);
 }
 
 err queue_drop_topic(struct ledger_apply *a, struct bytes name)

@@ -288,6 +288,7 @@ bool queue_read_consumer(struct bytes *rest, struct queue_consumer_shown *ret_co
 
 /* ---- for other rules: keys share their names with topics (ledger/kv.h). The writer's thread. */
 struct ledger_apply;
+bool queue_has_topics(struct ledger_apply *a);
 bool queue_is_topic(struct ledger_apply *a, struct bytes name);
 /* The topic with its groups; it is there. What QUEUE_DELETE_TOPIC says. */
 err queue_drop_topic(struct ledger_apply *a, struct bytes name) CHECK_RESULT;

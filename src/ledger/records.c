@@ -10,14 +10,14 @@
 
 /* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
 
-static uint32_t hash_of(uint8_t rules, struct bytes key)
+uint32_t record_hash(uint8_t rules, struct bytes key)
 {
     struct hash_key k = hash_key();
     k.k0 ^= rules;
     return (uint32_t)hash_sip13(k, key);
 }
 
-static struct record **bucket_of(struct records *rs, uint32_t hash)
+static struct record **bucket_of(const struct records *rs, uint32_t hash)
 {
     if (rs->old.count && (hash & (rs->old.count - 1)) >= rs->moved)
         return &rs->old.buckets[hash & (rs->old.count - 1)];
@@ -149,7 +149,7 @@ static bool fits(struct bytes key, size_t value_bytes)
 
 struct record *record_put_image(struct records *rs, const struct record_image *image)
 {
-    uint32_t hash = hash_of(image->rules, image->key);
+    uint32_t hash = record_hash(image->rules, image->key);
     grow_table(rs);
     move_some(rs, MOVES_A_STEP);
     struct record *r = record_new(rs, image->rules, image->key, hash, (uint32_t)image->value.len, UINT64_MAX);
@@ -179,13 +179,33 @@ static struct record *load_back(struct records *rs, uint8_t rules, struct bytes 
     return r;
 }
 
-struct record *record_find(struct records *rs, uint8_t rules, struct bytes key)
+struct record *record_find_hashed(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash)
 {
     if (key.len > RECORD_KEY_BYTES_MAX)
         return NULL;
     bool gone;
-    struct record *r = find_here(rs, rules, key, hash_of(rules, key), &gone);
+    struct record *r = find_here(rs, rules, key, hash, &gone);
     return r || gone ? r : load_back(rs, rules, key);
+}
+
+struct record *record_find(struct records *rs, uint8_t rules, struct bytes key)
+{
+    return record_find_hashed(rs, rules, key, record_hash(rules, key));
+}
+
+void record_fetch_bucket(const struct records *rs, uint32_t hash)
+{
+    __builtin_prefetch(bucket_of(rs, hash));
+}
+
+/* Its head and key, and where the value begins. */
+void record_fetch(const struct records *rs, uint32_t hash)
+{
+    const struct record *r = *bucket_of(rs, hash);
+    if (!r)
+        return;
+    __builtin_prefetch(r);
+    __builtin_prefetch((const char *)r + 64);
 }
 
 struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, uint32_t value_bytes)
@@ -194,7 +214,7 @@ struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, 
         return NULL;
     grow_table(rs);
     move_some(rs, MOVES_A_STEP);
-    struct record *r = record_new(rs, rules, key, hash_of(rules, key), value_bytes, records_room(rs));
+    struct record *r = record_new(rs, rules, key, record_hash(rules, key), value_bytes, records_room(rs));
     if (!r)
         return NULL;
     record_link(rs, r);

@@ -49,6 +49,12 @@ static inline void *record_value(const struct record *r)
 
 /* NULL: there is none. */
 struct record *record_find(struct records *rs, uint8_t rules, struct bytes key);
+/* The same for many keys, whose memory is fetched beforehand: first the hashes and buckets of all of them,
+ * then what lies in the buckets, then each is found. Between the steps records may come and go. */
+uint32_t record_hash(uint8_t rules, struct bytes key);
+void record_fetch_bucket(const struct records *rs, uint32_t hash);
+void record_fetch(const struct records *rs, uint32_t hash);
+struct record *record_find_hashed(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash);
 /* A new one, its value zeroed; there is none with this key. NULL: the budget is used up, or a length is out
  * of bounds: the rule says ERR_LIMIT. */
 struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, uint32_t value_bytes);

@@ -4,6 +4,9 @@
 /* Sooner than by the clock: so much would have to be replayed, or copied at once. */
 #define DIRTY_MAX 65536
 #define LOG_BYTES_MAX (64u << 20)
+/* So few records in all change again and again: to copy them at each DIRTY_MAX would be to write the same
+ * ones over and over, and copying all of them takes no longer than can be waited for. */
+#define RECORDS_FEW (4 * DIRTY_MAX)
 
 static void add(void *arg, const struct record_image *image, bool gone)
 {
@@ -57,14 +60,21 @@ uint64_t ledger_tend_idle_us(const struct ledger *l)
     return passed_us >= wait_us ? 0 : wait_us - passed_us;
 }
 
+static bool is_due(const struct ledger *l)
+{
+    const struct records_stats s = records_stats(l->machine.records);
+    const uint64_t dirty_max = s.count <= RECORDS_FEW ? RECORDS_FEW : DIRTY_MAX;
+    return s.dirty &&
+           (s.dirty >= dirty_max || l->frozen_bytes >= LOG_BYTES_MAX || ledger_tend_idle_us(l) == 0);
+}
+
 err ledger_tend(struct ledger *l, struct diag *reterr)
 {
     err e = take_result(l, reterr);
     if (e)
         return e;
     make_room(l);
-    uint64_t dirty = records_stats(l->machine.records).dirty;
-    if (!dirty || (dirty < DIRTY_MAX && l->frozen_bytes < LOG_BYTES_MAX && ledger_tend_idle_us(l) > 0))
+    if (!is_due(l))
         return OK;
     struct frozen *f = checkpoint_free(l->checkpoint);
     return f ? begin(l, f, reterr) : OK;

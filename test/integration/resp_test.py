@@ -141,6 +141,9 @@ def test_large_values_and_long_pipelines(ledger):
     (b"*1\r\n$99999999\r\n", "Protocol error: invalid bulk length"),
     (b"*1\r\nx\r\n", "Protocol error: expected '$', got 'x'"),
     (b'GET "k\r\n', "Protocol error: unbalanced quotes in request"),
+    (b"*4097\r\n", "Protocol error: invalid multibulk length"),
+    (b"*1\r\n$1048577\r\n", "Protocol error: invalid bulk length"),
+    (b"GET " + b"k" * 65536, "Protocol error: too big inline request"),
 ])
 def test_a_broken_protocol_is_told_and_closed(ledger, data, words):
     _, port = ledger()
@@ -233,6 +236,38 @@ def test_watched_keys_stop_a_transaction(ledger):
         b("INCR", "k")
         a("UNWATCH")
         assert a.pipeline([("MULTI",), ("INCR", "k"), ("EXEC",)]) == ["+OK", "+QUEUED", [4]]
+
+
+def test_a_watched_key_that_goes_or_ends_stops_a_transaction_too(ledger):
+    _, port = ledger()
+    with Resp(port) as a, Resp(port) as b:
+        a("MSET", "gone", 1, "ends", 1, "made", 1)
+        a("DEL", "made")
+        for key, change in (("gone", ("DEL", "gone")), ("ends", ("PEXPIRE", "ends", 1)), ("made", ("SET", "made", 1))):
+            assert a("WATCH", key) == "+OK"
+            b(*change)
+            wait_until(lambda: b("EXISTS", key) == (key == "made"), 20, "it has changed")
+            assert a.pipeline([("MULTI",), ("SET", "done", 1), ("EXEC",)]) == ["+OK", "+QUEUED", None], key
+        # what was watched before DISCARD is not watched any more, nor is what was put off done
+        a("WATCH", "made")
+        assert a.pipeline([("MULTI",), ("SET", "done", 1), ("DISCARD",)]) == ["+OK", "+QUEUED", "+OK"]
+        b("SET", "made", 2)
+        assert a.pipeline([("MULTI",), ("GET", "done"), ("EXEC",)]) == ["+OK", "+QUEUED", [None]]
+    # and a transaction that happens is seen whole or not at all
+    keys = [f"k{i}" for i in range(8)]
+
+    def write():
+        with Resp(port) as r:
+            for n in range(100):
+                r.pipeline([("MULTI",), *[("SET", k, n) for k in keys], ("EXEC",)])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with Resp(port) as r:
+        while writer.is_alive():
+            assert len(set(r("MGET", *keys))) == 1
+        assert r("MGET", *keys) == [b"99"] * 8
+    writer.join()
 
 
 def test_transactions_have_bounds_and_any_command(ledger):
@@ -466,6 +501,25 @@ def test_locks_have_tokens_that_grow_and_a_line(ledger):
     _, port = ledger()
     with Resp(port) as r:
         wait_until(lambda: (r("LOCK.ACQUIRE", "l", 1000, "KEEP") or 0) > third, 20, "it is free, and the token greater over a restart")
+
+
+def test_answers_keep_their_order_around_a_command_that_waits(ledger):
+    _, port = ledger()
+    with Resp(port) as a, Resp(port) as b:
+        token = b("LOCK.ACQUIRE", "l", 86400000)
+        commands = [("SET", "k", 1), ("PING", "before"), ("LOCK.ACQUIRE", "l", 86400000, "WAIT", 3600000), ("GET", "k"), ("PING",)]
+        a.socket.sendall(b"".join(a.pack(*c) for c in commands))
+        assert a.reply() == "+OK" and a.reply() == b"before"  # not held up by what waits behind them
+        wait_until(lambda: b("LOCK.STATUS", "l")[7] == 1, 20, "it is in line")
+        assert b("GET", "k") == b"1" and b("SET", "k", 2) == "+OK"  # and what stands behind it has not begun
+        assert b("LOCK.RELEASE", "l", token) == 1
+        assert a.reply() > token and a.reply() == b"2" and a.reply() == "+PONG"
+        # nobody but the holder renews or releases
+        token = a("LOCK.ACQUIRE", "m", 86400000)
+        for other in (token + 1, token - 1, 0):
+            assert b("LOCK.RENEW", "m", other, 1) == 0 and b("LOCK.RELEASE", "m", other) == 0
+        assert b("LOCK.STATUS", "m")[:4] == [b"held", 1, b"token", token] and b("LOCK.STATUS", "m")[5] > 80000000
+        assert b("LOCK.RENEW", "m", token, 86400000) == 1  # who shows the token is the holder, over any connection
 
 
 def test_a_connection_that_dies_frees_its_locks(ledger):
