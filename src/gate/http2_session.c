@@ -274,7 +274,7 @@ static void read_all(struct http2_session *c)
     if (c->calm) {
         end_abused(c);
     } else if (e) {
-        write_goaway(c, NGHTTP2_PROTOCOL_ERROR);
+        write_goaway(c, c->fault ? c->fault : NGHTTP2_PROTOCOL_ERROR);
         http2_session_end(c, e);
     } else {
         http2_session_flush(c);

@@ -23,6 +23,9 @@ struct http2_piece;
  * frame more still fits into IO_SEND_BYTES_MAX, so that nobody waits while framing. */
 #define HTTP2_QUEUED_BYTES_MAX (40 * 1024)
 
+/* Of so many streams it is remembered that their peer had said all. */
+#define HTTP2_DONE_MAX 4
+
 /* A server's or a client's half of what happens on a connection. On the loop's stack or any fiber; none may
  * wait. */
 struct http2_side {
@@ -77,11 +80,14 @@ struct http2_session {
     uint64_t heard_us;            /* when bytes last came */
     struct fiber *drainer;        /* while the peer takes nothing */
     struct turn_hook flush_soon;
-    int32_t newest_id; /* of the peer's streams */
-    int32_t last_id;   /* of the peer's streams, of those we have begun to answer */
-    uint16_t calm;     /* enum http2_abuse_kind + 1: it is over for that */
-    err why;           /* of over */
-    bool over;         /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
+    int32_t newest_id;            /* of the peer's streams */
+    int32_t last_id;              /* of the peer's streams, of those we have begun to answer */
+    int32_t done[HTTP2_DONE_MAX]; /* the peer's streams that it has ended or taken back itself, the newest */
+    uint8_t done_next;            /* place in done */
+    uint8_t fault;                /* nghttp2_error_code of what the peer did; 0: PROTOCOL_ERROR */
+    uint16_t calm;                /* enum http2_abuse_kind + 1: it is over for that */
+    err why;                      /* of over */
+    bool over; /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
     bool parked, busy, flushing, feeding, closing;
     bool soon;            /* flush_soon is queued */
     bool draining;        /* drainer is there, or comes */
@@ -95,15 +101,16 @@ struct http2_session {
 
 /* Bits of what a stream is. */
 enum http2_stream_flag {
-    HTTP2_OPEN = 1 << 0,     /* nghttp2 has it */
-    HTTP2_USED = 1 << 1,     /* a fiber has it, and lets go with http2_stream_leave */
-    HTTP2_HEADED = 1 << 2,   /* its (final) head has come */
-    HTTP2_ENDED = 1 << 3,    /* the peer has said all */
-    HTTP2_DEFERRED = 1 << 4, /* nghttp2 waits to be told that there is something to send */
-    HTTP2_LAST = 1 << 5,     /* what is lent is all there will be */
-    HTTP2_SAID = 1 << 6,     /* the end is framed */
-    HTTP2_BARE = 1 << 7,     /* its head was all of it */
-    HTTP2_AFTER = 1 << 8,    /* when the end is framed the peer is told to stop, if it has not */
+    HTTP2_OPEN = 1 << 0,       /* nghttp2 has it */
+    HTTP2_USED = 1 << 1,       /* a fiber has it, and lets go with http2_stream_leave */
+    HTTP2_HEADED = 1 << 2,     /* its (final) head has come */
+    HTTP2_ENDED = 1 << 3,      /* the peer has said all */
+    HTTP2_DEFERRED = 1 << 4,   /* nghttp2 waits to be told that there is something to send */
+    HTTP2_LAST = 1 << 5,       /* what is lent is all there will be */
+    HTTP2_SAID = 1 << 6,       /* the end is framed */
+    HTTP2_BARE = 1 << 7,       /* its head was all of it */
+    HTTP2_AFTER = 1 << 8,      /* when the end is framed the peer is told to stop, if it has not */
+    HTTP2_TAKEN_BACK = 1 << 9, /* the peer has reset it */
 };
 
 struct http2_stream {
