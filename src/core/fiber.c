@@ -109,13 +109,30 @@ static void stack_switch(struct fibers *fs, struct stack *from, struct stack *to
     }
 }
 
+/* May one that has not begun do so now? Those under way go first; but the last of a turn's switches are not
+ * theirs, so that they starve nobody who has not begun. */
+static bool begins_one(const struct fibers *fs)
+{
+    if (list_empty(&fs->outside) || (fs->begun >= FIBERS_ADMITTED_PER_TURN && fs->begun >= fs->switches / 4))
+        return false;
+    return list_empty(&fs->ready) || fs->switches >= SWITCHES_PER_TURN / 4 * 3;
+}
+
 /* The next one that is ready; NULL: back to the loop. */
 static struct fiber *next_ready(struct fibers *fs)
 {
-    if (list_empty(&fs->ready) || fs->budget == 0)
+    if (fs->switches == SWITCHES_PER_TURN)
         return NULL;
-    fs->budget--;
-    return container_of(list_pop_front(&fs->ready), struct fiber, line);
+    struct link *line = &fs->ready;
+    if (begins_one(fs)) {
+        line = &fs->outside;
+        fs->begun++;
+    }
+    struct link *first = list_pop_front(line);
+    if (!first)
+        return NULL;
+    fs->switches++;
+    return container_of(first, struct fiber, line);
 }
 
 static void run_fiber(struct fibers *fs, struct stack *from, struct fiber *f)
@@ -147,7 +164,7 @@ static void make_ready(struct fibers *fs, struct fiber *f)
 
 void fibers_run(struct fibers *fs)
 {
-    fs->budget = SWITCHES_PER_TURN;
+    fs->switches = fs->begun = 0;
     while (!list_empty(&fs->later))
         list_push_back(&fs->ready, list_pop_front(&fs->later));
     struct fiber *f = next_ready(fs);
@@ -183,7 +200,8 @@ static void fiber_end(struct fibers *fs, struct fiber *f)
     fs->free = f;
 }
 
-struct fiber *fiber_spawn_get(void (*fn)(void *arg), void *arg)
+/* In the line of those that have not begun. */
+static struct fiber *spawn_into(struct link *line, void (*fn)(void *arg), void *arg)
 {
     struct fibers *fs = fibers_this();
     struct fiber *f = fiber_make(fs);
@@ -191,8 +209,19 @@ struct fiber *fiber_spawn_get(void (*fn)(void *arg), void *arg)
     list_push_back(&fs->live, &f->live);
     fs->live_count++;
     fs->spawned++;
-    make_ready(fs, f);
+    f->state = FIBER_READY;
+    list_push_back(line, &f->line);
     return f;
+}
+
+struct fiber *fiber_spawn_get(void (*fn)(void *arg), void *arg)
+{
+    return spawn_into(&fibers_this()->ready, fn, arg);
+}
+
+void fiber_admit(void (*fn)(void *arg), void *arg)
+{
+    spawn_into(&fibers_this()->outside, fn, arg);
 }
 
 void fiber_spawn(void (*fn)(void *arg), void *arg)
@@ -229,6 +258,7 @@ void fibers_open(struct fibers *fs)
     *fs = (struct fibers){ 0 };
     list_init(&fs->ready);
     list_init(&fs->later);
+    list_init(&fs->outside);
     list_init(&fs->live);
     list_init(&fs->rest);
     timer_init(&fs->trim, stacks_trim);

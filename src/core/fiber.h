@@ -25,6 +25,13 @@ struct worker;
 /* fn(arg) runs on a new fiber, in this turn of the loop, after those that are ready already. Aborts when the
  * kernel gives no more mappings, so callers bound how many they spawn. */
 void fiber_spawn(void (*fn)(void *arg), void *arg);
+/* The same for new work from outside, a client's next request: it begins behind all that is under way, in the
+ * order in which it came. In a turn of the loop that many begin, or a quarter of the turn's switches if that
+ * is more; the rest waits for the next turns. So under load few are begun and not yet ended, and their
+ * stacks, buffers and connections to servers stay in the processor's caches; and who is under way, however
+ * busy, leaves a quarter of a turn to those who have not begun. */
+#define FIBERS_ADMITTED_PER_TURN 64
+void fiber_admit(void (*fn)(void *arg), void *arg);
 /* NULL on the loop's own stack (in callbacks of timers, mails and parked connections). */
 struct fiber *fiber_self(void);
 /* Lets the others that are ready run first. */

@@ -40,12 +40,14 @@ struct fiber {
 struct fibers {
     struct fiber *current; /* NULL: the loop */
     struct link ready;
-    struct link later; /* yielded: ready in the next turn */
+    struct link later;   /* yielded: ready in the next turn */
+    struct link outside; /* fiber_admit: they have not begun */
     struct link live;
     struct link rest; /* stacks at rest */
     struct stack loop;
     struct fiber *free; /* linked by line.next */
-    uint32_t budget;    /* switches left in this turn */
+    uint32_t switches;  /* in this turn */
+    uint32_t begun;     /* of `outside`, in this turn */
     uint32_t live_count;
     uint32_t rest_count;
     uint32_t rest_low_water; /* since the last trim: that many stacks were not needed */
@@ -63,7 +65,7 @@ void fibers_close(struct fibers *fs);
 void fibers_run(struct fibers *fs);
 static inline bool fibers_idle(const struct fibers *fs)
 {
-    return list_empty(&fs->ready) && list_empty(&fs->later);
+    return list_empty(&fs->ready) && list_empty(&fs->later) && list_empty(&fs->outside);
 }
 
 /* Leaves the fiber until fiber_resume (its result) or fiber_cancel (ERR_CANCELLED). fiber_wake does not end

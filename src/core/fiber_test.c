@@ -125,7 +125,7 @@ static struct wait_queue line;
 static void stand_in_line(void *arg)
 {
     const char *c = arg;
-    if (wait_queue_wait(&line, c[1] ? worker_now_us() + 3000 : DEADLINE_NONE) == OK)
+    if (wait_queue_wait(&line, c[1] ? worker_now_us() + 500000 : DEADLINE_NONE) == OK)
         step(c[0]);
     else
         step((char)(c[0] - 'a' + 'A'));
@@ -145,7 +145,7 @@ static void queue_order(void)
     must(wait_queue_wake_one(&line));
     fiber_yield();
     must(strcmp(trail, "a") == 0);
-    must(fiber_sleep_us(10000) == OK);
+    must(fiber_sleep_us(510000) == OK);
     must(strcmp(trail, "aB") == 0 && line.count == 2);
     wait_queue_wake_all(&line);
     fiber_yield();

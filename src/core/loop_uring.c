@@ -30,7 +30,9 @@
 #define RING_LOOK_TURNS 4096 /* after so many turns an oversized ring is halved */
 #define SEGMENTS_PER_SEND 16
 #define ACCEPTS_ARMED 4 /* of a listener with a bound */
-#define MESSAGES 64     /* sends of more than one segment between two submissions */
+#define PORTION 16      /* so many completions, and there may be more */
+#define PORTIONS_PER_TURN 64
+#define MESSAGES 64 /* sends of more than one segment between two submissions */
 
 enum kind {
     KIND_NONE,
@@ -431,20 +433,34 @@ static void complete(struct uring_loop *loop, const struct io_uring_cqe *cqe)
     }
 }
 
+/* How many there were. Only what is there now: a completion may bring forth another at once, and there are
+ * fibers to run. */
+static unsigned complete_all(struct uring_loop *loop)
+{
+    struct io_uring_cqe cqe;
+    unsigned count = uring_cqes_ready(&loop->ring);
+    for (unsigned left = count; left && uring_cqe(&loop->ring, &cqe); left--)
+        complete(loop, &cqe);
+    return count;
+}
+
+/* The kernel gives what has come in portions of 20 (IO_LOCAL_TW_DEFAULT_MAX). All of it is taken before
+ * fibers run, so that they can be put in order (fiber_admit). */
 static void loop_turn(struct worker *w, uint64_t timeout_us)
 {
     struct uring_loop *loop = w->loop;
-    struct io_uring_cqe cqe;
+    unsigned count, portions = 0;
     size_ring(loop);
-    provide(loop);
-    uring_enter(&loop->ring, timeout_us && !loop->ring.stash_count, timeout_us);
-    loop->messages_used = 0;
+    do {
+        provide(loop);
+        uring_enter(&loop->ring, !portions && timeout_us && !loop->ring.stash_count, timeout_us);
+        loop->messages_used = 0;
+        if (!portions)
+            worker_slept(w);
+        count = complete_all(loop);
+    } while (count >= PORTION && ++portions < PORTIONS_PER_TURN);
     w->syscalls += loop->ring.enters; /* there may have been more: the queue was full */
     loop->ring.enters = 0;
-    worker_slept(w);
-    /* Only what is there now: a completion may bring forth another at once, and there are fibers to run. */
-    for (unsigned left = uring_cqes_ready(&loop->ring); left && uring_cqe(&loop->ring, &cqe); left--)
-        complete(loop, &cqe);
 }
 
 /* ---- life ---- */

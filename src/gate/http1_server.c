@@ -80,7 +80,7 @@ static void conn_woke(void *owner, err why)
     c->parked = false;
     c->client.clients->parked_count--;
     if (why == OK) {
-        fiber_spawn(conn_run, c);
+        fiber_admit(conn_run, c);
         return;
     }
     io_close(c->io, 0, false);

@@ -47,9 +47,10 @@ def zombie(pid):
 
 
 class Weir(Process):
-    """conf: YAML. `listen`, `admin`, `access_log`, `workers` and `state_dir` are added where it does not say them."""
+    """conf: YAML. `listen`, `admin`, `access_log`, `workers` and `state_dir` are added where it does not say them.
+    under: a command that runs it."""
 
-    def __init__(self, folder, conf, loop=LOOP, args=(), env=None, ready=True):
+    def __init__(self, folder, conf, loop=LOOP, args=(), env=None, ready=True, under=()):
         self.folder = folder
         self.port = free_port()
         self.admin_port = free_port()
@@ -58,7 +59,7 @@ class Weir(Process):
         self.status_expected = 0
         self.successors = []  # numbers of the processes that took over, one after the other
         self.write_conf(conf)
-        command = [BINARY, "run", "-c", self.conf_path]
+        command = [*under, BINARY, "run", "-c", self.conf_path]
         if loop != "auto":
             command += ["--loop", loop]
         super().__init__([*command, *args], folder / "weir.log",
