@@ -37,7 +37,7 @@ static struct http2_stream *stream_of(nghttp2_session *ng, int32_t id)
 
 /* RFC 9113 5.1: on a stream that it has ended or reset itself the peer sends neither a head nor a body any
  * more. What comes on one that we have reset may have crossed that, and nghttp2 drops it. */
-static bool is_done(const struct http2_session *c, int32_t id)
+bool http2_session_is_done(const struct http2_session *c, int32_t id)
 {
     for (int i = 0; i < HTTP2_DONE_MAX; i++) {
         if (c->done[i] == id)
@@ -52,12 +52,6 @@ static void note_done(struct http2_session *c, const struct http2_stream *s)
         return;
     c->done[c->done_next] = s->id;
     c->done_next = (uint8_t)((c->done_next + 1) % HTTP2_DONE_MAX);
-}
-
-static int fault(struct http2_session *c, uint8_t code)
-{
-    c->fault = code;
-    return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 /* RFC 9113 5.1.1: a stream that was passed over is closed. A head on one that was open once may be trailers
@@ -78,12 +72,12 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     struct http2_session *c = session_of(user);
     switch (hd->type) {
     case NGHTTP2_DATA:
-        if (is_done(c, hd->stream_id))
-            return fault(c, NGHTTP2_STREAM_CLOSED);
         return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM) ? note(c, HTTP2_ABUSE_EMPTY) : 0;
     case NGHTTP2_HEADERS:
-        if (is_done(c, hd->stream_id))
-            return fault(c, NGHTTP2_STREAM_CLOSED);
+        if (http2_session_is_done(c, hd->stream_id)) {
+            c->fault = NGHTTP2_STREAM_CLOSED;
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+        }
         return c->side->server && !is_in_order(c, hd->stream_id) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
     case NGHTTP2_CONTINUATION:
         return note(c, HTTP2_ABUSE_CONTINUATIONS);

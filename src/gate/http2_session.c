@@ -67,6 +67,7 @@ void http2_session_open(struct http2_session *c, struct io *io)
     c->io = io;
     c->flush_soon.run = flush_soon;
     c->heard_us = worker_now_us();
+    c->payload_left = NGHTTP2_CLIENT_MAGIC_LEN; /* of a client's side: not followed */
     list_init(&c->streams);
     submit_settings(c);
 }
@@ -246,11 +247,39 @@ void http2_session_rest(struct http2_session *c)
     park(c);
 }
 
+/* nghttp2 says nothing of DATA on a stream that is over. So frames are followed here too: *in is cut behind
+ * the head of the next one of that type, whose stream is returned; 0: there is none in it. */
+static int32_t cut_at_data(struct http2_session *c, struct bytes *in)
+{
+    size_t at = 0;
+    while (at < in->len) {
+        if (c->payload_left) {
+            const size_t left = in->len - at;
+            const uint32_t n = c->payload_left < left ? c->payload_left : (uint32_t)left;
+            c->payload_left -= n;
+            at += n;
+            continue;
+        }
+        c->head[c->head_have++] = (unsigned char)in->ptr[at++];
+        if (c->head_have < sizeof c->head)
+            continue;
+        const unsigned char *h = c->head;
+        c->head_have = 0;
+        c->payload_left = (uint32_t)h[0] << 16 | (uint32_t)h[1] << 8 | h[2];
+        if (h[3] != NGHTTP2_DATA)
+            continue;
+        in->len = at;
+        return (int32_t)((uint32_t)(h[5] & 0x7f) << 24 | (uint32_t)h[6] << 16 | (uint32_t)h[7] << 8 | h[8]);
+    }
+    return 0;
+}
+
 static err feed(struct http2_session *c)
 {
     struct bytes in;
     size_t fed = 0;
     while (fed < FEED_BYTES_MAX && (in = io_peek(c->io)).len) {
+        const int32_t data_id = c->side->server ? cut_at_data(c, &in) : 0;
         ssize_t n = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.ptr, in.len);
         if (c->calm)
             return ERR_PROTOCOL;
@@ -260,6 +289,10 @@ static err feed(struct http2_session *c)
             return ERR_PROTOCOL;
         io_consume(c->io, (size_t)n);
         fed += (size_t)n;
+        if (http2_session_is_done(c, data_id)) {
+            c->fault = NGHTTP2_STREAM_CLOSED;
+            return ERR_PROTOCOL;
+        }
     }
     return OK;
 }

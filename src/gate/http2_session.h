@@ -85,6 +85,9 @@ struct http2_session {
     int32_t done[HTTP2_DONE_MAX]; /* the peer's streams that it has ended or taken back itself, the newest */
     uint8_t done_next;            /* place in done */
     uint8_t fault;                /* nghttp2_error_code of what the peer did; 0: PROTOCOL_ERROR */
+    uint8_t head_have;            /* bytes of head */
+    unsigned char head[9];        /* of the next frame that comes */
+    uint32_t payload_left;        /* of the last one, or of the preface */
     uint16_t calm;                /* enum http2_abuse_kind + 1: it is over for that */
     err why;                      /* of over */
     bool over; /* nothing may be said to nghttp2 any more; streams that fibers use are still there */
@@ -205,6 +208,9 @@ struct io *http2_stream_io(struct http2_stream *s);
  * when it fails, whether the body failed and not the stream. */
 err http2_stream_send(struct http2_stream *s, uint64_t idle_us, uint64_t deadline_us,
                       bool *ret_from) CHECK_RESULT;
+
+/* The peer itself has ended that stream of its own, or taken it back. */
+bool http2_session_is_done(const struct http2_session *c, int32_t id);
 
 /* A session of nghttp2 that says what happens to c and its streams (http2_callbacks.c). */
 nghttp2_session *http2_callbacks_session(struct http2_session *c);

@@ -1,4 +1,5 @@
 """WebSocket over HTTP/2 (extended CONNECT, RFC 8441), to servers of HTTP/1.1."""
+import socket
 import struct
 import threading
 
@@ -83,6 +84,23 @@ def test_a_stream_that_is_reset_ends_its_server(weir, scripted):
         wait_until(lambda: gone, 20, "the server's connection ends")
         assert Stream.opened(c).message.status == 200
     wait_until(lambda: len(gone) == 2, 20, "so does the other with its connection")
+
+
+def test_a_server_that_breaks_off_resets_the_stream(weir, scripted):
+    """Its end is none in good order, and is not made one."""
+    def serve(peer):
+        accept(peer, first=frame(TEXT, "half of a"))
+        read_frame(peer)
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.socket.close()
+
+    gate = weir(one_service(scripted(serve)))
+    with http2.Client(gate.port) as c:
+        chat = Stream.opened(c)
+        assert read_frame(chat).payload == b"half of a"
+        chat.say(TEXT, "break off")
+        c.read_until(lambda: chat.message.over)
+        assert chat.message.reset is not None and not chat.message.ended
 
 
 def test_what_is_still_to_be_said_ends_with_its_connection(weir, scripted):
