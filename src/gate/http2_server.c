@@ -410,7 +410,7 @@ static void on_head(struct http2_stream *s)
     if (requests_max && conn->requests >= (uint64_t)requests_max && !clients->draining)
         http2_session_goaway(c, false);
     http2_stream_use(s);
-    fiber_spawn(stream_run, s);
+    fiber_admit(stream_run, s);
 }
 
 static void on_lost(struct http2_stream *s)

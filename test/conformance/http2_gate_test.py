@@ -42,6 +42,11 @@ CONNECTION_ERRORS = {
     "5.1 idle: RST_STREAM": (lambda c: http2.reset_frame(1), {PROTOCOL}),
     "5.1 idle: WINDOW_UPDATE": (lambda c: window_update(1, 100), {PROTOCOL}),
     "5.1 idle: CONTINUATION": (lambda c: frame(CONTINUATION, END_HEADERS, 1, c.encoder.encode(GET)), {PROTOCOL}),
+    "5.1 closed: DATA": (lambda c: c.get() and frame(DATA, END_STREAM, 1, b"x"), {CLOSED}),
+    "5.1 closed: HEADERS": (lambda c: c.get() and head(c), {CLOSED}),
+    "5.1 closed, and others are open": (lambda c: c.get() and opened(c, 3) + opened(c, 5) + head(c), {CLOSED}),
+    "5.1 taken back: DATA": (lambda c: opened(c) + http2.reset_frame(1) + frame(DATA, END_STREAM, 1, b"x"), {CLOSED}),
+    "5.1 taken back: HEADERS": (lambda c: opened(c) + http2.reset_frame(1) + head(c), {CLOSED}),
     "5.1.1 an even stream": (lambda c: head(c, 2), {PROTOCOL}),
     "5.1.1 a smaller stream": (lambda c: head(c, 5) + head(c, 3), {PROTOCOL, CLOSED}),
     "6.1 DATA on stream 0": (lambda c: frame(DATA, END_STREAM, 0, b"x"), {PROTOCOL}),
@@ -124,6 +129,7 @@ ANSWERED = {
     "4.1 unknown types and flags": lambda c: frame(0x42, 0xff, 0, b"x") + frame(PING, 0xfe, 0, bytes(8)) + head(c),
     "5.1 PRIORITY on an idle and a closed stream": lambda c: frame(PRIORITY, 0, 9, b"\0\0\0\0\x10") + head(c)
     + frame(PRIORITY, 0, 1, b"\0\0\0\0\x10"),
+    "5.1 other frames on a closed stream": lambda c: c.get() and window_update(1, 1) + http2.reset_frame(1) + head(c, 3),
     "6.1 padding": lambda c: opened(c) + frame(DATA, END_STREAM | PADDED, 1, b"\3abc\0\0\0"),
     "6.2 padding and priority": lambda c: head(c, flags=5 | PADDED | HAS_PRIORITY, before=b"\2\0\0\0\0\x10", behind=b"\0\0"),
     "6.5.2 unknown settings": lambda c: settings_frame({0x99: 1, 1: 0}) + head(c),
@@ -140,6 +146,7 @@ def test_answered(gate, name):
     with http2.Client(gate.port) as c:
         c.send(ANSWERED[name](c))
         assert c.response(1).text == "here" or name.startswith("8.3"), name
+        assert "closed stream" not in name or c.response(3).text == "here"
 
 
 def test_settings_and_pings_are_acknowledged(gate):

@@ -197,8 +197,10 @@ def test_a_window_that_stays_shut(weir, origin):
 def test_a_head_that_does_not_end(weir, scripted):
     gate = weir(one_service(scripted(answer("here")), root="client: {head_timeout: 2s}"))
     with http2.Client(gate.port) as c:
+        c.read_until(lambda: c.settled)  # their acknowledgement may not stand inside the head
         c.send(http2.frame(http2.HEADERS, http2.END_STREAM, 1, c.encoder.encode([(":method", "GET")])))
         c.read_to_end()
+        assert c.goaway[1] == http2.NO_ERROR
     with http2.Client(gate.port) as c:
         assert c.get().text == "here"
 
@@ -258,6 +260,19 @@ def test_bodies_together_have_a_window(weir, scripted):
             if sent == before:
                 c.read_frame()
         assert {c.response(stream).text for stream in [first, *streams]} == {"taken"}
+
+
+def test_bodies_that_nobody_takes_are_given_back(weir):
+    """They came with their heads, which were refused: the connection's window opens again all the same."""
+    gate = weir("routes: [{match: /*, respond: 403}]\nclient: {http2: {connection_window: 70000, window: 64k}}")
+    with http2.Client(gate.port) as c:
+        c.read_until(lambda: c.settled)
+        for sent in range(0, 300_000, 15_000):
+            c.read_until(lambda sent=sent: 65535 + c.updates.get(0, 0) - sent >= 15_000)
+            stream, c.next_stream = c.next_stream, c.next_stream + 2
+            fields = [(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/")]
+            c.send(c.headers(stream, fields) + http2.frame(http2.DATA, http2.END_STREAM, stream, bytes(15_000)))
+            assert c.response(stream).status == 403
 
 
 def test_patience(weir, scripted):

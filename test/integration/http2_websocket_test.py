@@ -1,4 +1,5 @@
 """WebSocket over HTTP/2 (extended CONNECT, RFC 8441), to servers of HTTP/1.1."""
+import socket
 import struct
 import threading
 
@@ -9,35 +10,15 @@ from lib.client import Closed
 from lib.conf import one_service
 from lib.process import wait_until
 from lib.websocket import CLOSE, PING, PONG, TEXT, accept, close, echo, frame, read_frame
+from lib.websocket_streams import Stream, ask
 
 pytestmark = pytest.mark.usefixtures("each_loop")
 
 
-class Stream:
-    """A stream as the peer that lib.websocket reads from."""
-
-    def __init__(self, c, fields=(), path="/chat"):
-        self.c = c
-        self.id = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path),
-                              (":authority", "test"), ("sec-websocket-version", "13"), *fields], end=False)
-        self.at = 0
-        self.message = c.message(self.id)
-        c.read_until(lambda: self.message.headed or self.message.over)
-
-    def read_exactly(self, size):
-        self.c.read_until(lambda: len(self.message.body) >= self.at + size or self.message.over)
-        data = self.message.body[self.at:self.at + size]
-        assert len(data) == size, f"the stream ended: {self.message.reset}"
-        self.at += size
-        return data
-
-    def say(self, opcode, payload=b""):
-        self.c.send_body(self.id, frame(opcode, payload, masked=True), end=False)
-
-    def echoed(self, text):
-        self.say(TEXT, text)
-        got = read_frame(self)
-        assert (got.opcode, got.payload) == (TEXT, text.encode())
+def echoed(chat, text):
+    chat.say(TEXT, text)
+    got = read_frame(chat)
+    assert (got.opcode, got.payload) == (TEXT, text.encode())
 
 
 def test_several_and_requests_beside_them(weir, scripted, origin):
@@ -50,15 +31,15 @@ def test_several_and_requests_beside_them(weir, scripted, origin):
     with http2.Client(gate.port) as c:
         c.read_until(lambda: c.settled)
         assert c.settings[http2.ENABLE_CONNECT] == 1
-        chats = [Stream(c) for _ in range(5)]
+        chats = [Stream.opened(c) for _ in range(5)]
         for chat in chats:
             assert chat.message.status == 200
             assert not {"upgrade", "connection", "sec-websocket-accept"} & {k for k, _ in chat.message.fields}
         for n in range(3):
             for chat in chats:
-                chat.echoed(f"message {n}")
+                echoed(chat, f"message {n}")
             assert len(c.get("/bytes/1000").body) == 1000
-        chats[0].echoed("x" * 60000)
+        echoed(chats[0], "x" * 60000)
         chats[0].say(PING, "p")
         assert read_frame(chats[0]).opcode == PONG
         c.send_body(chats[0].id, close(1000, masked=True), end=True)
@@ -66,7 +47,7 @@ def test_several_and_requests_beside_them(weir, scripted, origin):
         assert (got.opcode, got.code) == (CLOSE, 1000)
         c.read_until(lambda: chats[0].message.over)
         assert chats[0].message.reset in (None, http2.NO_ERROR)
-        chats[1].echoed("still there")
+        echoed(chats[1], "still there")
     wait_until(lambda: sum(line["target"] == "/chat" for line in gate.access()) == 5, 20)
 
 
@@ -80,7 +61,7 @@ def test_a_lot_of_it_waits_for_windows(weir, scripted):
 
     gate = weir(one_service(scripted(serve)))
     with http2.Client(gate.port) as c:
-        chat = Stream(c)
+        chat = Stream.opened(c)
         for _ in range(40):
             assert read_frame(chat).payload == b"y" * 10000
         chat.say(TEXT, "enough")
@@ -97,12 +78,29 @@ def test_a_stream_that_is_reset_ends_its_server(weir, scripted):
 
     gate = weir(one_service(scripted(serve)))
     with http2.Client(gate.port) as c:
-        chat = Stream(c)
-        chat.echoed("hello")
+        chat = Stream.opened(c)
+        echoed(chat, "hello")
         c.send(http2.reset_frame(chat.id))
         wait_until(lambda: gone, 20, "the server's connection ends")
-        assert Stream(c).message.status == 200
+        assert Stream.opened(c).message.status == 200
     wait_until(lambda: len(gone) == 2, 20, "so does the other with its connection")
+
+
+def test_a_server_that_breaks_off_resets_the_stream(weir, scripted):
+    """Its end is none in good order, and is not made one."""
+    def serve(peer):
+        accept(peer, first=frame(TEXT, "half of a"))
+        read_frame(peer)
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.socket.close()
+
+    gate = weir(one_service(scripted(serve)))
+    with http2.Client(gate.port) as c:
+        chat = Stream.opened(c)
+        assert read_frame(chat).payload == b"half of a"
+        chat.say(TEXT, "break off")
+        c.read_until(lambda: chat.message.over)
+        assert chat.message.reset is not None and not chat.message.ended
 
 
 def test_what_is_still_to_be_said_ends_with_its_connection(weir, scripted):
@@ -119,12 +117,12 @@ def test_what_is_still_to_be_said_ends_with_its_connection(weir, scripted):
                             route="websocket: {ping: 200ms, pong_timeout: 200ms, close_timeout: 100ms}"))
     with http2.Client(gate.port, window=2**31 - 1) as c:
         c.send(http2.window_update(0, 2**30))
-        Stream(c)
+        Stream.opened(c)
         wait_until(lambda: gate.access(), 20, "the WebSocket is over")
         wait_until(lambda: gate.metric("weir_http2_connections") != 1, 20)
     assert gate.metric("weir_http2_connections") == 0
     with http2.Client(gate.port) as one, http2.Client(gate.port) as other:
-        assert Stream(one).message.status == Stream(other).message.status == 200
+        assert Stream.opened(one).message.status == Stream.opened(other).message.status == 200
         assert gate.metric("weir_http2_connections") == 2
 
 
@@ -148,8 +146,7 @@ def test_nothing_reaches_the_server_before_its_101(weir, scripted):
 
     gate = weir(one_service(scripted(serve)))
     with http2.Client(gate.port) as c:
-        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/"),
-                             (":authority", "test"), ("sec-websocket-version", "13")], end=False)
+        stream = c.raw_head(ask("/"), end=False)
         c.send_body(stream, frame(TEXT, "too early", masked=True) + frame(TEXT, "x" * 30000, masked=True), end=False)
         assert asked.wait(20)
         c.send(http2.frame(http2.PING, 0, 0, b"12345678"))
@@ -173,7 +170,7 @@ def test_what_is_no_acceptance_is_taken_for_none(weir, scripted, said, status):
     """A 2xx opens a WebSocket here, whatever the server meant by it."""
     gate = weir(one_service(scripted(said)))
     with http2.Client(gate.port) as c:
-        assert Stream(c).message.status == status
+        assert Stream.opened(c).message.status == status
         wait_until(lambda: [line["status"] for line in gate.access()] == [status], 20)
         assert c.get().status in (200, 204, 404, 502)  # the connection goes on
 
@@ -181,28 +178,25 @@ def test_what_is_no_acceptance_is_taken_for_none(weir, scripted, said, status):
 def test_refused_as_over_http1(weir, scripted):
     gate = weir(one_service(scripted(echo)))
     with http2.Client(gate.port) as c:
-        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/"),
-                             (":authority", "test"), ("sec-websocket-version", "12")], end=False)
+        stream = c.raw_head(ask(version="12"), end=False)
         c.read_until(lambda: c.message(stream).headed)
         assert c.message(stream).status == 426
-        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "other"), (":scheme", "http"), (":path", "/"),
-                             (":authority", "test")], end=False)
+        stream = c.raw_head(ask(protocol="other"), end=False)
         c.read_until(lambda: c.message(stream).headed)
         assert c.message(stream).status == 501
     off = weir(one_service(scripted(echo), root="client: {http2: {connect: false}}"))
     with http2.Client(off.port) as c:
         c.read_until(lambda: c.settled)
         assert http2.ENABLE_CONNECT not in c.settings
-        stream = c.raw_head([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/"),
-                             (":authority", "test")], end=False)
+        stream = c.raw_head(ask(), end=False)
         assert c.response(stream).reset == http2.PROTOCOL_ERROR
 
 
 def test_the_stop_says_going_away(weir, scripted):
     gate = weir(one_service(scripted(echo)))
     with http2.Client(gate.port) as c:
-        chat = Stream(c)
-        chat.echoed("hello")
+        chat = Stream.opened(c)
+        echoed(chat, "hello")
         gate.signal(15)
         got = read_frame(chat)
         assert (got.opcode, struct.unpack(">H", got.payload[:2])[0]) == (CLOSE, 1001)

@@ -9,7 +9,10 @@ from lib.conf import one_service
 from lib.process import Process, wait_until
 from lib.servers import answer
 from lib.websocket import CLOSE, Crowd, accept, close, frame, read_frame, room
+from lib.websocket_streams import STREAMS, StreamCrowd, streams_room
 from lib.weir import SANITIZED
+
+STREAM_BYTES_MAX = 10 * 1024  # of one at rest, with its stream; doc/websocket.md has the figure
 
 
 def test_at_rest_they_have_no_fiber_and_no_buffer(weir, each_loop):
@@ -26,6 +29,26 @@ def test_at_rest_they_have_no_fiber_and_no_buffer(weir, each_loop):
     crowd.close()
     wait_until(lambda: gate.metric("weir_websocket_open") == 0, 20)
     assert gate.metric("weir_websocket_client_messages_total") == 100 + count
+
+
+def test_twenty_thousand(weir):
+    """Or as many as one gate has descriptors for: their clients share connections of HTTP/2, their servers cannot."""
+    crowd = StreamCrowd()
+    count, first = min(1000 if SANITIZED else 20000, streams_room()), 200
+    gate = weir(one_service(crowd, route="websocket: {idle_timeout: off}", service="connections_max: 60000",
+                            root=f"workers: 1\nclient: {{http2: {{streams_max: {STREAMS}}}}}\ndrain_timeout: 60s"))
+    crowd.open(gate.port, first)
+    fibers, before_kib = gate.metric("weir_worker_fibers"), gate.rss_kib()
+    crowd.open(gate.port, count - first)
+    assert gate.metric("weir_websocket_open") == count
+    assert gate.metric("weir_http2_connections") == len(crowd.connections) <= count / STREAMS * 2
+    wait_until(lambda: gate.metric("weir_worker_fibers") <= fibers, 20, "no fiber for any of them")
+    each = (gate.rss_kib() - before_kib) * 1024 / (count - first)
+    assert each < STREAM_BYTES_MAX or SANITIZED, f"{each:.0f} bytes a connection, of {count}"
+    crowd.talk()
+    assert gate.metric("weir_websocket_client_messages_total") == gate.metric("weir_websocket_server_messages_total") == count
+    crowd.close()
+    wait_until(lambda: gate.metric("weir_websocket_open") == 0, 20)
 
 
 def test_stopping_with_many(weir):

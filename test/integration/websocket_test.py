@@ -2,6 +2,7 @@
 import signal
 import struct
 import threading
+import time
 
 import pytest
 
@@ -317,6 +318,18 @@ def test_one_on_which_nobody_says_anything(weir, scripted, each_loop):
     client.send(close(1001, masked=True))
     peer.send(close(1001))
     assert client.read_all() == b"" and logged(gate)["websocket_code"] == 1001
+
+
+def test_the_sides_own_pings_are_something_said(weir, scripted):
+    """For longer than idle_timeout there is nothing else; then nobody says anything any more."""
+    gate = weir(one_service(scripted(echo), route="websocket: {idle_timeout: 1500ms}"))
+    client = WebSocket(gate.port, timeout=20).opened()
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:
+        client.say(PING, "mine")
+        got = client.read()
+        assert (got.opcode, got.payload) == (PONG, b"mine")
+    assert client.read().code == 1001
 
 
 def test_without_settings_it_is_the_services_idle_timeout(weir, scripted):

@@ -125,11 +125,16 @@ class WebSocket(Client):
         return self
 
 
-def room():
-    """How many proxied connections a process has descriptors for; raises its limit as far as it may."""
+def files_max():
+    """How many descriptors this process and those that it starts may have: raised as far as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return (hard - 200) // 2
+    return hard
+
+
+def room():
+    """How many proxied connections a process has descriptors for."""
+    return (files_max() - 200) // 2
 
 
 class Crowd:
@@ -145,24 +150,26 @@ class Crowd:
     def address(self):
         return f"127.0.0.1:{self.listener.getsockname()[1]}"
 
+    def serve(self, count):
+        """The next that come; each answer has the place of its server in what is returned."""
+        servers = []
+        for _ in range(count):
+            server = Client.__new__(Client)
+            server.socket, server.buffer = self.listener.accept()[0], b""
+            server.socket.settimeout(60)
+            accept(server, f"X-Number: {len(servers)}\r\n")
+            servers.append(server)
+        return servers
+
     def open(self, port, count, batch=50):
         request = ("GET /crowd HTTP/1.1\r\nHost: test\r\n" + "".join(f"{n}: {v}\r\n" for n, v in ASK.items())
                    + "User-Agent: crowd\r\nOrigin: https://shop.example\r\n\r\n").encode()
-        answer = ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                  f"Sec-WebSocket-Accept: {accept_of(KEY)}\r\nX-Number: ").encode()
         while count:
             now = min(batch, count)
             clients = [Client(port, timeout=60) for _ in range(now)]
             for client in clients:
                 client.send(request)
-            servers = []
-            for _ in range(now):
-                server = Client.__new__(Client)
-                server.socket, server.buffer = self.listener.accept()[0], b""
-                server.socket.settimeout(60)
-                server.read_until(b"\r\n\r\n")
-                server.send(answer + str(len(servers)).encode() + b"\r\n\r\n")
-                servers.append(server)
+            servers = self.serve(now)
             for client in clients:
                 response = client.read_response()
                 assert response.status == 101, response
