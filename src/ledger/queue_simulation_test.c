@@ -368,6 +368,7 @@ static void any_operation(uint32_t what)
 {
     const unsigned g = random_below(GROUPS);
     let_time_pass();
+    qt.answer_bytes = 0;
     if (what < 28)
         publish();
     else if (what < 60)
@@ -382,6 +383,8 @@ static void any_operation(uint32_t what)
         delete_some();
     else if (random_below(5) == 0)
         replay(g);
+    if (!qt.answer_bytes)
+        queue_test_pass(0); /* nothing was asked, and what is due happens all the same */
 }
 
 static void step(void)
