@@ -38,7 +38,7 @@ ledger:
   http: {{address: "127.0.0.1:{http}", token_file: {path}.tokens}}
   topics:
     orders: keep off
-    work: {{keep: off, order_by_key: true, dead_letter: dead}}
+    jobs: {{keep: off, order_by_key: true, dead_letter: dead}}
     dead: keep off
     halves: {{keep: off, check: /check of shop, check_after: 100ms, checks: 1000}}
 routes:
@@ -185,7 +185,7 @@ class Sale:
         assert set(published.values()) == {1}
 
 
-class Work:
+class Jobs:
     """A topic that keeps the order of its keys; some messages are poison, and become dead letters."""
 
     def __init__(self, run):
@@ -194,7 +194,7 @@ class Work:
         self.maybe = set()  # whose ack was cut off
         asker = Asker(run, "http")
         group = {"lease": "300ms", "attempts": 3, "back_off": "1ms", "back_off_max": "5ms"}
-        wait_until(lambda: asker.insist("PUT", "/v1/topics/work/groups/g", group).status == 200, 20, "the topic is there")
+        wait_until(lambda: asker.insist("PUT", "/v1/topics/jobs/groups/g", group).status == 200, 20, "the topic is there")
         for i in range(PUBLISHERS):
             run.spawn(self.publish, Asker(run, "http"), i, [0])
         run.spawn(self.consume, asker)
@@ -203,7 +203,7 @@ class Work:
         count[0] += 1
         body = f"{key}.{count[0]}{'.poison' if count[0] % 16 == 0 else ''}"
         try:
-            got = asker.ask("POST", "/v1/topics/work/messages", {"key": str(key), "body": body})
+            got = asker.ask("POST", "/v1/topics/jobs/messages", {"key": str(key), "body": body})
         except Cut:
             return
         assert got.status == 201, got.text
@@ -211,7 +211,7 @@ class Work:
 
     def consume(self, asker):
         try:
-            got = asker.ask("POST", "/v1/topics/work/groups/g/pull", {"count": 5, "wait": "50ms"})
+            got = asker.ask("POST", "/v1/topics/jobs/groups/g/pull", {"count": 5, "wait": "50ms"})
         except Cut:
             return
         assert got.status == 200, got.text
@@ -224,7 +224,7 @@ class Work:
         assert int(number) >= self.seen.get(key, 0), f"{m['body']} comes after {self.seen[key]} of its key"
         self.seen[key] = int(number)
         try:
-            done = asker.ask("POST", f"/v1/topics/work/groups/g/{'nack' if poison else 'ack'}", {"ids": [m["id"]]})
+            done = asker.ask("POST", f"/v1/topics/jobs/groups/g/{'nack' if poison else 'ack'}", {"ids": [m["id"]]})
         except Cut:
             self.maybe.add(m["body"])
             return
@@ -238,7 +238,7 @@ class Work:
         end = time.monotonic() + 60
         while True:
             self.consume(asker)
-            g = asker.insist("GET", "/v1/topics/work").json["consumer_groups"][0]
+            g = asker.insist("GET", "/v1/topics/jobs").json["consumer_groups"][0]
             if not any(g[what] for what in ("lag", "pending", "waiting", "again")):
                 break
             assert time.monotonic() < end, f"messages are left: {g}"
@@ -247,7 +247,7 @@ class Work:
         dead = Counter(m["headers"]["weir-id"] for m in letters)
         assert not [i for i, n in dead.items() if n > 1], "a dead letter is there twice"
         assert not set(dead) & set(self.acked), "what was acked is a dead letter"
-        assert len({m["body"] for m in self.run.messages("work")} & self.published) == len(self.published)
+        assert len({m["body"] for m in self.run.messages("jobs")} & self.published) == len(self.published)
         lost = self.published - set(self.acked.values()) - {m["body"] for m in letters} - self.maybe
         assert not lost, f"{len(lost)} messages are lost: {sorted(lost)[:5]}"
         poison = {b for b in self.published if b.endswith("poison")}
@@ -343,7 +343,7 @@ def test_kills_while_everything_is_in_use(weir, scripted, tmp_path):
     asker = Asker(run, "http")
     wait_until(lambda: asker.insist("GET", "/v1/stock/radio").status == 200, 20, "the radios are there")
     asker.close()
-    parts = [Sale(run), Work(run), Halves(run), Values(run)]
+    parts = [Sale(run), Jobs(run), Halves(run), Values(run)]
     for t in run.threads:
         t.start()
     try:
