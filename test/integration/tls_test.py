@@ -311,7 +311,9 @@ def test_sessions_go_on_with_any_worker_and_after_a_reload(weir, scripted, versi
     reused, session = resumed_after(gate.port, context)
     assert not reused and session
     for _ in range(8):  # as many workers as the kernel likes
-        assert resumed_after(gate.port, context, session)[0]
+        reused, fresh = resumed_after(gate.port, context, session)
+        assert reused and (fresh.id != session.id) == (version == "TLSv1_3")  # RFC 8446 C.4: a ticket is for once
+    assert resumed_after(gate.port, context, fresh)[0]
     gate.reload()
     assert resumed_after(gate.port, context, session)[0]
     gate.upgrade()
