@@ -169,7 +169,9 @@ static bool use_key(const struct tls_ticket_key *k, const unsigned char *iv, EVP
            EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
-/* 1: go on; 2: the same, and give a new ticket; 0: there is no such key; -1: the handshake fails. */
+/* 1: go on; 2: the same, and give a new ticket; 0: there is no such key; -1: the handshake fails. In TLS 1.3
+ * each ticket is for one connection (RFC 8446 C.4), so whoever comes with one gets the next; and the server's
+ * first word after the handshake is an acknowledgement, which clients without TCP_NODELAY wait for. */
 static int choose_key(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_CIPHER_CTX *aes,
                       EVP_MAC_CTX *mac, int seal)
 {
@@ -184,7 +186,7 @@ static int choose_key(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_C
         if (seal)
             memcpy(name, k.name, sizeof k.name);
         ok = ok && use_key(&k, iv, aes, mac, seal);
-        result = !ok ? -1 : newest ? 1 : 2;
+        result = !ok ? -1 : newest && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
     }
     OPENSSL_cleanse(&k, sizeof k);
     return result;

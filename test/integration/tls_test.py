@@ -203,9 +203,10 @@ def test_rsa_signatures_are_made_by_helpers(weir, scripted, authority):
 
 
 def test_a_flood_of_handshakes_takes_turns(weir, scripted, each_loop):
-    gate = start(weir, "workers: 1\n" + conf(scripted(answer("ok")), "{self_signed: true}"))
+    gate = start(weir, "workers: 1\n" + conf(scripted(answer("ok")), "{self_signed: true, handshake_timeout: 60s}"))
+    context = believing()
     sockets = [socket.create_connection(("127.0.0.1", gate.port)) for _ in range(30)]
-    contexts = [believing().wrap_socket(s, do_handshake_on_connect=False) for s in sockets]
+    contexts = [context.wrap_socket(s, do_handshake_on_connect=False) for s in sockets]
     done = set()
     for i, s in enumerate(contexts):  # nearly all hellos are there before anybody is answered
         s.setblocking(False)
@@ -311,7 +312,9 @@ def test_sessions_go_on_with_any_worker_and_after_a_reload(weir, scripted, versi
     reused, session = resumed_after(gate.port, context)
     assert not reused and session
     for _ in range(8):  # as many workers as the kernel likes
-        assert resumed_after(gate.port, context, session)[0]
+        reused, fresh = resumed_after(gate.port, context, session)
+        assert reused and (fresh.id != session.id) == (version == "TLSv1_3")  # RFC 8446 C.4: a ticket is for once
+    assert resumed_after(gate.port, context, fresh)[0]
     gate.reload()
     assert resumed_after(gate.port, context, session)[0]
     gate.upgrade()
