@@ -141,14 +141,18 @@ class Crowd:
     """Many connections through one gate, both their ends in this process: .clients[i] and .servers[i] belong together.
     Each server says who it is, so that a mix-up shows."""
 
-    def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    def __init__(self, host="127.0.0.1"):
+        self.listener = socket.create_server((host, 0), backlog=4096)
         self.listener.settimeout(60)
         self.clients, self.servers = [], []
 
     @property
     def address(self):
         return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    @property
+    def addresses(self):
+        return [self.address]
 
     def serve(self, count):
         """The next that come; each answer has the place of its server in what is returned."""
@@ -177,14 +181,15 @@ class Crowd:
                 self.servers.append(servers[int(response.get("x-number"))])
             count -= now
 
-    def talk(self):
-        """A message each way on all of them."""
-        for i, client in enumerate(self.clients):
+    def talk(self, step=1):
+        """A message each way on all of them, or each step-th."""
+        some = list(enumerate(zip(self.clients, self.servers)))[::step]
+        for i, (client, _) in some:
             client.send(frame(TEXT, f"to {i}", masked=True))
-        for i, server in enumerate(self.servers):
+        for i, (_, server) in some:
             assert read_frame(server).payload == f"to {i}".encode()
             server.send(frame(TEXT, f"from {i}"))
-        for i, client in enumerate(self.clients):
+        for i, (client, _) in some:
             assert client.read_exactly(len(frame(TEXT, f"from {i}"))) == frame(TEXT, f"from {i}")
 
     def close(self):

@@ -44,11 +44,16 @@ def streams_room():
 
 
 class StreamCrowd(Crowd):
-    """As the other, but the clients' ends are streams: the gate's descriptors go to its servers."""
+    """As the other, but the clients' ends are streams: the gate's descriptors go to its servers. Those have several
+    addresses: where half of its ports are taken for one, the kernel has to look for each further one."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(host="")
         self.connections = []
+
+    @property
+    def addresses(self):
+        return [f"127.0.0.{n}:{self.listener.getsockname()[1]}" for n in range(1, 5)]
 
     def open(self, port, count, batch=100):
         block = b"".join(b"\0" + bytes([len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in ask("/crowd"))
