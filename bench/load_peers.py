@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """weir load beside wrk, h2load and Locust: what a request costs the generator, as tables of Markdown.
 
-    bench/load_peers.py [--seconds 2] [--rounds 5] [--build build] [--without locust,wrk,h2load]
+    bench/load_peers.py [--seconds 2] [--rounds 5] [--build build] [--without locust,wrk,h2load,http3]
 
-The server is build/origin on a core of its own, for HTTP/2 nginx. Generators take turns, one core each, in a closed loop. The figure is
-the generator's CPU time, user and system, divided by the answers it reports: the whole of its process from start to end, so what it
-does before and after is in it (but for Locust, whose start is measured apart and taken off).
+The server is build/origin on a core of its own, for HTTP/2 nginx, for HTTP/3 (which no peer of Debian 12 speaks) weir. Generators take
+turns, one core each, in a closed loop. The figure is the generator's CPU time, user and system, divided by the answers it reports: the
+whole of its process from start to end, so what it does before and after is in it (but for Locust, whose start is measured apart and taken
+off).
 
 "apart": generator and server on two cores; whoever is slower lets the other rest. "together": both on one core, so that the generator
 is never without work; the ratio there is the one at saturation.
@@ -88,6 +89,15 @@ http {{
 }}
 """
 
+GATE = """
+workers: 1
+admin: "unix:{folder}/admin.sock"
+state_dir: {folder}/state
+access_log: off
+listen: {{address: "127.0.0.1:{port}", tls: {{certificate: {folder}/cert.pem, key: {folder}/key.pem}}, http3: true}}
+routes: [{{match: /*, respond: 200 {body}}}]
+"""
+
 
 def pinned(core, args):
     return ["taskset", "-c", str(core), *map(str, args)]
@@ -164,10 +174,17 @@ class Bench:
         conf.write_text(NGINX.format(folder=self.folder, port=port, body="x" * 100))
         return subprocess.Popen(pinned(core, ["nginx", "-e", self.folder / "nginx.log", "-c", conf]))
 
-    def compare(self, title, generators, cores, seconds, start=None):
+    def gate(self, core, port):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem"], check=True, capture_output=True)
+        conf = self.folder / "weir.yaml"
+        conf.write_text(GATE.format(folder=self.folder, port=port, body="x" * 100))
+        return subprocess.Popen(pinned(core, [self.build / "weir", "run", "-c", conf]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def compare(self, title, generators, cores, seconds, start=None, scheme="http"):
         """generators: {name: function(core, url) -> (answers, CPU seconds)}; the first is the one that ratios are of."""
         port = free_port()
-        url = f"http://127.0.0.1:{port}/"
+        url = f"{scheme}://127.0.0.1:{port}/"
         server = (start or self.origin)(cores[1], port)
         try:
             end = time.monotonic() + 20
@@ -197,7 +214,7 @@ def main():
     arguments.add_argument("--seconds", type=int, default=2)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--build", default=ROOT / "build")
-    arguments.add_argument("--without", default="", help="of wrk, h2load, locust")
+    arguments.add_argument("--without", default="", help="of wrk, h2load, http3, locust")
     options = arguments.parse_args()
     bench = Bench(options)
     without = options.without.split(",")
@@ -219,6 +236,11 @@ def main():
                                                                                           "-m", streams)
             bench.compare(f"HTTP/2, 100-byte answers, {connections} connections, {streams} streams on each, together", generators,
                           together, options.seconds, bench.nginx)
+    if "http3" not in without:
+        versions = {"weir load, HTTP/2": "--http2", "weir load, HTTP/3": "--http3"}
+        bench.compare("HTTP/2 and HTTP/3 over TLS, 100-byte answers, 8 connections, 32 streams on each, apart",
+                      {n: lambda core, url, v=v: bench.weir(core, url, 8, "auto", v, "-m", 32, "--insecure") for n, v in versions.items()},
+                      apart, options.seconds, bench.gate, "https")
     if shutil.which("locust") and "locust" not in without:
         generators = {"Locust": lambda core, url: bench.locust(core, url.rstrip("/"), 100),
                       "weir load": lambda core, url: bench.weir_scenario(core, url.rstrip("/"), 100)}

@@ -9,19 +9,17 @@
 #include "base/mem.h"
 #include "command/command.h"
 #include "command/load.h"
+#include "core/metrics.h"
 #include "load/emit.h"
+#include "load/framed.h"
 #include "load/hdr.h"
-#include "load/http2.h"
 #include "load/live.h"
 #include "load/prometheus.h"
 #include "load/report.h"
+#include "load/users.h"
+#include "net/quic_client.h"
 #include "net/tls_context.h"
 
-#define FIND_FIRST_RATE 100.0
-#define FIND_RATE_MAX 10e6
-#define FIND_TRIES 3
-#define FIND_UNSENT_MAX 0.01
-#define FIND_BUSY_MAX 0.9 /* of a thread: trying again would not help */
 #define FILES_SPARE 64
 #define INTERVALS_MAX 50000.0
 
@@ -53,23 +51,14 @@ struct bytes load_request(struct load_args *a, struct bytes method, struct bytes
     return (struct bytes){ all, head.len + body.len };
 }
 
-#if WEIR_HAVE_NGHTTP2
-static err add_http2(struct load_args *a, struct quick_request *r)
+static err add_framed(struct load_args *a, struct quick_request *r)
 {
-    struct http2_request *http2 = arena_get(&a->arena, sizeof *http2);
-    if (!http2)
+    struct framed_request *framed = arena_get(&a->arena, sizeof *framed);
+    if (!framed)
         return ERR_MEMORY;
-    r->http2 = http2;
-    return http2_request_make(r->bytes, a->target.tls, &a->arena, http2);
+    r->framed = framed;
+    return framed_request_make(r->bytes, a->target.tls, &a->arena, framed);
 }
-#else
-static err add_http2(struct load_args *a, struct quick_request *r)
-{
-    (void)a;
-    (void)r;
-    return ERR_UNSUPPORTED;
-}
-#endif
 
 err load_quick_request(struct load_args *a, struct bytes method, struct bytes path, struct bytes body,
                        struct quick_request *ret)
@@ -78,7 +67,7 @@ err load_quick_request(struct load_args *a, struct bytes method, struct bytes pa
                                    .method = http_method_of(method) };
     if (!ret->bytes.ptr)
         return ERR_MEMORY;
-    return a->load.http2 ? add_http2(a, ret) : OK;
+    return a->load.http2 || a->load.http3 ? add_framed(a, ret) : OK;
 }
 
 struct quick_plan load_quick_plan(const struct load_args *a, const struct quick_request *requests,
@@ -93,8 +82,42 @@ struct quick_plan load_quick_plan(const struct load_args *a, const struct quick_
     if (a->load.http2)
         p.protocol = &quick_http2;
 #endif
+#if WEIR_HAVE_NGTCP2
+    if (a->load.http3)
+        p.protocol = &quick_http3;
+#endif
     return p;
 }
+
+#if WEIR_HAVE_NGTCP2
+static int use_quic(struct load_args *a)
+{
+    struct diag d = DIAG_NONE;
+    if (quic_client_tls_open(a->ca, a->insecure, &a->quic, &d) != OK)
+        return load_fail(d.text, NULL);
+    metrics_init(a->load.threads); /* net/quic counts */
+    return LOAD_OK;
+}
+
+static void end_quic(struct load_args *a)
+{
+    if (!a->quic)
+        return;
+    metrics_close();
+    quic_client_tls_close(a->quic);
+}
+#else
+static int use_quic(struct load_args *a)
+{
+    (void)a;
+    return load_fail("http3: this weir was built without ngtcp2", NULL);
+}
+
+static void end_quic(struct load_args *a)
+{
+    (void)a;
+}
+#endif
 
 #if WEIR_HAVE_OPENSSL
 int load_use_tls(struct load_args *a, const struct target *t)
@@ -104,9 +127,16 @@ int load_use_tls(struct load_args *a, const struct target *t)
                                          .verify = a->insecure ? TLS_VERIFY_OFF : TLS_VERIFY_REQUIRED,
                                          .ca = a->ca };
     struct diag d = DIAG_NONE;
+    if (a->load.http3 && !t->tls)
+        return load_fail("HTTP/3 is always of https", NULL);
     if (!t->tls)
         return LOAD_OK;
     a->load.server_name = arena_copy(&a->arena, t->name).ptr;
+    if (a->load.http3) {
+        int result = use_quic(a);
+        a->load.quic = a->quic;
+        return result;
+    }
     return tls_client_context(&options, &a->load.tls, &d) == OK ? LOAD_OK : load_fail(d.text, NULL);
 }
 
@@ -126,74 +156,6 @@ static void end_tls(struct load_args *a)
     (void)a;
 }
 #endif
-
-/* ---- the search ---- */
-
-struct search {
-    const struct load_args *args;
-    const struct load_job *job;
-    struct limit_found found;
-};
-
-static void fill_step(struct limit_step *step, const struct load_report *r)
-{
-    const struct load_kind *k = &r->total->kinds[0];
-    char words[256];
-    step->achieved = r->seconds > 0 ? (double)load_kind_good(k) / r->seconds : 0;
-    step->p50_ms = (double)histogram_quantile_ns(&k->response, 0.5) / 1e6;
-    step->p99_ms = (double)histogram_quantile_ns(&k->response, 0.99) / 1e6;
-    uint64_t tried = load_kind_tried(k);
-    step->errors = tried ? (double)load_kind_errors(k) / (double)tried : 0;
-    step->generator = report_verdict(r, words).len > 0;
-}
-
-/* A step holds when every condition does, and what was due was sent: otherwise the rate was never there. */
-static bool holds(const struct thresholds *t, const struct load_report *r)
-{
-    double value;
-    const struct load_kind *k = &r->total->kinds[0];
-    if ((double)k->errors[LOAD_ERROR_UNSENT] > FIND_UNSENT_MAX * (double)load_kind_tried(k))
-        return false;
-    for (unsigned i = 0; i < t->count; i++) {
-        if (!threshold_is_met(&t->all[i], r, &value))
-            return false;
-    }
-    return true;
-}
-
-/* A step that failed because the generator was late is measured again: that says nothing of the server. */
-static bool try_rate(struct run *run, const struct search *s, struct limit_step *step)
-{
-    const struct load_args *a = s->args;
-    double warmup_s = s->job->warmup_s, seconds = s->job->seconds;
-    struct stage stage = { .kind = STAGE_CONSTANT, .seconds = seconds + warmup_s, .from = step->rate };
-    struct curve curve;
-    bool whole = curve_open(&curve, &stage, 1) == OK;
-    for (unsigned i = 0; whole && i < FIND_TRIES; i++) {
-        whole = run_measure(run, &curve, warmup_s, seconds);
-        const struct load_report *r = run_report(run);
-        load_stats_total(r->all, r->total);
-        fill_step(step, r);
-        step->held = holds(&a->find_limit, r);
-        if (step->held || !step->generator || r->busy > FIND_BUSY_MAX)
-            break;
-    }
-    curve_close(&curve);
-    return whole;
-}
-
-static void search_drive(struct run *run, void *arg)
-{
-    struct search *s = arg;
-    double rate;
-    limit_open(&s->found, FIND_FIRST_RATE, FIND_RATE_MAX);
-    while ((rate = limit_next(&s->found)) > 0) {
-        struct limit_step step = { .rate = rate };
-        if (!try_rate(run, s, &step))
-            break;
-        limit_tell(&s->found, &step);
-    }
-}
 
 /* ---- the log of histograms ---- */
 
@@ -338,6 +300,14 @@ static int check_room(const struct load_args *a)
     setrlimit(RLIMIT_NOFILE, &files);
     if (a->agents_count) /* they look for themselves */
         return LOAD_OK;
+    if (l->http3 && !a->scenario && here > users_max()) {
+        snprintf(
+            text, sizeof text,
+            "%llu connections of HTTP/3 need more mappings than this machine allows; up to %u fit (sysctl "
+            "vm.max_map_count)",
+            (unsigned long long)here, users_max());
+        return load_fail(text, NULL);
+    }
     if (l->port_first && here > ports && a->target.addr.sock.any.sa_family != AF_UNIX) {
         snprintf(text, sizeof text,
                  "%llu connections need more ports than the %llu of %u own address%s "
@@ -370,7 +340,7 @@ static int run_it(struct load_args *a, const struct load_job *job)
     struct diag d = DIAG_NONE;
     struct load_report r;
     struct live live;
-    struct search search = { .args = a, .job = job };
+    struct load_find find = { .args = a, .job = job };
     bool shown = !a->quiet && isatty(STDERR_FILENO), searching = a->find_limit.count > 0;
     struct run_plan plan = { .load = &a->load,
                              .curve = job->has_curve ? &job->curve : NULL,
@@ -398,8 +368,8 @@ static int run_it(struct load_args *a, const struct load_job *job)
     struct load_watcher emitter = { .next = plan.watchers, .look = emit_look };
     if (a->emit)
         plan.watchers = &emitter;
-    err e = a->agents_count ? load_by_agents(a, job, &plan, &r, &d)
-                            : run_with(&plan, searching ? search_drive : whole_drive, &search, &r, &d);
+    err e = a->agents_count ? load_by_agents(a, job, &plan, searching ? &find : NULL, &r, &d)
+                            : run_with(&plan, searching ? load_find_here : whole_drive, &find, &r, &d);
     if (shown)
         live_close(&live);
     int written = a->hdr ? hdr_close(&hdr, a->hdr) : LOAD_OK;
@@ -410,12 +380,12 @@ static int run_it(struct load_args *a, const struct load_job *job)
         emit_end(&last, &r);
         emit_text(&last);
     }
-    struct report_about about = { .target = job->about, .limit = searching ? &search.found : NULL };
+    struct report_about about = { .target = job->about, .limit = searching ? &find.found : NULL };
     int result = write_all(a, &r, &about);
     result = result ? result : written;
     if (!result)
         result = judge(a, &r);
-    if (!result && searching && search.found.holds <= 0)
+    if (!result && searching && find.found.holds <= 0)
         result = LOAD_THRESHOLD;
     load_report_close(&r);
     return result;
@@ -492,6 +462,7 @@ static int load_run(int argc, char **argv)
     if (!result)
         result = a->scenario ? load_scenario(a) : a->replay ? load_replay(a) : quick(a);
     end_tls(a);
+    end_quic(a);
     text_free(&a->shipped);
     arena_close(&a->arena);
     mem_free(a);

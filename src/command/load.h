@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/text.h"
 #include "load/agents.h"
+#include "load/limit.h"
 #include "load/quick.h"
 #include "load/run.h"
 #include "load/threshold.h"
@@ -29,12 +30,14 @@ struct load_args {
     struct addr agents[AGENTS_MAX];
     const char *agent_names[AGENTS_MAX];
     unsigned agents_count;
-    bool insecure;       /* any certificate will do */
-    struct bytes ca;     /* file of those whose certificates are believed; ptr NULL: the system's */
-    const char *token;   /* of agents; NULL: none */
-    struct text shipped; /* options as agents are told them: JSON texts with commas between */
-    bool emit;           /* an agent's child: lines for another process */
-    uint64_t start_us;   /* since 1970; 0: at once */
+    bool insecure;                /* any certificate will do */
+    struct quic_client_tls *quic; /* of HTTP/3 */
+    struct bytes ca;              /* file of those whose certificates are believed; ptr NULL: the system's */
+    const char *token;            /* of agents; NULL: none */
+    struct text shipped;          /* options as agents are told them: JSON texts with commas between */
+    bool emit;                    /* an agent's child: lines for another process */
+    uint64_t start_us;            /* since 1970; 0: at once */
+    bool step;                    /* rate is that of a step of somebody's search */
     bool quiet;
     struct tcp_options tcp[LOAD_SOURCES_MAX];
     struct addr sources[LOAD_SOURCES_MAX];
@@ -54,9 +57,17 @@ struct load_job {
     struct bytes about;              /* what the results call it */
     const struct scenario *scenario; /* NULL: none */
 };
-/* The run by a->agents. */
+/* A search of --find-limit, for run_with and agents_run; found is what came of it. */
+struct load_find {
+    const struct load_args *args;
+    const struct load_job *job;
+    struct limit_found found;
+};
+void load_find_here(struct run *run, void *find);
+void load_find_by_agents(struct agents *all, void *find);
+/* The run by a->agents; find: a search, NULL: none. */
 err load_by_agents(struct load_args *a, const struct load_job *job, const struct run_plan *plan,
-                   struct load_report *ret_report, struct diag *reterr) CHECK_RESULT;
+                   struct load_find *find, struct load_report *ret_report, struct diag *reterr) CHECK_RESULT;
 /* `weir load agent`; argv[0] is "agent". */
 int load_agent(int argc, char **argv);
 /* Fills the job and args->load, runs it, says what came of it. Returns the exit code. */
@@ -76,7 +87,7 @@ int load_replay(struct load_args *a);
 /* A scenario's, from a->scenario. */
 int load_scenario(struct load_args *a);
 int load_fail(const char *what, const char *why);
-/* load.tls for a target of https. */
+/* load.tls, or load.quic, for a target of https. */
 int load_use_tls(struct load_args *a, const struct target *t);
 
 /* Reads the options, argv[0] being the command's name. LOAD_OK, LOAD_MISUSED (said) or LOAD_HELPED (printed).

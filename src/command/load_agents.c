@@ -80,7 +80,7 @@ static err add_operands(struct load_args *a, const struct load_job *job, struct 
 }
 
 err load_by_agents(struct load_args *a, const struct load_job *job, const struct run_plan *plan,
-                   struct load_report *ret_report, struct diag *reterr)
+                   struct load_find *find, struct load_report *ret_report, struct diag *reterr)
 {
     struct text files = { 0 };
     if (!a->token || strlen(a->token) < AGENT_TOKEN_BYTES_MIN) {
@@ -99,7 +99,9 @@ err load_by_agents(struct load_args *a, const struct load_job *job, const struct
                                   .threads = a->load.threads,
                                   .seconds_planned = plan->seconds + plan->warmup_s,
                                   .watchers = plan->watchers,
-                                  .parts = plan->parts };
+                                  .parts = plan->parts,
+                                  .drive = find ? load_find_by_agents : NULL,
+                                  .arg = find };
     if (!e)
         e = agents_run(&agents, ret_report, reterr);
     text_free(&files);

@@ -27,7 +27,8 @@
     X("method", "NAME", 'X', "GET; POST with a body")                                                 \
     X("body", "TEXT|@FILE", 'b', "the requests' body")                                                \
     X("http2", "", '2', "HTTP/2: with https by ALPN, else without asking (prior knowledge)")          \
-    X("streams", "N", 'm', "HTTP/2: requests in flight on each connection (1)")                       \
+    X("http3", "", '3', "HTTP/3, with https")                                                         \
+    X("streams", "N", 'm', "HTTP/2 and 3: requests in flight on each connection (1)")                 \
     X("pipeline", "N", 'p', "HTTP/1.1: the same, in a closed loop (1)")                               \
     X("timeout", "TIME", 'T', "of a connect, and of a whole answer (10s)")                            \
     X("warmup", "TIME", 'w', "before anything counts (0s)")                                           \
@@ -63,6 +64,7 @@ static const struct option options[] = {
     { "emit", no_argument, NULL, 'E' },
     { "share", required_argument, NULL, 'z' },
     { "start-at", required_argument, NULL, 'Z' },
+    { "step-rate", required_argument, NULL, 'Q' },
     { NULL, 0, NULL, 0 },
 };
 
@@ -196,7 +198,7 @@ static int read_token_file(struct load_args *a, const char *value)
 /* An option as agents are told it. */
 static void ship(struct load_args *a, int letter, const char *value)
 {
-    static const char letters[] = "ctdnrAHXm2IpTwCFilSx";
+    static const char letters[] = "ctdnrAHXm23IpTwCFilSx";
     for (unsigned i = 0; options[i].name && strchr(letters, letter); i++) {
         char name[32];
         if (options[i].val != letter)
@@ -349,6 +351,9 @@ static int read_option(struct load_args *a, int letter, const char *value)
     case '2':
         a->load.http2 = true;
         return LOAD_OK;
+    case '3':
+        a->load.http3 = true;
+        return LOAD_OK;
     case 'X':
         a->method = bytes_from(value);
         return http_is_token(a->method) ? LOAD_OK : misused("--method", "is no method: ", value);
@@ -375,6 +380,9 @@ static int read_option(struct load_args *a, int letter, const char *value)
         return LOAD_OK;
     case 'z':
         return read_share(a, value);
+    case 'Q':
+        a->step = true;
+        return read_rate(a, value);
     case 'Z':
         return read_count("--start-at", value, 0, UINT64_MAX, &a->start_us);
     case 'y':
@@ -448,18 +456,20 @@ static int check(struct load_args *a)
         return misused("--connections", "must be one a thread at least, of all machines", NULL);
     if (a->load.http2 && !WEIR_HAVE_NGHTTP2)
         return misused("--http2", "this weir was built without libnghttp2", NULL);
-    if (a->streams_given && !a->load.http2)
-        return misused("--streams", "is for --http2; HTTP/1.1 has --pipeline", NULL);
-    if (a->pipeline_given && a->load.http2)
-        return misused("--pipeline", "is for HTTP/1.1; HTTP/2 has --streams", NULL);
+    if (a->load.http3 && !WEIR_HAVE_NGTCP2)
+        return misused("--http3", "this weir was built without libngtcp2 and libnghttp3", NULL);
+    if (a->load.http3 && a->load.http2)
+        return misused("--http3", "is not for --http2", NULL);
+    if (a->streams_given && !a->load.http2 && !a->load.http3)
+        return misused("--streams", "is for --http2 and --http3; HTTP/1.1 has --pipeline", NULL);
+    if (a->pipeline_given && (a->load.http2 || a->load.http3))
+        return misused("--pipeline", "is for HTTP/1.1; HTTP/2 and 3 have --streams", NULL);
     if (a->rate > 0 && a->pipeline_given && a->pipeline > 1)
         return misused("--pipeline", "is for a closed loop, without --rate", NULL);
     if (a->replay && (a->rate > 0 || a->find_limit.count || a->load.requests_max || a->pipeline_given ||
                       a->scenario || a->duration_given || a->warmup_ms))
         return misused("--replay",
                        "is an open loop at the log's own times: no --rate, --duration and the like", NULL);
-    if (a->agents_count && a->find_limit.count)
-        return misused("--find-limit", "is not for --agents", NULL);
     if (a->find_limit.count && a->load.requests_max)
         return misused("--find-limit", "takes a --duration for each step, not --requests", NULL);
     if (a->find_limit.count && a->rate > 0)

@@ -29,6 +29,12 @@ static int open_scenario(const struct load_args *a, struct bytes text, struct sc
     return LOAD_MISUSED;
 }
 
+/* Of a search for the limit: visits come at a rate, whatever the scenario says. */
+static bool is_step(const struct load_args *a)
+{
+    return a->find_limit.count || a->step;
+}
+
 /* The highest number of users that the curve asks for. */
 static double most_users(const struct curve *c)
 {
@@ -40,7 +46,7 @@ static double most_users(const struct curve *c)
 
 static int count_users(struct load_args *a, const struct scenario *s)
 {
-    double users = s->rate || a->find_limit.count ? (double)s->conf->users_max : most_users(&s->curve);
+    double users = s->rate || is_step(a) ? (double)s->conf->users_max : most_users(&s->curve);
     char text[160];
     if (users < 1)
         users = 1;
@@ -61,7 +67,7 @@ static int count_users(struct load_args *a, const struct scenario *s)
 static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
 {
     struct diag d = DIAG_NONE;
-    if (a->duration_given && s->conf->stages.count && !a->find_limit.count) {
+    if (a->duration_given && s->conf->stages.count && !is_step(a)) {
         fprintf(stderr, "weir: load: --duration: the stages of %s say how long\n", a->scenario);
         return LOAD_MISUSED;
     }
@@ -69,9 +75,19 @@ static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
         fprintf(stderr, "%s: http2: this weir was built without libnghttp2\n", a->scenario);
         return LOAD_MISUSED;
     }
-    a->load.http2 = a->load.http2 || s->conf->http2;
-    if (a->load.http2 && s->websocket) {
-        fprintf(stderr, "%s: its WebSockets are opened over HTTP/1.1: http2 is not for it\n", a->scenario);
+    if (s->conf->http3 && !WEIR_HAVE_NGTCP2) {
+        fprintf(stderr, "%s: http3: this weir was built without libngtcp2 and libnghttp3\n", a->scenario);
+        return LOAD_MISUSED;
+    }
+    a->load.http2 = a->load.http2 || (s->conf->http2 && !a->load.http3);
+    a->load.http3 = a->load.http3 || (s->conf->http3 && !a->load.http2);
+    if (a->load.http2 && a->load.http3) {
+        fprintf(stderr, "%s: http2 and http3: one of them\n", a->scenario);
+        return LOAD_MISUSED;
+    }
+    if ((a->load.http2 || a->load.http3) && s->websocket) {
+        fprintf(stderr, "%s: its WebSockets are opened over HTTP/1.1: http%d is not for it\n", a->scenario,
+                a->load.http2 ? 2 : 3);
         return LOAD_MISUSED;
     }
     s->target.addr = a->target.addr;
@@ -81,7 +97,7 @@ static int set_up(struct load_args *a, struct scenario *s, struct load_job *job)
     a->load.plan = s;
     a->load.kinds = s->kinds;
     a->load.kinds_count = s->kinds_count;
-    a->load.open_loop = s->rate || a->find_limit.count;
+    a->load.open_loop = s->rate || is_step(a);
     a->load.arrivals = (enum arrivals_kind)s->conf->arrivals;
     a->load.timeout_us = s->conf->timeout_ms * 1000;
     *job = (struct load_job){ .has_curve = true, .about = bytes_from(a->scenario), .scenario = s };
@@ -97,6 +113,12 @@ static int make_curve(const struct load_args *a, const struct scenario *s, struc
     if (a->find_limit.count) {
         job->seconds = flat.seconds;
         return LOAD_OK;
+    }
+    if (a->step) {
+        job->seconds = flat.seconds;
+        flat.seconds += job->warmup_s;
+        flat.from = a->rate;
+        return curve_open(&job->curve, &flat, 1) == OK ? LOAD_OK : load_fail("no memory", NULL);
     }
     flat.from = curve_level(&s->curve, 0);
     if (!a->duration_given) {

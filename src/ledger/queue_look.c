@@ -264,7 +264,7 @@ static bool add_messages(struct queue_run *q)
 
 static bool add_pending(struct queue_run *q, struct queue_group *g)
 {
-    struct queue_hand h = { q->a, q->topic_record, q->topic, g };
+    struct queue_hand h = { q->a, q->topic_record, q->topic, g, 0 };
     uint64_t position = queue_set_next(q->a, g->number, 0);
     for (unsigned count = 0; position != QUEUE_NO_POSITION && count < QUEUE_COUNT_MAX;
          position = queue_set_next(q->a, g->number, position + 1)) {

@@ -154,11 +154,12 @@ static bool is_one_of(struct bytes word, const char *const *words)
  */
 static bool is_safe_option(struct bytes word)
 {
-    static const char *const options[] = {
-        "--connections", "--threads",  "--duration", "--requests", "--rate",    "--arrivals", "--header",
-        "--method",      "--pipeline", "--timeout",  "--warmup",   "--connect", "--from",     "--interval",
-        "--loop",        "--seed",     "--share",    "--start-at", "--speed",   "--streams",  NULL
-    };
+    static const char *const options[] = { "--connections", "--threads",  "--duration", "--requests",
+                                           "--rate",        "--arrivals", "--header",   "--method",
+                                           "--pipeline",    "--timeout",  "--warmup",   "--connect",
+                                           "--from",        "--interval", "--loop",     "--seed",
+                                           "--share",       "--start-at", "--speed",    "--streams",
+                                           "--step-rate",   NULL };
     return is_one_of(word, options);
 }
 
@@ -171,7 +172,7 @@ static bool is_file_option(struct bytes word)
 
 static bool is_flag(struct bytes word)
 {
-    static const char *const options[] = { "--http2", "--insecure", NULL };
+    static const char *const options[] = { "--http2", "--http3", "--insecure", NULL };
     return is_one_of(word, options);
 }
 

@@ -14,6 +14,7 @@
 #define CONNECT_MS 5000
 #define ANSWER_MS 30000
 #define START_IN_US 1000000u
+#define STEP_IN_US 300000u /* after another run of the same */
 #define LINE_BYTES_MAX ((size_t)64 << 20)
 #define SILENCE_MS 600000 /* intervals may be long */
 
@@ -46,7 +47,8 @@ struct agents {
     struct load_signals signals;
     bool aborting, over, starting;
     uint64_t start_us; /* worker_wall_us's clock */
-    double at_s;
+    double rate;       /* of the run at hand; 0: as args say */
+    double at_s, began_s;
     err result;
 };
 
@@ -167,8 +169,11 @@ static err send_job(struct agent_of *g)
     struct text t = { 0 };
     text_add(&t, BYTES("{\"args\":["));
     text_add(&t, p->args);
-    text_print(&t, ",\"--share\",\"%u/%u\",\"--start-at\",\"%llu\"],\"files\":[", g->index * p->threads,
+    text_print(&t, ",\"--share\",\"%u/%u\",\"--start-at\",\"%llu\"", g->index * p->threads,
                p->count * p->threads, (unsigned long long)((int64_t)g->all->start_us + g->offset_us));
+    if (g->all->rate > 0)
+        text_print(&t, ",\"--step-rate\",\"%.17g\"", g->all->rate);
+    text_add(&t, BYTES("],\"files\":["));
     text_add(&t, p->files);
     text_add(&t, BYTES("]}"));
     err e = send_request(g, "POST", "/v1/load", (struct bytes){ t.at, t.len });
@@ -312,7 +317,8 @@ static void add_up(struct agents *all)
         mem_free(s);
     }
     all->at_s += p.seconds;
-    r->seconds_left = all->at_s < r->seconds_planned ? r->seconds_planned - all->at_s : 0;
+    double done_s = all->at_s - all->began_s;
+    r->seconds_left = done_s < r->seconds_planned ? r->seconds_planned - done_s : 0;
     report_fill_point(r, &p);
     report_take(r, &p);
     for (struct load_watcher *w = all->plan->watchers; w; w = w->next)
@@ -382,19 +388,43 @@ static err start_parts(struct agents *all, struct run_part **ret_failed)
     return OK;
 }
 
+bool agents_measure(struct agents *all, double rate)
+{
+    struct load_report *r = &all->report;
+    if (r->interrupted || all->result)
+        return false;
+    load_stats_reset(r->all);
+    r->abandoned = 0;
+    r->busy = r->seconds = 0;
+    all->rate = rate;
+    all->began_s = all->at_s;
+    all->start_us = worker_wall_us() + (r->seconds_run > 0 ? STEP_IN_US : START_IN_US);
+    for (unsigned i = 0; i < all->plan->count; i++)
+        all->agents[i].told_end = false;
+    on_each(all, false);
+    bool whole = wait_for_all(all);
+    for (unsigned i = 0; i < all->plan->count; i++) {
+        double seconds = all->agents[i].told_end ? all->agents[i].seconds : 0;
+        r->seconds = seconds > r->seconds ? seconds : r->seconds;
+    }
+    r->seconds_run += r->seconds;
+    return whole && !r->interrupted;
+}
+
+const struct load_report *agents_report(const struct agents *all)
+{
+    return &all->report;
+}
+
 static void drive(struct agents *all)
 {
     on_each(all, true);
     if (!wait_for_all(all))
         return;
-    all->start_us = worker_wall_us() + START_IN_US;
-    on_each(all, false);
-    wait_for_all(all);
-    for (unsigned i = 0; i < all->plan->count; i++) {
-        double seconds = all->agents[i].seconds;
-        all->report.seconds = seconds > all->report.seconds ? seconds : all->report.seconds;
-    }
-    all->report.seconds_run = all->report.seconds;
+    if (all->plan->drive)
+        all->plan->drive(all, all->plan->arg);
+    else
+        (void)agents_measure(all, 0);
 }
 
 static void agents_control(void *arg)

@@ -5,8 +5,6 @@
 
 #include "base/must.h"
 #include "gate/http2_memory.h"
-#include "proto/http1.h"
-#include "proto/http2_head.h"
 
 /* Of a stream and of the connection, as h2load has it: nobody waits for an update. */
 #define WINDOW_BYTES ((1u << 30) - 1)
@@ -14,58 +12,6 @@
 #define QUEUED_BYTES_MAX (40u * 1024)
 #define DRAINED_BYTES (16u * 1024)
 #define FRAME_HEAD_BYTES 9u
-#define PSEUDO_FIELDS 4u
-#define REQUEST_FIELDS_MAX 128u
-
-static const struct http1_limits limits = { .line_bytes_max = UINT32_MAX,
-                                            .head_bytes_max = UINT32_MAX,
-                                            .fields_max = REQUEST_FIELDS_MAX };
-
-/* ---- a request ---- */
-
-static void put(nghttp2_nv *at, struct bytes name, struct bytes value)
-{
-    *at = (nghttp2_nv){ .name = (uint8_t *)(uintptr_t)name.ptr,
-                        .namelen = name.len,
-                        .value = (uint8_t *)(uintptr_t)value.ptr,
-                        .valuelen = value.len,
-                        .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE };
-}
-
-static err put_fields(const struct http_request *r, struct arena *a, nghttp2_nv *at, size_t *count)
-{
-    for (uint32_t i = 0; i < r->fields.count; i++) {
-        const struct http_field *f = &r->fields.at[i];
-        if (!http2_field_passes(f) && f->id != FIELD_CONTENT_LENGTH)
-            continue;
-        struct bytes name = http2_field_name(f, a);
-        if (!name.ptr)
-            return ERR_LIMIT;
-        put(&at[(*count)++], name, http_field_value(f));
-    }
-    return OK;
-}
-
-err http2_request_make(struct bytes http1, bool tls, struct arena *a, struct http2_request *ret)
-{
-    struct http_field fields[REQUEST_FIELDS_MAX];
-    struct http_request r = { .fields = { .at = fields, .count_max = REQUEST_FIELDS_MAX } };
-    size_t used, count = PSEUDO_FIELDS;
-    unsigned status;
-    if (http1_parse_request(http1, 0, &limits, &r, &used, &status) != OK)
-        return ERR_SYNTAX;
-    nghttp2_nv *at = arena_get(a, (PSEUDO_FIELDS + r.fields.count) * sizeof *at);
-    if (!at)
-        return ERR_LIMIT;
-    put(&at[0], BYTES(":method"), r.method_text);
-    put(&at[1], BYTES(":scheme"), tls ? BYTES("https") : BYTES("http"));
-    put(&at[2], BYTES(":authority"), r.authority);
-    put(&at[3], BYTES(":path"), r.target);
-    err e = put_fields(&r, a, at, &count);
-    if (!e)
-        *ret = (struct http2_request){ at, count, bytes_skip(http1, used) };
-    return e;
-}
 
 /* ---- what nghttp2 says ---- */
 
@@ -229,6 +175,11 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *buffer, size_
     return (ssize_t)length;
 }
 
+_Static_assert(sizeof(struct framed_field) == sizeof(nghttp2_nv) &&
+                   offsetof(struct framed_field, value_len) == offsetof(nghttp2_nv, valuelen) &&
+                   offsetof(struct framed_field, flags) == offsetof(nghttp2_nv, flags),
+               "fields are handed on as they are");
+
 /* ---- a connection ---- */
 
 static nghttp2_session_callbacks *callbacks(void)
@@ -273,12 +224,12 @@ void http2_close(struct http2_conn *c)
     c->ng = NULL;
 }
 
-err http2_ask(struct http2_conn *c, struct http2_ask *a, const struct http2_request *r)
+err http2_ask(struct http2_conn *c, struct http2_ask *a, const struct framed_request *r)
 {
     const nghttp2_data_provider provider = { .read_callback = read_body };
     *a = (struct http2_ask){ .body = r->body };
     int32_t id = c->ending ? -1
-                           : nghttp2_submit_request(c->ng, NULL, r->fields, r->count,
+                           : nghttp2_submit_request(c->ng, NULL, (const nghttp2_nv *)r->fields, r->count,
                                                     r->body.len ? &provider : NULL, a);
     if (id < 0) {
         c->ending = true;

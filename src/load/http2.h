@@ -7,20 +7,14 @@
  * It has no fiber and waits for nothing but where http2_flush says so: whoever has the connection reads and
  * writes when it suits him. That worker only. */
 #pragma once
-#include "base/arena.h"
 #include "core/io.h"
+#include "load/framed.h"
 
 #if WEIR_HAVE_NGHTTP2
 #include <nghttp2/nghttp2.h>
 
 /* Streams that an answered SETTINGS is waited for with. */
 #define HTTP2_FIRST_STREAMS 1u
-
-struct http2_request {
-    const nghttp2_nv *fields;
-    size_t count;
-    struct bytes body;
-};
 
 /* One request on its way. The owner's; it stays until done. */
 struct http2_ask {
@@ -57,16 +51,12 @@ struct http2_conn {
     bool wrong;                /* it has broken the rules, and was told so */
 };
 
-/* From the bytes of the same request in HTTP/1.1, as load_request and scenario_compose make them; the result
- * points into them and into the arena. ERR_SYNTAX; ERR_LIMIT: the arena has no more. */
-err http2_request_make(struct bytes http1, bool tls, struct arena *a, struct http2_request *ret) CHECK_RESULT;
-
 /* Sends SETTINGS with the next flush. The connection stays the caller's. */
 void http2_open(struct http2_conn *c, struct io *io, const struct http2_hooks *hooks);
 void http2_close(struct http2_conn *c);
 /* One more stream: framed by the next flush. r stays until a is done. ERR_REFUSED: the connection takes no
  * more. */
-err http2_ask(struct http2_conn *c, struct http2_ask *a, const struct http2_request *r) CHECK_RESULT;
+err http2_ask(struct http2_conn *c, struct http2_ask *a, const struct framed_request *r) CHECK_RESULT;
 /* a is given up; it is the owner's again, and done is not called. */
 void http2_cancel(struct http2_conn *c, struct http2_ask *a);
 /* Writes what windows allow. wait: until the socket has taken it, from a fiber; else what does not fit waits

@@ -27,6 +27,7 @@
 
 struct fiber;
 struct load_worker;
+struct quic_client_tls;
 struct ssl_ctx_st;
 
 struct load_carrier {
@@ -49,10 +50,11 @@ struct load {
     const void *plan;              /* the carrier's: what to send */
     const struct tcp_options *tcp; /* of each source in turn */
     unsigned tcp_count;
-    uint16_t port_first, port_last; /* the system's; 0: not known */
-    struct ssl_ctx_st *tls;         /* https; NULL: plain */
-    const char *server_name;        /* asked for and checked with TLS */
-    bool http2;                     /* else HTTP/1.1 */
+    uint16_t port_first, port_last;     /* the system's; 0: not known */
+    struct ssl_ctx_st *tls;             /* https; NULL: plain */
+    const char *server_name;            /* asked for and checked with TLS */
+    bool http2, http3;                  /* else HTTP/1.1 */
+    const struct quic_client_tls *quic; /* of HTTP/3 */
     unsigned threads;
     unsigned share_first, shares; /* this process has `threads` of so many shares, from that one on: the other
                                    * machines' have the rest */

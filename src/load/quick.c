@@ -9,7 +9,6 @@
 #define OPEN_AGAIN_MS 100 /* after a connect that failed, in a closed loop */
 #define STATUS_ERROR_MIN 400u
 
-static void conn_woke(void *owner, err why);
 static void opener_run(void *arg);
 
 static struct load_kind *kind_of(const struct conn *c, const struct asked *a)
@@ -49,13 +48,6 @@ struct asked *quick_sent(struct conn *c, uint64_t now_ns)
     return a;
 }
 
-void quick_unsent(struct conn *c, struct asked *a)
-{
-    list_remove(&a->link);
-    list_push_back(&c->waiting, &a->link);
-    a->again = true;
-}
-
 static uint64_t deadline_of(const struct conn *c)
 {
     return worker_now_us() + c->quick->lw->load->timeout_us;
@@ -68,7 +60,7 @@ uint64_t quick_deadline(const struct conn *c, const struct asked *a)
 
 static void rest(struct conn *c)
 {
-    io_park(c->io, conn_woke, c, list_empty(&c->flight) ? DEADLINE_NONE : quick_deadline(c, quick_first(c)));
+    protocol_of(c)->rest(c, list_empty(&c->flight) ? DEADLINE_NONE : quick_deadline(c, quick_first(c)));
 }
 
 /* ---- ends ---- */
@@ -83,13 +75,12 @@ static void record(struct conn *c, const struct asked *a, uint64_t now_ns)
     lw->last_ns = now_ns;
 }
 
-static void drop_io(struct conn *c)
+static void drop(struct conn *c)
 {
-    if (!c->io)
+    if (!c->connected)
         return;
     protocol_of(c)->close(c);
-    io_abort(c->io, false);
-    c->io = NULL;
+    c->connected = false;
     c->quick->lw->connections--;
 }
 
@@ -135,10 +126,35 @@ void quick_failed(struct conn *c, struct asked *a, enum load_error why)
     is_done(c, a);
 }
 
+void quick_refused(struct conn *c, struct asked *a)
+{
+    if (a->again) {
+        quick_failed(c, a, LOAD_ERROR_CLOSED);
+        return;
+    }
+    list_remove(&a->link);
+    list_push_back(&c->waiting, &a->link);
+    a->again = true;
+}
+
+err quick_give_up(struct conn *c, err why, uint64_t heard_ns, void (*cancel)(struct conn *c, struct asked *a))
+{
+    uint64_t now_us = worker_now_us(), since_ns = UINT64_MAX;
+    if (why != ERR_TIMEOUT)
+        return why;
+    while (!list_empty(&c->flight) && quick_deadline(c, quick_first(c)) <= now_us) {
+        struct asked *a = quick_first(c);
+        since_ns = a->sent_ns < since_ns ? a->sent_ns : since_ns;
+        cancel(c, a);
+        quick_failed(c, a, LOAD_ERROR_TIMEOUT);
+    }
+    return !list_empty(&c->flight) || heard_ns > since_ns ? OK : ERR_CLOSED;
+}
+
 /* Everything that is in flight on it has failed. */
 static void fail(struct conn *c, enum load_error why)
 {
-    drop_io(c);
+    drop(c);
     while (!list_empty(&c->flight))
         quick_failed(c, quick_first(c), why);
     begin_again(c);
@@ -154,13 +170,30 @@ static bool send_waiting(struct conn *c, uint64_t now_ns, bool wait)
     return false;
 }
 
-/* ---- opening ---- */
+/* ---- over a stream socket ---- */
 
-static err connect_to(struct conn *c)
+err quick_dial_io(struct conn *c, uint64_t deadline_us)
 {
-    struct quick *q = c->quick;
-    return load_dial(q->lw, q->plan->addr, c->number, deadline_of(c), &c->io);
+    return load_dial(c->quick->lw, c->quick->plan->addr, c->number, deadline_us, &c->io);
 }
+
+void quick_close_io(struct conn *c)
+{
+    io_abort(c->io, false);
+    c->io = NULL;
+}
+
+void quick_rest_io(struct conn *c, uint64_t deadline_us)
+{
+    io_park(c->io, quick_woke, c, deadline_us);
+}
+
+void quick_unrest_io(struct conn *c)
+{
+    io_unpark(c->io);
+}
+
+/* ---- opening ---- */
 
 /* More is due on it in a closed loop. */
 static void ask_more(struct conn *c, uint64_t now_ns)
@@ -194,7 +227,7 @@ static void open_one(struct conn *c)
         begin_again(c);
         return;
     }
-    err e = connect_to(c);
+    err e = protocol_of(c)->dial(c, deadline_of(c));
     if (e) {
         connect_failed(c, e);
         return;
@@ -202,7 +235,7 @@ static void open_one(struct conn *c)
     lw->connections++;
     lw->stats->connects++;
     c->state = CONN_BUSY;
-    protocol_of(c)->open(c);
+    c->connected = true;
     if (!lw->load->open_loop)
         ask_more(c, start_ns);
     if (send_waiting(c, load_now_ns(), true))
@@ -275,8 +308,7 @@ static void conn_run(void *arg)
         go_on(c);
 }
 
-/* On the loop's stack. */
-static void conn_woke(void *owner, err why)
+void quick_woke(void *owner, err why)
 {
     struct conn *c = owner;
     if (c->state == CONN_IDLE)
@@ -346,7 +378,7 @@ static bool quick_due(struct load_worker *lw, uint64_t due_ns)
         open_later(c);
         return true;
     }
-    io_unpark(c->io);
+    protocol_of(c)->unrest(c);
     c->state = CONN_BUSY;
     if (container_of(c->waiting.next, struct asked, link)->request->bytes.len > IO_SEND_BYTES_MAX)
         fiber_spawn(send_large, c); /* may have to wait */
@@ -382,7 +414,7 @@ static void quick_close(struct load_worker *lw)
 {
     struct quick *q = lw->carrier;
     for (unsigned i = 0; q && q->conns && i < q->conns_count; i++) {
-        drop_io(q->conns[i]);
+        drop(q->conns[i]);
         mem_free(q->conns[i]);
     }
     if (q)

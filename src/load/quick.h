@@ -6,12 +6,12 @@
 #include "load/load.h"
 #include "proto/http.h"
 
-struct http2_request;
+struct framed_request;
 struct quick_protocol;
 
 struct quick_request {
-    struct bytes bytes;                /* head and body, as HTTP/1.1 says it */
-    const struct http2_request *http2; /* the same; NULL: HTTP/1.1 */
+    struct bytes bytes;                  /* head and body, as HTTP/1.1 says it */
+    const struct framed_request *framed; /* the same for HTTP/2 and 3; NULL: HTTP/1.1 */
     enum http_method method;
     unsigned kind;
 };
@@ -27,6 +27,9 @@ struct quick_plan {
 extern const struct quick_protocol quick_http1;
 #if WEIR_HAVE_NGHTTP2
 extern const struct quick_protocol quick_http2;
+#endif
+#if WEIR_HAVE_NGTCP2
+extern const struct quick_protocol quick_http3;
 #endif
 
 extern const struct load_carrier quick_carrier; /* its plan is a struct quick_plan */

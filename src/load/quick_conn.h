@@ -20,15 +20,16 @@ struct asked {
 
 struct conn {
     struct quick *quick;
-    struct io *io;
+    struct io *io;       /* of HTTP/1.1 and 2, while it is connected */
     struct link link;    /* of the worker's spare, opening or idle */
     struct link spare;   /* struct asked */
     struct link waiting; /* to be sent */
     struct link flight;  /* in the order in which they were sent */
     uint8_t state;
-    uint8_t why;          /* err: what woke it */
-    bool in_body;         /* more of the answer at hand is to come before more is asked */
-    bool over;            /* nothing more comes on it */
+    uint8_t why;  /* err: what woke it */
+    bool in_body; /* more of the answer at hand is to come before more is asked */
+    bool over;    /* nothing more comes on it */
+    bool connected;
     uint32_t outstanding; /* of waiting and flight */
     uint32_t room;        /* so many may be, by now */
     uint32_t number;
@@ -43,12 +44,17 @@ struct quick {
     struct link spare, opening, idle; /* struct conn */
 };
 
-/* Members are called from fibers. */
+/* Members are called from fibers; close and unrest from anywhere. */
 struct quick_protocol {
     size_t conn_bytes, asked_bytes; /* of what begins with a struct conn, a struct asked */
-    /* c->io is connected. */
-    void (*open)(struct conn *c);
+    /* Connects, and waits until requests can be sent. */
+    err (*dial)(struct conn *c, uint64_t deadline_us);
+    /* Ends the connection; after a dial that succeeded. */
     void (*close)(struct conn *c);
+    /* quick_woke is called, once, when there is something to take, the end has come, or the deadline; not
+     * after unrest. */
+    void (*rest)(struct conn *c, uint64_t deadline_us);
+    void (*unrest)(struct conn *c);
     /* Those that wait, as far as they may go. wait: as long as it takes. Sets c->over when it took its end.
      */
     err (*send)(struct conn *c, uint64_t now_ns, bool wait);
@@ -58,6 +64,17 @@ struct quick_protocol {
     err (*woke)(struct conn *c, err why);
 };
 
+/* On the loop's stack. owner: the conn. */
+void quick_woke(void *owner, err why);
+
+/* ---- of protocols over a stream socket */
+
+/* To c->io, TLS and all. */
+err quick_dial_io(struct conn *c, uint64_t deadline_us);
+void quick_close_io(struct conn *c);
+void quick_rest_io(struct conn *c, uint64_t deadline_us);
+void quick_unrest_io(struct conn *c);
+
 /* The first that waits goes out now. */
 struct asked *quick_sent(struct conn *c, uint64_t now_ns);
 struct quick_answer {
@@ -65,8 +82,12 @@ struct quick_answer {
     uint64_t bytes;
 };
 void quick_answered(struct conn *c, struct asked *a, const struct quick_answer *answer, uint64_t now_ns);
-/* It waits again. */
-void quick_unsent(struct conn *c, struct asked *a);
+/* The server has not looked at it: it waits again, for another connection; the second time it has failed. */
+void quick_refused(struct conn *c, struct asked *a);
+/* Of streams, when a rest has ended with why: those overdue are given up, each with cancel. ERR_CLOSED: the
+ * connection too, on which nothing has come meanwhile. heard_ns: when an answer last came. */
+err quick_give_up(struct conn *c, err why, uint64_t heard_ns,
+                  void (*cancel)(struct conn *c, struct asked *a));
 /* That one has failed. */
 void quick_failed(struct conn *c, struct asked *a, enum load_error why);
 /* All of it has to be there by then. */

@@ -14,11 +14,6 @@ static struct answer *answer_of(struct conn *c)
     return &container_of(c, struct conn_http1, conn)->answer;
 }
 
-static void open_conn(struct conn *c)
-{
-    (void)c;
-}
-
 static err send_waiting(struct conn *c, uint64_t now_ns, bool wait)
 {
     err e = OK;
@@ -101,8 +96,10 @@ static err woke(struct conn *c, err why)
 const struct quick_protocol quick_http1 = {
     .conn_bytes = sizeof(struct conn_http1),
     .asked_bytes = sizeof(struct asked),
-    .open = open_conn,
-    .close = open_conn,
+    .dial = quick_dial_io,
+    .close = quick_close_io,
+    .rest = quick_rest_io,
+    .unrest = quick_unrest_io,
     .send = send_waiting,
     .take = take,
     .woke = woke,

@@ -27,15 +27,6 @@ static struct http2_ask *stream_of(struct asked *a)
 
 /* ---- what comes ---- */
 
-/* Once more, on another connection: the server has said that it did not look at it. */
-static void refused(struct conn *c, struct asked *a)
-{
-    if (a->again)
-        quick_failed(c, a, LOAD_ERROR_CLOSED);
-    else
-        quick_unsent(c, a);
-}
-
 static void on_done(struct http2_conn *http2, struct http2_ask *ask, err why)
 {
     struct conn_http2 *h = container_of(http2, struct conn_http2, http2);
@@ -45,7 +36,7 @@ static void on_done(struct http2_conn *http2, struct http2_ask *ask, err why)
     if (why == OK)
         quick_answered(&h->conn, a, &answer, h->heard_ns);
     else if (why == ERR_REFUSED)
-        refused(&h->conn, a);
+        quick_refused(&h->conn, a);
     else
         quick_failed(&h->conn, a, load_error_of(why));
 }
@@ -72,18 +63,23 @@ static err take(struct conn *c, uint64_t now_ns)
 
 /* ---- the connection ---- */
 
-static void open_conn(struct conn *c)
+static err dial(struct conn *c, uint64_t deadline_us)
 {
     static const struct http2_hooks hooks = { .done = on_done };
     struct conn_http2 *h = http2_of(c);
+    err e = quick_dial_io(c, deadline_us);
+    if (e)
+        return e;
     http2_open(&h->http2, c->io, &hooks);
     h->flying = 0;
     look(h);
+    return OK;
 }
 
 static void close_conn(struct conn *c)
 {
     http2_close(&http2_of(c)->http2);
+    quick_close_io(c);
 }
 
 static err send_waiting(struct conn *c, uint64_t now_ns, bool wait)
@@ -91,11 +87,11 @@ static err send_waiting(struct conn *c, uint64_t now_ns, bool wait)
     struct conn_http2 *h = http2_of(c);
     while (h->flying < c->room && !list_empty(&c->waiting)) {
         struct asked *a = quick_sent(c, now_ns);
-        if (http2_ask(&h->http2, stream_of(a), a->request->http2) == OK) {
+        if (http2_ask(&h->http2, stream_of(a), a->request->framed) == OK) {
             h->flying++;
             continue;
         }
-        refused(c, a);
+        quick_refused(c, a);
         look(h);
     }
     err e = http2_flush(&h->http2, wait, worker_now_us() + c->quick->lw->load->timeout_us);
@@ -103,28 +99,25 @@ static err send_waiting(struct conn *c, uint64_t now_ns, bool wait)
     return c->over ? OK : e;
 }
 
-/* The streams that are overdue are given up; the connection too when nothing has come on it meanwhile. */
-static err woke(struct conn *c, err why)
+static void cancel(struct conn *c, struct asked *a)
 {
     struct conn_http2 *h = http2_of(c);
-    uint64_t now_us = worker_now_us(), since_ns = UINT64_MAX;
-    if (why != ERR_TIMEOUT)
-        return why;
-    while (h->flying && quick_deadline(c, quick_first(c)) <= now_us) {
-        struct asked *a = quick_first(c);
-        since_ns = a->sent_ns < since_ns ? a->sent_ns : since_ns;
-        http2_cancel(&h->http2, stream_of(a));
-        h->flying--;
-        quick_failed(c, a, LOAD_ERROR_TIMEOUT);
-    }
-    return h->flying || h->heard_ns > since_ns ? OK : ERR_CLOSED;
+    http2_cancel(&h->http2, stream_of(a));
+    h->flying--;
+}
+
+static err woke(struct conn *c, err why)
+{
+    return quick_give_up(c, why, http2_of(c)->heard_ns, cancel);
 }
 
 const struct quick_protocol quick_http2 = {
     .conn_bytes = sizeof(struct conn_http2),
     .asked_bytes = sizeof(struct asked_http2),
-    .open = open_conn,
+    .dial = dial,
     .close = close_conn,
+    .rest = quick_rest_io,
+    .unrest = quick_unrest_io,
     .send = send_waiting,
     .take = take,
     .woke = woke,

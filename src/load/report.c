@@ -160,8 +160,11 @@ static void put_head(struct text *t, const struct load_report *r, const struct r
     const char *loop = about->limit ? "search" : l->open_loop ? "open loop" : "closed loop";
     text_print(t, "\n  %.*s   %u %s%s%s, %u thread%s, %s, %.1f s%s\n\n", (int)about->target.len,
                about->target.ptr, l->connections, l->carrier->unit, l->connections == 1 ? "" : "s",
-               l->http2 ? " of HTTP/2" : "", l->shares, l->shares == 1 ? "" : "s", loop,
-               about->limit ? r->seconds_run : r->seconds, r->interrupted ? ", interrupted" : "");
+               l->http2   ? " of HTTP/2"
+               : l->http3 ? " of HTTP/3"
+                          : "",
+               l->shares, l->shares == 1 ? "" : "s", loop, about->limit ? r->seconds_run : r->seconds,
+               r->interrupted ? ", interrupted" : "");
 }
 
 static void put_counts(struct text *t, const struct load_report *r, const struct load_kind *k)

@@ -112,6 +112,7 @@ static void put_run(struct text *t, const struct load_report *r, const struct re
     json_text(t, "target", about->target);
     json_bool(t, "open_loop", l->open_loop);
     json_bool(t, "http2", l->http2);
+    json_bool(t, "http3", l->http3);
     json_u64(t, "connections", l->connections);
     json_text(t, "unit", bytes_from(l->carrier->unit));
     json_u64(t, "threads", l->shares);

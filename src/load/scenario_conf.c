@@ -449,6 +449,11 @@ const struct conf_struct scenario_conf_struct = {
               .preset = "off",
               .doc =
                   "HTTP/2 instead of HTTP/1.1: with https by ALPN, else without asking (prior knowledge)" },
+            { .name = "http3",
+              .type = CONF_BOOL,
+              .offset = AT(http3),
+              .preset = "off",
+              .doc = "HTTP/3 instead, with https" },
             { .name = "data",
               .type = CONF_MAP,
               .offset = AT(data),

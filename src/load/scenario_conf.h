@@ -73,7 +73,7 @@ struct scenario_conf {
     struct conf_list stages; /* struct stage_conf */
     struct think_conf *think;
     struct conf_list fields; /* struct conf_pair */
-    bool cookies, http2;
+    bool cookies, http2, http3;
     struct conf_list data;   /* struct data_conf */
     struct conf_list before; /* struct step_conf */
     struct conf_list flows;  /* struct flow_conf */

@@ -12,13 +12,15 @@
 
 struct users;
 struct user_http2;
+struct user_http3;
 struct visit_websocket;
 
 struct user {
     struct users *all;
     struct link link;         /* of idle, or of thinking */
-    struct io *io;            /* NULL: no connection */
-    struct user_http2 *http2; /* NULL: HTTP/1.1, or no connection */
+    struct io *io;            /* NULL: no connection, or HTTP/3's */
+    struct user_http2 *http2; /* NULL: another protocol, or no connection */
+    struct user_http3 *http3; /* likewise */
     struct fiber *fiber;
     struct visit_websocket *websocket; /* of the visit; NULL: none is open */
     unsigned number;                   /* in the whole run */

@@ -6,6 +6,7 @@
 #include "load/script.h"
 #include "load/visit.h"
 #include "load/visit_http2.h"
+#include "load/visit_http3.h"
 
 #define FIRST_BYTES 3072
 
@@ -66,11 +67,15 @@ static struct bytes value(struct template_values *values, int variable, struct a
 
 void user_drop_io(struct user *u)
 {
-    if (!u->io)
+    if (!u->io && !u->http3)
         return;
-    user_http2_close(u);
-    io_abort(u->io, false);
-    u->io = NULL;
+    if (u->http3) {
+        user_http3_close(u);
+    } else {
+        user_http2_close(u);
+        io_abort(u->io, false);
+        u->io = NULL;
+    }
     u->all->lw->connections--;
 }
 
@@ -82,17 +87,22 @@ static uint64_t deadline(const struct user *u)
 /* The server has ended it meanwhile, or said what nobody asked for. */
 static bool is_stale(struct user *u)
 {
+    if (u->http3)
+        return user_http3_ended(u);
     return io_peer_ended(u->io) || io_failed(u->io) ||
            (u->http2 ? user_http2_look(u) != OK : io_peek(u->io).len > 0);
 }
 
 static err open_io(struct user *u)
 {
-    if (u->io && is_stale(u))
-        user_drop_io(u);
-    if (u->io)
+    bool open = u->io || u->http3;
+    if (open && !is_stale(u))
         return OK;
-    err e = load_dial(u->all->lw, &u->all->scenario->target.addr, u->number, deadline(u), &u->io);
+    if (open)
+        user_drop_io(u);
+    err e = u->all->lw->load->http3
+                ? user_http3_open(u, deadline(u))
+                : load_dial(u->all->lw, &u->all->scenario->target.addr, u->number, deadline(u), &u->io);
     if (e)
         return e;
     u->all->lw->connections++;
@@ -145,6 +155,8 @@ static err ask(struct visit *v, const struct scenario_step *step, struct bytes r
     size_t used;
     if (u->http2)
         return user_http2_ask(u, step, request, &v->arena, until_us, &seen->answer, &seen->head);
+    if (u->http3)
+        return user_http3_ask(u, step, request, &v->arena, until_us, &seen->answer, &seen->head);
     err e = io_write(u->io, request, until_us);
     if (!e)
         e = answer_head(&seen->answer, u->io, step->method, until_us, seen->fields, &seen->head, &used);

@@ -4,56 +4,41 @@
 #include "base/mem.h"
 #include "load/answer.h"
 #include "load/http2.h"
-#include "proto/http2_head.h"
-
-#define HEAD_BYTES_MAX (96u * 1024)
+#include "load/visit_framed.h"
 
 struct user_http2 {
     struct http2_conn conn;
     struct http2_ask ask;
-    /* of the answer at hand */
-    struct user *user;
-    struct arena *arena;
-    struct http2_head head;
-    struct http_fields fields;
-    bool wanted; /* its body */
-    bool done;
-    err why;
+    struct framed_answer answer;
 };
 
-static struct user_http2 *http2_of(struct http2_conn *c)
+static struct framed_answer *answer_of(struct http2_conn *c)
 {
-    return container_of(c, struct user_http2, conn);
+    return &container_of(c, struct user_http2, conn)->answer;
 }
 
 static void on_begin(struct http2_conn *c, struct http2_ask *a)
 {
-    struct user_http2 *h = http2_of(c);
     (void)a;
-    h->fields.count = 0;
-    http2_head_open(&h->head, HTTP2_RESPONSE, h->arena, &h->fields, ANSWER_FIELDS_MAX, HEAD_BYTES_MAX);
+    framed_answer_begin(answer_of(c));
 }
 
 static void on_field(struct http2_conn *c, struct http2_ask *a, struct bytes name, struct bytes value)
 {
     (void)a;
-    (void)!http2_head_add(&http2_of(c)->head, name, value); /* what is wrong is told at its end */
+    framed_answer_field(answer_of(c), name, value);
 }
 
 static void on_data(struct http2_conn *c, struct http2_ask *a, struct bytes piece)
 {
-    struct user_http2 *h = http2_of(c);
     (void)a;
-    if (h->wanted)
-        user_keep_body(h->user, piece);
+    framed_answer_data(answer_of(c), piece);
 }
 
 static void on_done(struct http2_conn *c, struct http2_ask *a, err why)
 {
-    struct user_http2 *h = http2_of(c);
     (void)a;
-    h->done = true;
-    h->why = why;
+    framed_answer_done(answer_of(c), why);
 }
 
 static const struct http2_hooks hooks = {
@@ -65,7 +50,6 @@ void user_http2_open(struct user *u)
     if (!u->all->lw->load->http2)
         return;
     u->http2 = mem_must_get(sizeof *u->http2);
-    u->http2->user = u;
     http2_open(&u->http2->conn, u->io, &hooks);
 }
 
@@ -91,7 +75,7 @@ err user_http2_look(struct user *u)
 static err exchange(struct user_http2 *h, uint64_t until_us)
 {
     err e = OK;
-    while (!e && !h->done) {
+    while (!e && !h->answer.done) {
         struct bytes in;
         e = http2_flush(&h->conn, true, until_us);
         if (!e)
@@ -99,7 +83,7 @@ static err exchange(struct user_http2 *h, uint64_t until_us)
         if (!e)
             e = http2_feed(&h->conn);
     }
-    return h->done ? h->why : e;
+    return h->answer.done ? h->answer.why : e;
 }
 
 err user_http2_ask(struct user *u, const struct scenario_step *step, struct bytes request,
@@ -107,18 +91,15 @@ err user_http2_ask(struct user *u, const struct scenario_step *step, struct byte
                    struct http_response *ret_head)
 {
     struct user_http2 *h = u->http2;
-    struct http2_request r;
-    h->arena = arena;
-    h->wanted = step->wants_body;
-    h->done = false;
-    h->fields = (struct http_fields){ 0 };
-    err e = http2_request_make(request, u->all->lw->load->tls, arena, &r);
+    struct framed_request r;
+    framed_answer_open(&h->answer, u, step, arena);
+    err e = framed_request_make(request, u->all->lw->load->tls, arena, &r);
     if (!e)
         e = http2_ask(&h->conn, &h->ask, &r);
     if (!e)
         e = exchange(h, until_us);
-    if (!e && http2_head_response(&h->head, false, step->method, ret_head) != OK)
-        e = ERR_PROTOCOL;
+    if (!e)
+        e = framed_answer_head(&h->answer, step, ret_head);
     *ret_answer = (struct answer){ .bytes = h->ask.bytes, .keep_alive = !h->conn.ending };
     return e;
 }

@@ -76,7 +76,7 @@ static void end_here(struct turn_hook *h)
     quic_here = (struct quic_worker){ 0 };
 }
 
-static err prepare(void)
+err quic_prepare(void)
 {
     struct quic_worker *w = &quic_here;
     if (w->ready)
@@ -268,7 +268,10 @@ static void receive_message(struct quic_listener *l, const struct udp_message *m
         };
         quic_inc(QUIC_RECEIVED);
         metric_add(quic_here.cells, QUIC_RECEIVED_BYTES, d.len);
-        quic_receive(&d);
+        if (!l->client)
+            quic_receive(&d);
+        else if (l->only)
+            quic_conn_read(l->only, &d);
     }
 }
 
@@ -280,7 +283,10 @@ static void read_socket(struct turn_hook *h)
     bool more = false;
     for (unsigned n = 0; n < BATCHES_PER_TURN && l->reading; n++) {
         struct udp_batch *b = &quic_here.batch;
-        if (udp_recv(l->fd, b) != OK)
+        err e = udp_recv(l->fd, b);
+        if (e == ERR_REFUSED && l->only)
+            quic_conn_lost(l->only, e);
+        if (e)
             break;
         for (unsigned i = 0; i < b->count; i++)
             receive_message(l, &b->messages[i]);
@@ -331,7 +337,7 @@ static void forbid_fragments(int fd, int family)
 err quic_listener_start(int fd, const struct addr *at, const struct quic_owner *owner,
                         struct quic_listener **ret_listener)
 {
-    err e = prepare();
+    err e = quic_prepare();
     if (e)
         return e;
     struct addr bound = { .len = sizeof bound.sock };
@@ -416,6 +422,7 @@ void quic_send(struct quic_listener *l, const struct addr *to, const struct udp_
     err e = udp_send(l->fd, &m, 1, to, from, &sent);
     metric_add(quic_here.cells, QUIC_SENT, sent);
     metric_add(quic_here.cells, QUIC_SENT_BYTES, len);
+    l->refused |= l->client && e == ERR_REFUSED;
     if (e) /* lost, as on any path: it is sent again if it matters */
         metric_add(quic_here.cells, QUIC_UNSENT, udp_datagrams(&m) - sent);
 }

@@ -130,6 +130,12 @@ void quic_want_send(struct quic_conn *c);
 void quic_give(struct quic_conn *c, int64_t stream, uint64_t bytes);
 /* An own unidirectional stream. ERR_LIMIT: the client allows no more. */
 err quic_open_uni(struct quic_conn *c, int64_t *ret_stream) CHECK_RESULT;
+/* Of a connection that we have opened: an own request's. ERR_LIMIT: the server allows no more now. */
+err quic_open_bidi(struct quic_conn *c, int64_t *ret_stream) CHECK_RESULT;
+uint64_t quic_streams_left(const struct quic_conn *c);
+/* Within quic_app.end: ERR_CLOSED: by the peer; ERR_TIMEOUT: nothing was heard for as long as was agreed on;
+ * ERR_REFUSED: nobody is there; ERR_PROTOCOL: all else, a handshake that failed among it. */
+err quic_why(const struct quic_conn *c);
 /* Both directions, with a code; or only what comes in. */
 void quic_stream_reset(struct quic_conn *c, int64_t stream, uint64_t code);
 void quic_stream_stop(struct quic_conn *c, int64_t stream, uint64_t code);

@@ -177,6 +177,52 @@ const ngtcp2_callbacks quic_callbacks = {
     .recv_tx_key = on_tx_key,
 };
 
+/* ---- connections that we open ---- */
+
+static int on_own_id(ngtcp2_conn *lib, ngtcp2_cid *cid, uint8_t *token, size_t len, void *user)
+{
+    (void)lib, (void)user;
+    cid->datalen = len;
+    gnutls_rnd(GNUTLS_RND_NONCE, cid->data, len);
+    gnutls_rnd(GNUTLS_RND_NONCE, token, NGTCP2_STATELESS_RESET_TOKENLEN);
+    return 0;
+}
+
+static int on_own_handshaken(ngtcp2_conn *lib, void *user)
+{
+    (void)lib;
+    struct quic_conn *c = user;
+    c->phase = QUIC_ESTABLISHED;
+    if (c->state)
+        c->app->handshaken(c->state);
+    return 0;
+}
+
+const ngtcp2_callbacks quic_client_callbacks = {
+    .client_initial = ngtcp2_crypto_client_initial_cb,
+    .recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
+    .handshake_completed = on_own_handshaken,
+    .encrypt = ngtcp2_crypto_encrypt_cb,
+    .decrypt = ngtcp2_crypto_decrypt_cb,
+    .hp_mask = ngtcp2_crypto_hp_mask_cb,
+    .recv_stream_data = on_data,
+    .acked_stream_data_offset = on_acked,
+    .stream_close = on_closed,
+    .recv_retry = ngtcp2_crypto_recv_retry_cb,
+    .extend_max_local_streams_bidi = on_streams,
+    .rand = on_rand,
+    .get_new_connection_id = on_own_id,
+    .update_key = ngtcp2_crypto_update_key_cb,
+    .stream_reset = on_reset,
+    .extend_max_stream_data = on_writable,
+    .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+    .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
+    .get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
+    .stream_stop_sending = on_stopped,
+    .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+    .recv_tx_key = on_tx_key,
+};
+
 /* ---- what the application asks ---- */
 
 void quic_give(struct quic_conn *c, int64_t stream, uint64_t bytes)
@@ -191,6 +237,16 @@ void quic_give(struct quic_conn *c, int64_t stream, uint64_t bytes)
 err quic_open_uni(struct quic_conn *c, int64_t *ret_stream)
 {
     return ngtcp2_conn_open_uni_stream(c->lib, ret_stream, NULL) ? ERR_LIMIT : OK;
+}
+
+err quic_open_bidi(struct quic_conn *c, int64_t *ret_stream)
+{
+    return !c->lib || ngtcp2_conn_open_bidi_stream(c->lib, ret_stream, NULL) ? ERR_LIMIT : OK;
+}
+
+uint64_t quic_streams_left(const struct quic_conn *c)
+{
+    return c->lib ? ngtcp2_conn_get_streams_bidi_left(c->lib) : 0;
 }
 
 void quic_stream_reset(struct quic_conn *c, int64_t stream, uint64_t code)

@@ -46,6 +46,7 @@ void quic_conn_free(struct quic_conn *c)
 {
     struct quic_listener *l = c->listener;
     let_go(c);
+    l->only = NULL;
     if (c->dirty) {
         struct quic_conn **at = &quic_here.dirty;
         while (*at && *at != c)
@@ -68,9 +69,25 @@ void quic_conn_free(struct quic_conn *c)
     quic_listener_release(l);
 }
 
+/* No word of it is sent. */
+void quic_conn_lost(struct quic_conn *c, err why)
+{
+    c->why = (uint8_t)why;
+    quic_conn_free(c);
+}
+
+err quic_why(const struct quic_conn *c)
+{
+    return (err)c->why;
+}
+
 /* It keeps its place for a while, so that what is still on its way is known for what it is. */
 static void rest(struct quic_conn *c, enum quic_phase phase, ngtcp2_duration pto)
 {
+    if (c->client) {
+        quic_conn_lost(c, ERR_CLOSED);
+        return;
+    }
     c->phase = phase;
     let_go(c);
     timer_set(&c->timer, worker_now_us() + CLOSING_PTOS * pto / 1000);
@@ -89,6 +106,10 @@ static void close_now(struct quic_conn *c)
         return;
     }
     quic_send(c->listener, &c->peer, &c->local, out, (size_t)n, 0, 0);
+    if (c->client) { /* its socket goes with it: what still comes is answered by the kernel */
+        quic_conn_free(c);
+        return;
+    }
     c->last = mem_must_get((size_t)n);
     c->last_bytes = (uint32_t)n;
     c->last_at = 1;
@@ -139,7 +160,7 @@ static void on_timer(struct timer *t)
     }
     int e = ngtcp2_conn_handle_expiry(c->lib, quic_now());
     if (e == NGTCP2_ERR_IDLE_CLOSE || e == NGTCP2_ERR_HANDSHAKE_TIMEOUT)
-        quic_conn_free(c); /* RFC 9000 10.1: without a word */
+        quic_conn_lost(c, ERR_TIMEOUT); /* RFC 9000 10.1: without a word */
     else if (e)
         fail(c, e);
     else
@@ -190,18 +211,10 @@ static void set_settings(ngtcp2_settings *out, const struct quic_settings *s, co
         quic_lib_set_token(out, hd);
 }
 
-static void conn_init(struct quic_conn *c, struct quic_listener *l, const struct quic_settings *s,
-                      const ngtcp2_pkt_hd *hd, const struct quic_datagram *d)
+void quic_conn_add(struct quic_conn *c, struct quic_listener *l)
 {
-    *c = (struct quic_conn){ .tls = quic_tls_hold(s->tls),
-                             .listener = l,
-                             .app = l->owner->app,
-                             .peer = *d->peer,
-                             .local = *d->local,
-                             .gso = s->gso,
-                             .streams_max = s->streams_max,
-                             .validated = true,
-                             .initial = hd->dcid };
+    c->listener = l;
+    c->why = ERR_PROTOCOL; /* unless it ends otherwise */
     c->ref = (ngtcp2_crypto_conn_ref){ .get_conn = get_conn, .user_data = c };
     timer_init(&c->timer, on_timer);
     ngtcp2_ccerr_default(&c->error);
@@ -212,6 +225,20 @@ static void conn_init(struct quic_conn *c, struct quic_listener *l, const struct
     l->conns++;
     quic_inc(QUIC_CONNECTIONS);
     metric_add(quic_here.cells, QUIC_OPEN, 1);
+}
+
+static void conn_init(struct quic_conn *c, struct quic_listener *l, const struct quic_settings *s,
+                      const ngtcp2_pkt_hd *hd, const struct quic_datagram *d)
+{
+    *c = (struct quic_conn){ .tls = quic_tls_hold(s->tls),
+                             .app = l->owner->app,
+                             .peer = *d->peer,
+                             .local = *d->local,
+                             .gso = s->gso,
+                             .streams_max = s->streams_max,
+                             .validated = true,
+                             .initial = hd->dcid };
+    quic_conn_add(c, l);
 }
 
 static int open_lib(struct quic_conn *c, const struct quic_settings *s, const ngtcp2_pkt_hd *hd,
@@ -471,6 +498,10 @@ void quic_conn_write(struct quic_conn *c)
         }
     }
     burst_send(&b);
+    if (c->client && c->listener->refused) {
+        quic_conn_lost(c, ERR_REFUSED);
+        return;
+    }
     if (n < 0) {
         fail(c, (int)n);
         return;

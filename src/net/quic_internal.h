@@ -24,6 +24,9 @@ struct quic_listener {
     int fd;
     const struct quic_owner *owner;
     bool stopped, reading, has_reader;
+    bool client;            /* the socket of one connection of ours: all that comes is its own */
+    bool refused;           /* nobody is there, the kernel says */
+    struct quic_conn *only; /* that one; NULL: it is gone */
     struct fiber *reader;
     struct turn_hook read;
     uint32_t conns;
@@ -33,7 +36,7 @@ enum quic_phase {
     QUIC_HANDSHAKE,
     QUIC_ESTABLISHED,
     QUIC_CLOSING,  /* we have closed it: the packet that says so is sent again to who still speaks */
-    QUIC_DRAINING, /* the client has: silence */
+    QUIC_DRAINING, /* the peer has: silence */
 };
 
 struct quic_conn {
@@ -58,6 +61,8 @@ struct quic_conn {
     bool early_seen;
     bool failed;  /* error says how it is to be closed */
     bool closing; /* when what waits has been sent */
+    bool client;  /* we have opened it */
+    uint8_t why;  /* err: of quic_why */
     uint32_t streams_max;
     ngtcp2_ccerr error;
     ngtcp2_cid initial; /* what the client called it first */
@@ -129,6 +134,10 @@ static inline ngtcp2_addr quic_lib_addr(const struct addr *a)
 
 /* ---- quic.c ---- */
 
+/* What this worker needs, once. ERR_MEMORY. */
+err quic_prepare(void) CHECK_RESULT;
+/* A place among the worker's connections; c is otherwise zero but for what says who it is. */
+void quic_conn_add(struct quic_conn *c, struct quic_listener *l);
 struct quic_listener *quic_listener_at(const struct addr *at);
 void quic_listener_release(struct quic_listener *l);
 /* The worker's place for a new connection. */
@@ -151,10 +160,13 @@ void quic_conn_accept(struct quic_listener *l, const struct quic_settings *s, co
 void quic_conn_read(struct quic_conn *c, const struct quic_datagram *d);
 void quic_conn_write(struct quic_conn *c);
 void quic_conn_free(struct quic_conn *c);
+/* Without a word. */
+void quic_conn_lost(struct quic_conn *c, err why);
 
 /* ---- quic_callbacks.c ---- */
 
 extern const ngtcp2_callbacks quic_callbacks;
+extern const ngtcp2_callbacks quic_client_callbacks;
 void quic_new_id(struct quic_conn *c, ngtcp2_cid *ret_cid);
 
 /* ---- quic_stateless.c ---- */

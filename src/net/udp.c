@@ -133,10 +133,15 @@ void udp_want_ecn(int fd, int family)
 
 err udp_connect(const struct addr *to, int *ret_fd)
 {
+    return udp_connect_from(NULL, to, ret_fd);
+}
+
+err udp_connect_from(const struct addr *from, const struct addr *to, int *ret_fd)
+{
     int fd = new_socket(to->sock.any.sa_family);
     if (fd < 0)
         return err_from_errno(errno);
-    if (connect(fd, &to->sock.any, to->len) < 0) {
+    if ((from && bind(fd, &from->sock.any, from->len) < 0) || connect(fd, &to->sock.any, to->len) < 0) {
         err e = err_from_errno(errno);
         close(fd);
         return e;

@@ -44,6 +44,8 @@ err udp_listen_again(int first_fd, uint64_t send_buffer_bytes, uint64_t recv_buf
 void udp_want_ecn(int fd, int family);
 /* A socket of its own port, for one peer. */
 err udp_connect(const struct addr *to, int *ret_fd) CHECK_RESULT;
+/* From that address of this machine; NULL: any. */
+err udp_connect_from(const struct addr *from, const struct addr *to, int *ret_fd) CHECK_RESULT;
 
 /* What has arrived, up to a batch of it. ERR_AGAIN: nothing; ERR_REFUSED: of a connected socket, its peer
  * says that nobody is there. */

@@ -7,8 +7,6 @@ from lib import http2
 from lib.conf import one_service
 from lib.http2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, PUSH_PROMISE,
                        RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, settings_frame, window_update)
-from lib.ports import free_port, listening
-from lib.process import wait_until
 from lib.servers import answer
 
 PROTOCOL, FLOW, CLOSED, SIZE, COMPRESSION, CALM, REFUSED = 1, 3, 5, 6, 9, 11, 7

@@ -5,8 +5,10 @@ import re
 import signal
 import subprocess
 import textwrap
+import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -230,6 +232,25 @@ def test_agents_share_a_rate_and_a_scenario(load, origin, agents, tmp_path):
     assert [k["name"] for k in result["kinds"]] == ["named"]
 
 
+def test_agents_find_the_limit_together(load, scripted, agents):
+    """Two agents with a connection each, 50 ms an answer: never more than 40 a second. Each step is a run of both, and what is
+    told of it is their sum."""
+    def slow(peer):
+        while peer.read_request():
+            time.sleep(0.05)
+            peer.send(answer("x"))
+    server = scripted(slow)
+    code, result = load("--agents", addresses(agents(2)), "--find-limit", "p99 < 10s, errors < 50%", "-c", 2, "-d", "300ms",
+                        "--timeout", "5s", f"http://{server.address}/", timeout=110)
+    limit, total, steps = result["limit"], result["total"], result["limit"]["steps"]
+    assert code == 0 and 0 < limit["holds"] <= 50 and limit["fails"] > limit["holds"]
+    assert [s["rate"] for s in steps[:2]] == [100, 50] and not steps[0]["holds"]
+    assert server.connections >= 2 * len([s for s in steps if s["rate"] > 20])
+    counts = hdr.decode(total["latency_ns"]["response"]["hdr"])
+    assert sum(n for _, n in counts) == total["answers"] > 0
+    assert total["answers"] == pytest.approx(steps[-1]["answered"] * result["seconds"])
+
+
 def test_more_connections_than_a_process_may_have(load, origin, agents):
     """Shared out over processes, also on one machine; what is too much for one is said."""
     server = origin()
@@ -256,6 +277,18 @@ def test_agents_end_with_the_one_that_asked(origin, agents, tmp_path):
     assert child.wait(30) == 0
     result = json.loads((tmp_path / "out").read_text())
     assert result["interrupted"] and result["total"]["good"] == result["total"]["sent"] == asked()
+
+
+def test_a_lost_agent_ends_the_run(origin, agents, tmp_path):
+    """Half a load is another load: it says which one, and that is no result."""
+    server, ours = origin(), agents(2)
+    run = subprocess.Popen([weir_module.BINARY, "load", "--quiet", "--json", tmp_path / "r.json", "--agents", addresses(ours), "-r", "100",
+                            "-d", "60s", f"http://{server.address}/"], env={**os.environ, "WEIR_TOKEN": TOKEN}, stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{ours[1].pid}/task/{ours[1].pid}/children")
+    wait_until(lambda: children.read_text().split(), 20, "its run has begun")
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 1 and f"agent {ours[1].address}: it ended in the middle of the run" in said and not (tmp_path / "r.json").exists()
 
 
 def test_agents_want_the_token(load, agents, monkeypatch, weir_command, tmp_path):

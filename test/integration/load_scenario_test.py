@@ -104,6 +104,18 @@ def test_expectations(load, origin, expect, kind):
     assert kinds(result)["a GET /never"]["sent"] == 0  # the rest of such a visit is not made
 
 
+def test_a_timeout_counts_with_its_wait(load, origin):
+    code, result = load(f"""
+        target: http://{origin().address}
+        timeout: 200ms
+        users: 2
+        kinds: {{a: {{steps: [GET /hang]}}}}
+        """, "-n", "4")
+    service = result["total"]["latency_ns"]["service"]
+    assert code == 0 and result["total"]["errors"] == {"timeout": 4}
+    assert service["count"] == 4 and service["min"] >= 200 * 10**6
+
+
 def test_what_cannot_be_taken(load, origin):
     server = origin()
     code, result = load(f"""

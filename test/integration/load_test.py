@@ -186,6 +186,23 @@ def test_find_limit(load, scripted):
     assert limit["fails"] - limit["holds"] <= 0.05 * limit["holds"] + 1
 
 
+def test_a_search_goes_by_its_conditions(load, origin):
+    """No rate is ever so high: from 100 a second on it is halved until there is nothing left to try."""
+    code, result = load("--find-limit", "errors < 1%, rate > 1000000", "-d", "100ms", f"http://{origin().address}/")
+    steps = result["limit"]["steps"]
+    assert code == 3 and result["limit"]["holds"] == 0 and not any(s["holds"] for s in steps)
+    assert [s["rate"] for s in steps] == [100 / 2**i for i in range(7)] and all(s["errors"] == 0 for s in steps)
+
+
+def test_a_warm_up_does_not_count(load, origin):
+    """What was sent in it the server has seen, and the points show; the sums do not."""
+    server = origin()
+    code, result = load("-r", 100, "-w", "600ms", "-d", "400ms", f"http://{server.address}/")
+    total, seen = result["total"], counted(server)["requests"]
+    assert code == 0 and 0 < total["sent"] < seen <= 100 and sum(p["sent"] for p in result["points"]) == seen
+    assert total["latency_ns"]["response"]["count"] == total["answers"]
+
+
 def test_files(load, weir_command, origin, tmp_path):
     server = origin()
     done = weir_command("load", "-r", 100, "-d", "1s", "--interval", "200ms", "--csv", tmp_path / "a.csv", "--hdr",
