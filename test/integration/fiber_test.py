@@ -1,5 +1,4 @@
 """Who waits where, as a debugger sees it; weir under valgrind; and that busy ones leave room for new ones."""
-import platform
 import re
 import selectors
 import shutil
