@@ -415,6 +415,20 @@ static void a_copy_of_an_encrypted_one(void **state)
     copy_and_restore();
 }
 
+/* A segment says whose it is: files that were mixed up are not read. */
+static void a_segment_of_another_ledger_is_refused(void **state)
+{
+    (void)state;
+    char own[512], other[512];
+    with_ledger(folder, add_secret);
+    with_ledger(copy, add_secret);
+    folder_last_segment(folder, own);
+    folder_last_segment(copy, other);
+    assert_string_equal(strrchr(own, '/'), strrchr(other, '/'));
+    assert_int_equal(rename(other, own), 0);
+    is_refused("belongs to another ledger");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +439,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(verifying_finds_damage, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(nothing_can_be_read_without_the_key, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_copy_of_an_encrypted_one, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_segment_of_another_ledger_is_refused, set_up, folder_remove),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(told.at);

@@ -40,7 +40,7 @@ ledger:
     orders: keep off
     jobs: {{keep: off, order_by_key: true, dead_letter: dead}}
     dead: keep off
-    halves: {{keep: off, check: /check of shop, check_after: 100ms, checks: 1000}}
+    halves: {{keep: off, check: /check of shop, check_after: 1s, checks: 1000}}
 routes:
   - match: POST /buy
     order: {{item: query item, quantity: query n, id: query id, user: query user, hold: 1h, publish: orders}}
@@ -199,45 +199,57 @@ class Jobs:
             run.spawn(self.publish, Asker(run, "http"), i, [0])
         run.spawn(self.consume, asker)
 
-    def publish(self, asker, key, count):
+    def publish(self, asker, number, count):
         count[0] += 1
+        key = f"{number}{'abcdefgh'[count[0] % 8]}"
         body = f"{key}.{count[0]}{'.poison' if count[0] % 16 == 0 else ''}"
         try:
-            got = asker.ask("POST", "/v1/topics/jobs/messages", {"key": str(key), "body": body})
+            got = asker.ask("POST", "/v1/topics/jobs/messages", {"key": key, "body": body})
         except Cut:
             return
         assert got.status == 201, got.text
         self.published.add(body)
 
     def consume(self, asker):
+        """True: there was something."""
         try:
-            got = asker.ask("POST", "/v1/topics/jobs/groups/g/pull", {"count": 5, "wait": "50ms"})
+            got = asker.ask("POST", "/v1/topics/jobs/groups/g/pull", {"count": 50, "wait": "50ms"})
         except Cut:
-            return
+            return True
         assert got.status == 200, got.text
-        for m in got.json["messages"]:
-            self.take(asker, m)
+        messages = got.json["messages"]
+        for m in messages:
+            key, number, *_ = m["body"].split(".")
+            assert m["id"] not in self.acked, f"{m['body']} comes again though its ack was answered"
+            assert int(number) >= self.seen.get(key, 0), f"{m['body']} comes after {self.seen[key]} of its key"
+            self.seen[key] = int(number)
+        self.end(asker, "nack", [m for m in messages if m["body"].endswith("poison")])
+        self.end(asker, "ack", [m for m in messages if not m["body"].endswith("poison")])
+        return bool(messages)
 
-    def take(self, asker, m):
-        key, number, *poison = m["body"].split(".")
-        assert m["id"] not in self.acked, f"{m['body']} comes again though its ack was answered"
-        assert int(number) >= self.seen.get(key, 0), f"{m['body']} comes after {self.seen[key]} of its key"
-        self.seen[key] = int(number)
+    def end(self, asker, how, messages):
+        if not messages:
+            return
+        bodies = {m["id"]: m["body"] for m in messages}
         try:
-            done = asker.ask("POST", f"/v1/topics/jobs/groups/g/{'nack' if poison else 'ack'}", {"ids": [m["id"]]})
+            done = asker.ask("POST", f"/v1/topics/jobs/groups/g/{how}", {"ids": list(bodies)})
         except Cut:
-            self.maybe.add(m["body"])
+            self.maybe.update(bodies.values())
             return
         assert done.status == 200, done.text
-        if not poison and done.json["acked"]:
-            self.acked[m["id"]] = m["body"]
+        if how == "ack" and done.json["acked"] == len(bodies):
+            self.acked.update(bodies)
+        elif how == "ack":  # some were dead letters, or their ack that was cut off had been taken
+            self.maybe.update(bodies.values())
 
     def check(self):
         """Whatever is left is had now."""
         asker = Asker(self.run, "http")
         end = time.monotonic() + 60
         while True:
-            self.consume(asker)
+            if self.consume(asker):
+                end = time.monotonic() + 60
+                continue
             g = asker.insist("GET", "/v1/topics/jobs").json["consumer_groups"][0]
             if not any(g[what] for what in ("lag", "pending", "waiting", "again")):
                 break
@@ -277,7 +289,7 @@ class Halves:
             return
         assert got.status == 201, got.text
         self.kept.append(body)
-        if self.count % 3 == 0:
+        if self.count % 10 == 0:
             return  # forgotten
         end = "commit" if body.startswith("yes") else "rollback"
         got = asker.insist("POST", f"/v1/topics/halves/{end}", {"handle": got.json["messages"][0]["handle"]})
