@@ -308,18 +308,18 @@ def test_under_a_flood_of_handshakes(gate, http3):
     raw.close()
 
 
-def test_moving_clients_are_found(gate, http3, relay, scripted, tmp_path, each_loop):
-    body = b"x" * 400000  # what a client sends is many datagrams for sure; of its acknowledgements there may be few
-    (tmp_path / "up").write_bytes(body)
+def test_moving_clients_are_found(gate, http3, relay, scripted, each_loop):
+    body = b"x" * 400000
     g = gate(f"workers: 2\n{one_service(scripted(answer(body)))}")
-    r = relay(g.port, paths=32)
-    client = http3(r.port, "/a", "/b", args=["-m", "POST", "-d", tmp_path / "up"])
-    assert [a.status for a in client.answers()] == [200] * 2
-    assert all(client.body(p) == body for p in ("/a", "/b"))
-    assert len(r.backs) == 32
+    for clients in range(1, 9):  # of 8 addresses all may be the connection's own worker's: once in 256 times
+        client = http3(relay(g.port, paths=8).port, "/a", "/b", "/c", "/d")
+        assert [a.status for a in client.answers()] == [200] * 4
+        assert all(client.body(p) == body for p in ("/a", "/b", "/c", "/d"))
+        assert g.metric("weir_quic_connections_total") == clients
+        if g.metric("weir_quic_forwarded_datagrams_total") > 0:
+            break
     assert g.metric("weir_quic_migrations_total") > 0
-    assert g.metric("weir_quic_forwarded_datagrams_total") > 0  # half of 32 addresses are another worker's
-    assert g.metric("weir_quic_connections_total") == 1
+    assert g.metric("weir_quic_forwarded_datagrams_total") > 0
 
 
 def test_a_client_that_changes_its_address(gate, http3, scripted):
