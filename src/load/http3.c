@@ -44,6 +44,15 @@ static void finish(struct http3_conn *c, struct http3_stream *s, err why)
     c->hooks->done(c, a, why);
 }
 
+/* RFC 9114 4.1.1: one that was not looked at. That comes with GOAWAY, or a little before it. */
+static err why_reset(struct http3_conn *c, uint64_t code)
+{
+    if (code != NGHTTP3_H3_REQUEST_REJECTED)
+        return ERR_RESET;
+    c->ending = true;
+    return ERR_REFUSED;
+}
+
 /* What has come of it belongs to the answer at hand. */
 static struct http3_ask *heard(struct http3_conn *c, struct http3_stream *s)
 {
@@ -138,7 +147,7 @@ static int on_stream_close(nghttp3_conn *lib, int64_t id, uint64_t code, void *c
     if (!s)
         return 0;
     if (s->ask)
-        finish(conn, s, code == NGHTTP3_H3_REQUEST_REJECTED ? ERR_REFUSED : ERR_RESET);
+        finish(conn, s, why_reset(conn, code));
     free_stream(s);
     return 0;
 }
@@ -273,11 +282,24 @@ static uint64_t app_closed(void *state, int64_t stream, bool has_code, uint64_t 
     return 0;
 }
 
+static struct http3_stream *find_stream(struct http3_conn *c, int64_t id)
+{
+    LIST_EACH (at, &c->streams) {
+        struct http3_stream *s = container_of(at, struct http3_stream, link);
+        if (s->id == id)
+            return s;
+    }
+    return NULL;
+}
+
 /* What of the request is still to be sent is not wanted either. */
 static uint64_t app_reset(void *state, int64_t stream)
 {
     struct http3_conn *c = state;
-    if (is_request(stream))
+    struct http3_stream *s = find_stream(c, stream);
+    if (s && s->ask)
+        finish(c, s, why_reset(c, quic_reset_code(c->quic)));
+    if (s)
         quic_stream_reset(c->quic, stream, NGHTTP3_H3_REQUEST_CANCELLED);
     return code_of(nghttp3_conn_shutdown_stream_read(c->lib, stream));
 }

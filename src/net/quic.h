@@ -136,6 +136,8 @@ uint64_t quic_streams_left(const struct quic_conn *c);
 /* Within quic_app.end: ERR_CLOSED: by the peer; ERR_TIMEOUT: nothing was heard for as long as was agreed on;
  * ERR_REFUSED: nobody is there; ERR_PROTOCOL: all else, a handshake that failed among it. */
 err quic_why(const struct quic_conn *c);
+/* Within quic_app.reset: the code that the peer has said. */
+uint64_t quic_reset_code(const struct quic_conn *c);
 /* Both directions, with a code; or only what comes in. */
 void quic_stream_reset(struct quic_conn *c, int64_t stream, uint64_t code);
 void quic_stream_stop(struct quic_conn *c, int64_t stream, uint64_t code);

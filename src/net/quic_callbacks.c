@@ -124,8 +124,9 @@ static int on_closed(ngtcp2_conn *lib, uint32_t flags, int64_t stream, uint64_t 
 static int on_reset(ngtcp2_conn *lib, int64_t stream, uint64_t size, uint64_t code, void *user,
                     void *stream_user)
 {
-    (void)lib, (void)size, (void)code, (void)stream_user;
+    (void)lib, (void)size, (void)stream_user;
     struct quic_conn *c = user;
+    c->reset_code = code;
     return c->state ? checked(c, c->app->reset(c->state, stream)) : 0;
 }
 
@@ -242,6 +243,11 @@ err quic_open_uni(struct quic_conn *c, int64_t *ret_stream)
 err quic_open_bidi(struct quic_conn *c, int64_t *ret_stream)
 {
     return !c->lib || ngtcp2_conn_open_bidi_stream(c->lib, ret_stream, NULL) ? ERR_LIMIT : OK;
+}
+
+uint64_t quic_reset_code(const struct quic_conn *c)
+{
+    return c->reset_code;
 }
 
 uint64_t quic_streams_left(const struct quic_conn *c)

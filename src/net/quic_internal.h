@@ -63,6 +63,7 @@ struct quic_conn {
     bool closing; /* when what waits has been sent */
     bool client;  /* we have opened it */
     uint8_t why;  /* err: of quic_why */
+    uint64_t reset_code;
     uint32_t streams_max;
     ngtcp2_ccerr error;
     ngtcp2_cid initial; /* what the client called it first */

@@ -32,12 +32,12 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def gate(weir, authority):
-    """gate(server, http3="streams_max: 5", root="") -> a Weir with HTTP/3 for localhost; its url and port"""
+    """gate(server, http3="streams_max: 5", root="") -> a Weir with HTTP/3 for localhost; its port, and https: its URL"""
     def start(server, http3="", root="", **options):
         port = free_port()
         thing = weir(one_service(server, root=f'listen: {{address: "127.0.0.1:{port}", tls: "{authority.issue("localhost")}", '
                                               f'http3: {"{" + http3 + "}" if http3 else "true"}}}\n{root}'), **options)
-        thing.port, thing.url = port, f"https://localhost:{port}"
+        thing.port, thing.https = port, f"https://localhost:{port}"
         return thing
     return start
 
@@ -46,7 +46,7 @@ def test_counts_are_exact(load, gate, origin, authority, each_loop):
     g = gate(origin())
     for path, size in (("/", 0), ("/bytes/100000", 100000), ("/status/204", 0), ("/headers/60", 0)):
         code, result = load("-n", 500, "-c", 7, "-m", 5, "-t", 2, "--ca", authority.certificate, "--loop", each_loop,
-                            f"{g.url}{path}")
+                            f"{g.https}{path}")
         total = result["total"]
         assert code == 0 and total["sent"] == total["answers"] == total["good"] == 500 and total["errors"] == {}
         assert sum(total["statuses"].values()) == 500 and total["latency_ns"]["service"]["count"] == 500
@@ -58,7 +58,7 @@ def test_large_bodies_go_out_whole(load, gate, origin, authority, tmp_path, each
     (tmp_path / "body").write_bytes(b"0123456789abcdef" * 20000)
     for args in ([], ["-r", 1000, "-d", "20s"]):
         code, result = load("-n", 20, "-c", 2, "-m", 4, "--body", f"@{tmp_path}/body", "--ca", authority.certificate,
-                            "--loop", each_loop, *args, f"{g.url}/echo")
+                            "--loop", each_loop, *args, f"{g.https}/echo")
         assert code == 0 and result["total"]["good"] == 20 and result["total"]["errors"] == {}
         assert result["total"]["bytes_out"] > 20 * 320000 and result["total"]["bytes_in"] > 20 * 320000
 
@@ -67,7 +67,7 @@ def test_open_loop(load, gate, origin, authority, each_loop):
     """What is due goes out on time over as few connections as it takes, and counts from when it was due."""
     g = gate(origin(), http3="streams_max: 3")
     code, result = load("-r", 500, "-n", 250, "-d", "20s", "-c", 20, "-m", 10, "--ca", authority.certificate,
-                        "--loop", each_loop, f"{g.url}/")
+                        "--loop", each_loop, f"{g.https}/")
     total = result["total"]
     assert code == 0 and total["good"] == 250 and total["errors"] == {} and 1 <= result["connects"] <= 20
     latency = total["latency_ns"]
@@ -90,7 +90,7 @@ def test_no_more_streams_than_the_server_takes(load, gate, scripted, authority):
             peer.send(answer("ok"))
     released = threading.Event()
     g = gate(scripted(serve), http3="streams_max: 2")
-    code, result = load("-n", 40, "-c", 1, "-m", 16, "--ca", authority.certificate, f"{g.url}/")
+    code, result = load("-n", 40, "-c", 1, "-m", 16, "--ca", authority.certificate, f"{g.https}/")
     assert code == 0 and result["total"]["good"] == 40 and result["connects"] == 1 and most[0] == 2
 
 
@@ -98,24 +98,24 @@ def test_a_server_that_ends_its_connections(load, gate, origin, authority, tmp_p
     """It ends each after 20 requests (GOAWAY); what it does not look at is asked again, and none is counted twice."""
     server = origin()
     g = gate(server, root="client: {requests_max: 20}")
-    code, result = load("-n", 600, "-c", 3, "-m", 16, "--ca", authority.certificate, "--loop", each_loop, f"{g.url}/")
+    code, result = load("-n", 600, "-c", 3, "-m", 16, "--ca", authority.certificate, "--loop", each_loop, f"{g.https}/")
     total = result["total"]
     assert code == 0 and total["errors"] == {} and total["sent"] == total["good"] == 600
     assert result["connects"] >= 10
-    (tmp_path / "s.yaml").write_text(f"{{target: '{g.url}', users: 2, kinds: {{a: {{steps: [GET /, GET /b]}}}}}}")
+    (tmp_path / "s.yaml").write_text(f"{{target: '{g.https}', users: 2, kinds: {{a: {{steps: [GET /, GET /b]}}}}}}")
     code, result = load("-n", 60, "--ca", authority.certificate, "--loop", each_loop, tmp_path / "s.yaml")
     assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 120 and result["connects"] >= 5
 
 
 def test_whom_it_does_not_believe(load, gate, origin, authority):
     g = gate(origin())
-    code, result = load("-n", 3, "-c", 1, f"{g.url}/")
+    code, result = load("-n", 3, "-c", 1, f"{g.https}/")
     assert code == 0 and result["total"]["errors"] == {"connect": 3}
     code, result = load("-n", 3, "-c", 1, "--ca", authority.certificate, f"https://127.0.0.1:{g.port}/")
     assert code == 0 and result["total"]["errors"] == {"connect": 3}  # another name
     code, result = load("-n", 3, "-c", 1, "--insecure", f"https://127.0.0.1:{g.port}/")
     assert code == 0 and result["total"]["good"] == 3
-    code, said = load("-n", 3, "--ca", "/nowhere/ca.pem", f"{g.url}/")
+    code, said = load("-n", 3, "--ca", "/nowhere/ca.pem", f"{g.https}/")
     assert code == 1 and "/nowhere/ca.pem" in said
 
 
@@ -148,20 +148,20 @@ def hold(which):
 
 def test_one_stream_that_is_not_answered_holds_up_no_other(load, gate, scripted, authority):
     g = gate(scripted(hold(lambda n: n == 2)))
-    code, result = load("-n", 40, "-c", 1, "-m", 4, "--timeout", "1s", "--ca", authority.certificate, f"{g.url}/")
+    code, result = load("-n", 40, "-c", 1, "-m", 4, "--timeout", "1s", "--ca", authority.certificate, f"{g.https}/")
     assert code == 0 and result["total"]["errors"] == {"timeout": 1} and result["total"]["good"] == 39 and result["connects"] == 1
 
 
 def test_a_server_that_says_nothing_gets_another_connection(load, gate, scripted, authority):
     g = gate(scripted(hold(lambda n: True)))
-    code, result = load("-n", 2, "-c", 1, "--timeout", "500ms", "--ca", authority.certificate, f"{g.url}/")
+    code, result = load("-n", 2, "-c", 1, "--timeout", "500ms", "--ca", authority.certificate, f"{g.https}/")
     assert code == 0 and result["total"]["errors"] == {"timeout": 2} and result["connects"] == 2
 
 
 def test_a_connection_that_is_idle_for_too_long(load, gate, scripted, authority):
     """The server's idle timeout passes before the answer is there, or the request's own."""
     g = gate(scripted(hold(lambda n: True)), http3="idle_timeout: 1s")
-    code, result = load("-n", 1, "-c", 1, "--timeout", "30s", "--ca", authority.certificate, f"{g.url}/")
+    code, result = load("-n", 1, "-c", 1, "--timeout", "30s", "--ca", authority.certificate, f"{g.https}/")
     assert code == 0 and result["total"]["errors"] == {"closed": 1}
 
 
@@ -169,7 +169,7 @@ def test_a_server_that_goes_away(gate, origin, authority, started, tmp_path):
     """What was under way is lost, what comes after it is not to be connected."""
     g, port = gate(origin()), free_port()
     run = Process([weir_module.BINARY, "load", "--http3", "--quiet", "--json", str(tmp_path / "r.json"), "-c", "2", "-m", "4", "-d", "60s",
-                   "--timeout", "3s", "--metrics", f"127.0.0.1:{port}", "--ca", str(authority.certificate), f"{g.url}/"], tmp_path / "load.log")
+                   "--timeout", "3s", "--metrics", f"127.0.0.1:{port}", "--ca", str(authority.certificate), f"{g.https}/"], tmp_path / "load.log")
     started.append(run)
 
     def count(what):
@@ -203,7 +203,7 @@ def test_a_scenario(load, gate, scripted, authority, tmp_path, each_loop):
                 peer.send(answer("no", status="400 Bad Request"))
     g = gate(scripted(shop))
     (tmp_path / "s.yaml").write_text(f"""
-        target: {g.url}
+        target: {g.https}
         users: 4
         http3: on
         kinds:
@@ -224,7 +224,7 @@ def test_agents(load, gate, origin, authority, started, tmp_path, monkeypatch):
     agent = Process([weir_module.BINARY, "load", "agent", "--listen", f"127.0.0.1:{at}"], tmp_path / "agent.log")
     started.append(agent)
     wait_until(lambda: listening(at) or not agent.running, 20, "the agent listens")
-    code, result = load("--agents", f"127.0.0.1:{at}", "-n", 100, "-c", 2, "-m", 5, "--ca", authority.certificate, f"{g.url}/")
+    code, result = load("--agents", f"127.0.0.1:{at}", "-n", 100, "-c", 2, "-m", 5, "--ca", authority.certificate, f"{g.https}/")
     assert code == 0 and result["total"]["errors"] == {} and result["total"]["good"] == 100 and result["connects"] == 2
     assert agent.stop(20) == 0 and not re.search(weir_module.BUGS, agent.log())
 
