@@ -7,10 +7,11 @@
  * fiber and no buffer.
  *
  *      resp_conn.c    connections, turns           resp_local.c    PING, HELLO, CLIENT, INFO, CONFIG ...
- *      resp_batch.c   operation and answers        resp_multi.c    MULTI, EXEC, WATCH
- *      resp_table.c   all commands                 resp_script.c   EVAL of the scripts that locks use
- *      resp_keys.c    commands on keys             resp_lock.c, resp_stock.c   LOCK.*, STOCK.*
- *      resp_stream.h  streams                      resp_queue.h    QUEUE.*
+ *      resp_gather.c  what a turn asks             resp_multi.c    MULTI, EXEC, WATCH
+ *      resp_batch.c   asking, and answers          resp_script.c   EVAL of the scripts that locks use
+ *      resp_table.c   all commands                 resp_lock.c, resp_stock.c   LOCK.*, STOCK.*
+ *      resp_keys.c    commands on keys             resp_queue.h    QUEUE.*
+ *      resp_stream.h  streams
  *
  * For the files of resp and for listeners.c. Connections: on their worker. */
 #pragma once

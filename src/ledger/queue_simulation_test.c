@@ -52,14 +52,11 @@ struct kept {
     uint64_t due_ms; /* appended; asked for; or forgotten */
 };
 
-/* A publisher's own id: what it stands for, and how long. */
-struct known {
-    struct queue_id id;
-    uint64_t until_ms;
-};
-
 static struct model {
-    struct known known[OWN_IDS];
+    struct {
+        struct queue_id id;
+        uint64_t until_ms;
+    } known[OWN_IDS]; /* what a publisher's own id stands for, and how long */
     bool is_ordered, keeps_some;
     struct message messages[MESSAGES_MAX];
     struct kept kept[MESSAGES_MAX];
@@ -186,14 +183,12 @@ static struct queue_op op_of(enum queue_what what, unsigned g)
 /* Whether it is there already, as it has to be. */
 static bool check_known(unsigned own, struct queue_id id)
 {
-    struct known *k = &model.known[own];
-    const bool is_known = k->until_ms > model.now_ms;
-    if (is_known && queue_id_compare(id, k->id) != 0)
-        fail_msg("what has its publisher's id p%u is published again", own);
-    if (is_known != (qt.head.end.seq != 0))
-        fail_msg("of p%u it is said that it was %s", own, is_known ? "new" : "known");
+    const bool is_known = model.known[own].until_ms > model.now_ms;
+    if (is_known != (qt.head.end.seq != 0) || (is_known && queue_id_compare(id, model.known[own].id) != 0))
+        fail_msg("p%u is there again, or taken for known", own);
+    model.known[own].id = id;
     if (!is_known)
-        *k = (struct known){ .id = id, .until_ms = model.now_ms + WINDOW_MS };
+        model.known[own].until_ms = model.now_ms + WINDOW_MS;
     return is_known;
 }
 
@@ -207,8 +202,7 @@ static void publish_now(unsigned serial, unsigned number, unsigned priority, con
     const struct queue_id id = PUBLISH_KEY(body, key, .priority = priority, .own_id = bytes_from(own_id));
     if (own < OWN_IDS && check_known(own, id))
         return;
-    const struct message *last = &model.messages[model.messages_count - 1];
-    if (model.messages_count && queue_id_compare(last->id, id) >= 0)
+    if (model.messages_count && queue_id_compare(model.messages[model.messages_count - 1].id, id) >= 0)
         fail_msg("ids do not grow");
     model_append(serial, number, priority, id);
 }
