@@ -31,7 +31,7 @@ static const struct doc {
     { "QUEUE.REPLAY", "queue", "topic group place", "A group goes on from there" },
     { "QUEUE.ROLLBACK", "queue", "topic handle", "A prepared or delayed message never is published" },
     { "QUEUE.TOPIC", "queue",
-      "topic [KEEP time] [KEEP_BYTES n] [ORDER_BY_KEY yes] [DUPLICATE_WINDOW time] [CHECK_AFTER time] "
+      "topic [KEEP time] [KEEP_BYTES n] [ORDER_BY_KEY on] [DUPLICATE_WINDOW time] [CHECK_AFTER time] "
       "[DEAD_LETTER topic]",
       "Makes a topic, or sets it anew" },
     { "STOCK.ADD", "stock", "item n", "More of an item, or fewer" },

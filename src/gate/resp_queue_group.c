@@ -35,7 +35,7 @@ static void *read_settings(struct resp_client *k, const struct resp_command *c, 
     return NULL;
 }
 
-/* topic [KEEP time] [KEEP_BYTES n] [ORDER_BY_KEY yes] [DUPLICATE_WINDOW time] [CHECK_AFTER time]
+/* topic [KEEP time] [KEEP_BYTES n] [ORDER_BY_KEY on] [DUPLICATE_WINDOW time] [CHECK_AFTER time]
  * [DEAD_LETTER topic] */
 void resp_do_queue_topic(struct resp_client *k, const struct resp_command *c, const struct resp_def *d)
 {

@@ -129,7 +129,7 @@ def test_two_phases_delays_and_what_is_refused(queue):
                            (("NACK", "t", "g", "DELAY", -1, "1-1"), "ERR value"), (("PULL", "t"), "ERR wrong number"), (("DROP", "t", "g", "x"), "ERR wrong number")):
         got = r("QUEUE." + command[0], *command[1:])
         assert isinstance(got, Error) and got.startswith(wrong), (command, got)
-    r("QUEUE.TOPIC", "ordered", "ORDER_BY_KEY", "yes")
+    r("QUEUE.TOPIC", "ordered", "ORDER_BY_KEY", "on")
     assert r("QUEUE.PUBLISH", "ordered", "b", "PRIORITY", 1).startswith("NO_PRIORITY ")
     assert r("COMMAND", "INFO", "QUEUE.PULL")[0][:2] == [b"queue.pull", -4]
     docs = r("COMMAND", "DOCS")
