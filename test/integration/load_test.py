@@ -197,7 +197,7 @@ def test_a_search_goes_by_its_conditions(load, origin):
 def test_a_warm_up_does_not_count(load, origin):
     """What was sent in it the server has seen, and the points show; the sums do not."""
     server = origin()
-    code, result = load("-r", 100, "-w", "600ms", "-d", "400ms", f"http://{server.address}/")
+    code, result = load("-r", 100, "--warmup", "600ms", "-d", "400ms", f"http://{server.address}/")
     total, seen = result["total"], counted(server)["requests"]
     assert code == 0 and 0 < total["sent"] < seen <= 100 and sum(p["sent"] for p in result["points"]) == seen
     assert total["latency_ns"]["response"]["count"] == total["answers"]
