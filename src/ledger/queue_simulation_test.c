@@ -216,10 +216,8 @@ static void publish(void)
     must(model.serials < MESSAGES_MAX);
     snprintf(key, sizeof key, "k%u", number);
     snprintf(body, sizeof body, "%u", serial);
-    if (how > 1) {
-        publish_now(serial, number, priority, key, body);
-        return;
-    }
+    if (how > 1)
+        return publish_now(serial, number, priority, key, body);
     PUBLISH_KEY(body, key, .priority = priority, .delay_ms = delay_ms, .flags = how == 1 ? QUEUE_IS_HALF : 0);
     model.kept[model.kept_count++] = (struct kept){ .state = how ? KEPT_HALF : KEPT_DELAYED,
                                                     .serial = serial,
