@@ -20,7 +20,7 @@ struct kv_sums {
     uint64_t keys, expiring;
 };
 
-/* Are there topics at all? Known for the rest of the operation once it was asked. */
+/* Are there topics at all? Known until the operation does something to one, once it was asked. */
 enum kv_topics { KV_TOPICS_UNKNOWN, KV_TOPICS_NONE, KV_TOPICS_SOME };
 
 /* One command that is being done. */

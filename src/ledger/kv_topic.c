@@ -11,6 +11,7 @@ static bool do_one(struct kv_run *k, struct bytes key, struct bytes op)
     }
     const uint32_t at = kv_say_begin(k);
     k->failed = queue_apply_among(k->a, op, &done);
+    k->topics = KV_TOPICS_UNKNOWN; /* the first may have been made, the last deleted */
     kv_say_end(k, at);
     return done;
 }
