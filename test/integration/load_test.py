@@ -191,7 +191,7 @@ def test_a_search_goes_by_its_conditions(load, origin):
     code, result = load("--find-limit", "errors < 1%, rate > 1000000", "-d", "100ms", f"http://{origin().address}/")
     steps = result["limit"]["steps"]
     assert code == 3 and result["limit"]["holds"] == 0 and not any(s["holds"] for s in steps)
-    assert [s["rate"] for s in steps] == [100 / 2**i for i in range(7)] and all(s["errors"] == 0 for s in steps)
+    assert [s["rate"] for s in steps] == [100 / 2**i for i in range(7)]
 
 
 def test_a_warm_up_does_not_count(load, origin):
@@ -270,7 +270,7 @@ def test_many_connections_again_and_again(load, origin):
     """More than one window of ports has, and those of the run before are only just let go of."""
     server = origin()
     for _ in range(2):
-        code, result = load("-n", 9000, "-c", 3000, "--from", "127.0.0.9", f"http://{server.address}/")
+        code, result = load("-n", 60000, "-c", 3000, "--from", "127.0.0.9", f"http://{server.address}/")
         assert code == 0 and result["total"]["errors"] == {} and result["connects"] == 3000
 
 

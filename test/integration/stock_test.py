@@ -167,14 +167,18 @@ def test_what_concurrent_clients_see_is_linearizable(ledger, each_loop, seed):
         t.join()
     assert not problems
     # the answer does not tell "held" from "held before": nor whether it was released by this one
-    held, released = set(), set()
+    held, released, first = set(), set(), {}
+    for op in ops:
+        if op.result == "done":
+            first[op.kind, op.order] = min(op.begin, first.get((op.kind, op.order), op.begin))
     for op in sorted(ops, key=lambda op: op.end):
-        if op.result == "done" and op.kind == "reserve":
-            op.result = "again" if op.order in held else "held"
-            held.add(op.order)
-        elif op.result == "done":
-            op.result = "again" if op.order in released else "released"
-            released.add(op.order)
+        if op.result != "done":
+            continue
+        seen, new = (held, "held") if op.kind == "reserve" else (released, "released")
+        op.result = "again" if op.order in seen else new
+        if op.order not in seen:  # or it was another one's doing, which was asked before and answered later
+            op.begin = first[op.kind, op.order]
+        seen.add(op.order)
     same_time = [o for o in held if sum(op.order == o and op.kind == "reserve" for op in ops) > 1]
     wrong = stock_history.check([op for op in ops if op.order not in same_time or op.result != "again"], total)
     assert wrong is None, wrong
