@@ -42,8 +42,17 @@ static void *take(struct spool *s, size_t size)
     return block_pool_get(s->opts.pool, size);
 }
 
+static void swap_stage(struct spool *s)
+{
+    char *stage = s->stage;
+    s->stage = s->block;
+    s->block = stage;
+}
+
 err spool_reserve(struct spool *s)
 {
+    if (!s->stage && s->block_start == s->block_end)
+        swap_stage(s);
     if (!s->stage)
         s->stage = take(s, SPOOL_BLOCK_BYTES);
     return s->stage ? OK : ERR_LIMIT;
@@ -123,7 +132,7 @@ static err add_stage(struct spool *s, struct bytes data, size_t *ret_taken)
     if (spool_reserve(s) != OK)
         return OK;
     if (s->stage_end == SPOOL_BLOCK_BYTES) {
-        if (s->stage_lent || !file_has_room(s))
+        if (!file_has_room(s))
             return OK;
         err e = write_stage(s);
         if (e)
@@ -173,6 +182,15 @@ static err read_file(struct spool *s)
     return OK;
 }
 
+/* Whoever reads it may take long, and more comes meanwhile. */
+static void lend_stage(struct spool *s)
+{
+    swap_stage(s);
+    s->block_start = s->stage_start;
+    s->block_end = s->stage_end;
+    s->stage_start = s->stage_end = 0;
+}
+
 err spool_peek(struct spool *s, struct bytes *ret_bytes)
 {
     struct spool_segment *g = s->head;
@@ -186,12 +204,10 @@ err spool_peek(struct spool *s, struct bytes *ret_bytes)
         if (e)
             return e;
     }
-    if (s->block_start < s->block_end) {
+    if (s->block_start == s->block_end && !s->writing && s->stage_start < s->stage_end)
+        lend_stage(s);
+    if (s->block_start < s->block_end)
         *ret_bytes = (struct bytes){ s->block + s->block_start, s->block_end - s->block_start };
-    } else if (!s->writing && s->stage_start < s->stage_end) {
-        *ret_bytes = (struct bytes){ s->stage + s->stage_start, s->stage_end - s->stage_start };
-        s->stage_lent = true;
-    }
     return OK;
 }
 
@@ -210,16 +226,10 @@ void spool_skip(struct spool *s, size_t n)
 {
     must(n <= s->bytes);
     s->bytes -= n;
-    s->stage_lent = false;
-    if (s->head && s->head->start < s->head->end) {
+    if (s->head && s->head->start < s->head->end)
         skip_segment(s, n);
-    } else if (s->block_start < s->block_end) {
+    else
         s->block_start += n;
-    } else {
-        s->stage_start += n;
-        if (s->stage_start == s->stage_end)
-            s->stage_start = s->stage_end = 0;
-    }
     if (s->file_start == s->file_end &&
         !s->writing) /* read to its end: it is written from its beginning again */
         s->file_start = s->file_end = 0;

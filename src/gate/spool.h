@@ -32,10 +32,9 @@ struct spool {
     size_t stage_start, stage_end;
     int fd; /* -1: there is no file yet */
     uint64_t file_start, file_end;
-    char *block; /* what was read from the file */
+    char *block; /* what was read from the file, or was the stage when that was next to be read */
     size_t block_start, block_end;
-    bool writing;    /* the stage is on its way into the file */
-    bool stage_lent; /* a reader looks at it: it stays where it is */
+    bool writing; /* the stage is on its way into the file */
 };
 
 void spool_open(struct spool *s, const struct spool_opts *o);
@@ -43,8 +42,8 @@ void spool_close(struct spool *s);
 /* A stage of its own, so that adding never fails for want of pooled memory as long as somebody reads.
  * ERR_LIMIT. */
 err spool_reserve(struct spool *s) CHECK_RESULT;
-/* Takes as much of data as there is room for; what is lent out of the stage is in the way, too. May wait for
- * a disk. ERR_UNAVAILABLE: it is full, or no descriptor or helper is to be had; ERR_IO. */
+/* Takes as much of data as there is room for; what is lent is not in the way. May wait for a disk.
+ * ERR_UNAVAILABLE: it is full, or no descriptor or helper is to be had; ERR_IO. */
 err spool_add(struct spool *s, struct bytes data, size_t *ret_taken) CHECK_RESULT;
 /* Lends what comes next; len 0: nothing is there, or it is on its way into the file just now. May wait for a
  * disk. ERR_IO. */

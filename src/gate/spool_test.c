@@ -97,6 +97,26 @@ static void a_full_one_takes_no_more(void)
     spool_close(&s);
 }
 
+/* As a client that takes nothing: what it is to be sent next stays where it is, and all else goes on. */
+static void what_is_lent_is_in_nobodys_way(void)
+{
+    fill();
+    const struct spool_opts o = opts_of(0, 1 << 20);
+    struct spool s;
+    struct bytes lent;
+    size_t out = 1000;
+    spool_open(&s, &o);
+    must(add(&s, 0, out) == out && spool_peek(&s, &lent) == OK && lent.len == out);
+    must(add(&s, out, MUCH) == MUCH - out);
+    must(memcmp(lent.ptr, content, out) == 0);
+    spool_skip(&s, out);
+    for (size_t n; (n = read_some(&s, out, 50000)) > 0;)
+        out += n;
+    must(out == MUCH && s.bytes == 0);
+    spool_close(&s);
+    must(pool.used_bytes == 0);
+}
+
 /* Adding and reading by turns, in lengths that are drawn. */
 static void by_turns(void)
 {
@@ -123,6 +143,7 @@ static void by_turns(void)
 
 TEST(in_memory_and_in_a_file)
 TEST(a_full_one_takes_no_more)
+TEST(what_is_lent_is_in_nobodys_way)
 TEST(by_turns)
 
 int main(void)
@@ -130,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_memory_and_in_a_file),
         cmocka_unit_test(test_a_full_one_takes_no_more),
+        cmocka_unit_test(test_what_is_lent_is_in_nobodys_way),
         cmocka_unit_test(test_by_turns),
     };
     return run_both(tests, sizeof tests / sizeof *tests);

@@ -28,6 +28,7 @@ def backtraces(pid):
     return re.split(r"^fiber ", got.stdout, flags=re.M)[1:]
 
 
+@pytest.mark.skipif(SANITIZED, reason="AddressSanitizer's frames hide the way down")
 @pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
 def test_gdb_shows_a_fiber_that_waits(weir, scripted):
     server = scripted(lambda peer: peer.read_request() and peer.stopping.wait())
