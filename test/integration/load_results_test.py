@@ -113,6 +113,26 @@ def test_replay(load, scripted, tmp_path, form):
     assert all(b"\r\nX-Again: 1\r\n" in r for r in sink.requests)
 
 
+def test_replay_at_a_speed(load, scripted, tmp_path):
+    """What took hours is over in a second; at its own pace it takes what it took."""
+    times = []
+
+    def note(peer):
+        while peer.read_request():
+            times.append(time.monotonic())
+            peer.send(answer("x"))
+    sink, log = scripted(note), tmp_path / "access.log"
+
+    def replay(at, *options):
+        times.clear()
+        log.write_text("".join(f'127.0.0.1 - - [02/Mar/2026:10:{at(i)} +0000] "GET /{i} HTTP/1.1" 200 5 "-" "x"\n' for i in range(3)))
+        code, result = load("--replay", log, *options, "-c", 1, f"http://{sink.address}/")
+        assert code == 0 and result["total"]["good"] == len(times) == 3
+        return times[-1] - times[0]
+    assert 0.5 < replay(lambda i: f"{20 * i:02}:00", "--speed", "2400x") < 60
+    assert replay(lambda i: f"00:0{i}") > 1.5
+
+
 def test_replay_of_weirs_own_log(load, weir, origin, scripted):
     server, sink = origin(), scripted(answer("x"))
     gate = weir(f"""
@@ -213,8 +233,8 @@ def test_several_machines_are_one(load, origin, agents):
     assert result["threads"] == 3
 
 
-def test_agents_share_a_rate_and_a_scenario(load, origin, agents, tmp_path):
-    server = origin()
+def test_agents_share_a_rate_and_a_scenario(load, origin, scripted, agents, tmp_path):
+    server, sink = origin(), scripted(answer("x"))
     ours = agents(2)
     code, result = load("--agents", addresses(ours), "-r", 100, "-d", "1s", "-t", 2, f"http://{server.address}/")
     assert code == 0 and result["total"]["tried"] == 100 and result["threads"] == 4
@@ -222,13 +242,14 @@ def test_agents_share_a_rate_and_a_scenario(load, origin, agents, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "people.csv").write_text("name\nann\nbob\ncat\ndan\n")
     (tmp_path / "s.yaml").write_text(textwrap.dedent(f"""
-        target: http://{server.address}
-        users: 4
+        target: http://{sink.address}
+        users: 8
         data: {{people: data/people.csv}}
         kinds: {{a: {{steps: [{{get: "/${{people.name}}/${{counter}}", name: named}}]}}}}
         """))
-    code, result = load("--agents", addresses(ours), "-n", 50, tmp_path / "s.yaml")
-    assert code == 0 and result["total"]["good"] == result["iterations"] == 50
+    code, result = load("--agents", addresses(ours), "-n", 80, "-t", 2, tmp_path / "s.yaml")
+    assert code == 0 and result["total"]["good"] == result["iterations"] == 80
+    assert len({r.split(b" ", 2)[1].rpartition(b"/")[2] for r in sink.requests}) == 80  # no two threads count the same
     assert [k["name"] for k in result["kinds"]] == ["named"]
 
 
