@@ -158,6 +158,19 @@ def test_users_come_and_go(load, origin):
     assert result["connections"] == 12
 
 
+def test_who_leaves_does_so_from_thoughts_too(load, origin):
+    """Three of four are gone when the level falls, however long they would think, and begin anew when it rises."""
+    code, result = load(f"""
+        target: http://{origin().address}
+        stages: [{{constant: 4 for 500ms}}, {{constant: 1 for 3s}}, {{constant: 4 for 1s}}]
+        spread: 0s
+        think: 10m
+        kinds: {{a: {{steps: [GET /]}}}}
+        """)
+    assert code == 0 and result["total"]["errors"] == {}
+    assert result["iterations"] == 4 + 3
+
+
 def test_a_connection_that_rests_too_long_is_no_error(load, nginx):
     """The server closes idle connections while users think: they connect again."""
     server = nginx("keepalive_timeout 1; location / { return 200 x; }")
