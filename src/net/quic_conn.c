@@ -9,7 +9,9 @@
 #define STREAM_UNI_WINDOW_BYTES (64 * 1024)
 #define CLOSING_PTOS 3              /* RFC 9000 10.2 */
 #define BYTES_PER_TURN (128 * 1024) /* of one connection, before others have theirs */
-#define PACKETS_PER_SEND 40         /* UDP_SEGMENT's bound is 64 in one send of at most 64 KiB */
+#define VALIDATION_PTO_US 1100000   /* RFC 9002 6.2.2: of 333 ms a round trip, with some to spare */
+#define WAY_BACK_IS_DEADLY (NGTCP2_VERSION_NUM < 0x010b00) /* quic_past.h */
+#define PACKETS_PER_SEND 40 /* UDP_SEGMENT's bound is 64 in one send of at most 64 KiB */
 
 /* ---- the end ---- */
 
@@ -300,16 +302,53 @@ static bool is_early(const struct quic_datagram *d)
     return (d->data[0] & 0xf0) == 0xd0; /* RFC 9000 17.2.3 */
 }
 
+/* A validation is given up after three times the greater of the probe timeout and that of a connection of
+ * which nothing is known (RFC 9000 8.2.4), about a second; there may be a second one, with full-sized probes.
+ */
+static uint64_t validations_us(const struct quic_conn *c)
+{
+    uint64_t pto_us = ngtcp2_conn_get_pto(c->lib) / 1000;
+    return 8 * (pto_us > VALIDATION_PTO_US ? pto_us : VALIDATION_PTO_US);
+}
+
+static bool comes_back_too_soon(struct quic_conn *c, const ngtcp2_path *path)
+{
+    if (!WAY_BACK_IS_DEADLY || !c->past.count)
+        return false;
+    const ngtcp2_path *now = ngtcp2_conn_get_path(c->lib);
+    return quic_past_refuses(&c->past, quic_way(path->local.addr, path->remote.addr),
+                             quic_way(now->local.addr, now->remote.addr), worker_now_us(), validations_us(c));
+}
+
+static bool is_at(const ngtcp2_addr *a, const struct addr *b)
+{
+    return a->addrlen == b->len && memcmp(a->addr, &b->sock, b->len) == 0;
+}
+
+static void path_from(const ngtcp2_path *p, struct addr *to, struct udp_local *from)
+{
+    const struct sockaddr *local = p->local.addr;
+    to->len = p->remote.addrlen;
+    memcpy(&to->sock, p->remote.addr, p->remote.addrlen);
+    *from = (struct udp_local){ .family = (uint8_t)local->sa_family };
+    if (local->sa_family == AF_INET) {
+        memcpy(from->ip, &((const struct sockaddr_in *)(const void *)local)->sin_addr, 4);
+    } else {
+        const struct sockaddr_in6 *v6 = (const void *)local;
+        memcpy(from->ip, &v6->sin6_addr, 16);
+        from->interface = v6->sin6_scope_id;
+    }
+}
+
 /* The client may have moved, and its packets go where it is now. */
-static void look_at_path(struct quic_conn *c, const struct quic_datagram *d)
+static void look_at_path(struct quic_conn *c)
 {
     const ngtcp2_path *now = ngtcp2_conn_get_path(c->lib);
-    if (now->remote.addrlen == c->peer.len && memcmp(now->remote.addr, &c->peer.sock, c->peer.len) == 0)
+    struct addr local = quic_local_addr(c->listener, &c->local);
+    if (is_at(&now->remote, &c->peer) && is_at(&now->local, &local))
         return;
-    c->peer.len = now->remote.addrlen;
-    memcpy(&c->peer.sock, now->remote.addr, now->remote.addrlen);
-    if (addr_eq(&c->peer, d->peer))
-        c->local = *d->local;
+    quic_past_left(&c->past, quic_way(&local.sock.any, &c->peer.sock.any), worker_now_us());
+    path_from(now, &c->peer, &c->local);
     quic_inc(QUIC_MIGRATIONS);
 }
 
@@ -331,13 +370,17 @@ void quic_conn_read(struct quic_conn *c, const struct quic_datagram *d)
     struct addr local = quic_local_addr(c->listener, d->local);
     const ngtcp2_path path = { .local = quic_lib_addr(&local), .remote = quic_lib_addr(d->peer) };
     const ngtcp2_pkt_info info = { .ecn = d->ecn };
+    if (comes_back_too_soon(c, &path)) {
+        quic_inc(QUIC_DROPPED);
+        return;
+    }
     if (c->phase == QUIC_HANDSHAKE && is_early(d))
         c->early_seen = true;
     int e = ngtcp2_conn_read_pkt(c->lib, &path, &info, d->data, d->len, quic_now());
     if (e == 0) {
         if (c->phase == QUIC_ESTABLISHED) {
             forget_validation(c);
-            look_at_path(c, d);
+            look_at_path(c);
         }
         quic_want_send(c);
     } else if (e == NGTCP2_ERR_DRAINING) {
@@ -370,21 +413,6 @@ static void burst_send(struct burst *b)
         quic_send(b->c->listener, &b->to, &b->from, quic_here.out, b->len, b->packets > 1 ? b->segment : 0,
                   b->ecn);
     b->len = b->packets = 0;
-}
-
-static void path_from(const ngtcp2_path *p, struct addr *to, struct udp_local *from)
-{
-    const struct sockaddr *local = p->local.addr;
-    to->len = p->remote.addrlen;
-    memcpy(&to->sock, p->remote.addr, p->remote.addrlen);
-    *from = (struct udp_local){ .family = (uint8_t)local->sa_family };
-    if (local->sa_family == AF_INET) {
-        memcpy(from->ip, &((const struct sockaddr_in *)(const void *)local)->sin_addr, 4);
-    } else {
-        const struct sockaddr_in6 *v6 = (const void *)local;
-        memcpy(from->ip, &v6->sin6_addr, 16);
-        from->interface = v6->sin6_scope_id;
-    }
 }
 
 /* A packet of n bytes stands at the end of the buffer. */

@@ -10,6 +10,7 @@
 #include "net/quic.h"
 #include "net/quic_lib.h"
 #include "net/quic_metrics.h"
+#include "net/quic_past.h"
 #include "net/quic_tls.h"
 #include "net/udp.h"
 
@@ -70,6 +71,7 @@ struct quic_conn {
     uint64_t initial_hash;
     char *last; /* of QUIC_CLOSING: the packet */
     uint32_t last_bytes, last_seen, last_at;
+    struct quic_past past;
 };
 
 struct quic_slot {

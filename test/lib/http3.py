@@ -77,8 +77,8 @@ class Http3(Process):
 
 
 class Relay:
-    """UDP between a client and weir. paths: from how many addresses the client's datagrams come, in turn. Records what
-    the client sent and was sent."""
+    """UDP between a client and weir. paths: over how many addresses the client's datagrams come, one after the other.
+    Records what the client sent and was sent."""
 
     def __init__(self, port, paths=1, until=None):
         self.to = ("127.0.0.1", port)
@@ -91,16 +91,27 @@ class Relay:
         self.until = until  # what the client sends is passed on up to the first datagram for which this is true
         self.deaf = False  # while it is, what the client sends is lost
         self.dumb = False  # while it is, what weir sends is
+        self.sent_max = self.received_max = 65536  # bytes: what is larger is lost
         self.open = True
         self.backs = []
+        self.way = 0  # of backs: where the client is
+        self.short = 0  # datagrams of an established connection
         self.back()
         threading.Thread(target=self._forth, daemon=True).start()
 
     def back(self):
+        """Another address for the client."""
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.connect(self.to)
         self.backs.append(s)
         threading.Thread(target=self._back, args=(s,), daemon=True).start()
+
+    def _move(self):
+        """Every few datagrams, while there is somewhere to go."""
+        self.short += 1
+        if self.short % 8 == 0 and len(self.backs) < self.paths:
+            self.back()
+            self.way = len(self.backs) - 1
 
     def _forth(self):
         try:
@@ -108,14 +119,13 @@ class Relay:
                 data, self.client = self.front.recvfrom(65536)
                 if not data:
                     return
-                if self.deaf or (self.until and self.sent and self.until(self.sent[-1])):
+                if self.deaf or len(data) > self.sent_max or (self.until and self.sent and self.until(self.sent[-1])):
                     continue
                 self.sent.append(data)
-                short = not data[0] & 0x80
-                if short and len(self.backs) < self.paths:
-                    self.back()
+                if not data[0] & 0x80:
+                    self._move()
                 try:
-                    self.backs[len(self.sent) % len(self.backs) if short else 0].send(data)
+                    self.backs[self.way].send(data)
                 except ConnectionRefusedError:
                     pass  # told of an earlier datagram
         except OSError:
@@ -127,7 +137,7 @@ class Relay:
                 data = s.recv(65536)
                 if data:
                     self.received.append(data)
-                if self.client and data and not self.dumb:
+                if self.client and data and not self.dumb and len(data) <= self.received_max:
                     self.front.sendto(data, self.client)
             except ConnectionRefusedError:
                 continue
