@@ -8,6 +8,9 @@
         ''')
         assert gate.get("/").text == "hello"
 """
+import os
+import zlib
+
 import pytest
 
 from lib import load as load_module
@@ -27,6 +30,27 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for process in getattr(item, "weir_logs", []):
             report.sections.append((f"log of {process.log_path.name}", process.log()[-10000:]))
+
+
+def pytest_collection_modifyitems(config, items):
+    """WEIR_LOOPS=one: of the two runs of a test on each event loop one is left, always the same."""
+    if os.environ.get("WEIR_LOOPS", "both") != "one":
+        return
+    kept, spare = [], []
+    for item in items:
+        (spare if is_spare(item) else kept).append(item)
+    config.hook.pytest_deselected(items=spare)
+    items[:] = kept
+
+
+def is_spare(item):
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    if "each_loop" not in params:
+        return False
+    others = {name: at for name, at in item.callspec.indices.items() if name != "each_loop"}
+    name = f"{item.location[0]} {item.originalname} {sorted(others.items())}"
+    wanted = "io_uring" if weir_module.uring_usable() and zlib.crc32(name.encode()) % 2 else "epoll"
+    return params["each_loop"] != wanted
 
 
 @pytest.fixture(params=["epoll", "io_uring"])
