@@ -209,7 +209,7 @@ void io_received(struct io *io, struct lease *l, uint32_t len)
 
 void io_received_end(struct io *io)
 {
-    if (io->flags & IO_CODED && io->phase == IO_OPEN && !(io->flags & IO_ENDED) &&
+    if (io->flags & IO_CODED && io->phase == IO_OPEN && !(io->flags & IO_ENDED) && !io->codec->away &&
         !io->codec->ops->ended(io->codec))
         io->flags |= IO_CUT;
     io->flags |= IO_ENDED;
@@ -261,7 +261,7 @@ static err wait_bytes(struct io *io, uint32_t have, uint64_t deadline_us)
     }
     if (io->in_failed)
         return (err)io->in_failed;
-    if (io->flags & IO_ENDED)
+    if (io_has_ended(io))
         return io_end_of(io);
     return wait_as_reader(io, deadline_us);
 }

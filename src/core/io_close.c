@@ -171,7 +171,7 @@ void io_wake_parked(struct io *io, err why)
 
 static bool has_news(const struct io *io)
 {
-    return io->in_bytes || io->in_failed || io->flags & (IO_ENDED | IO_OPENED);
+    return io->in_bytes || io->in_failed || io->flags & IO_OPENED || io_has_ended(io);
 }
 
 static err news(const struct io *io)

@@ -109,6 +109,13 @@ void io_codec_peer_ended(struct io_codec *c)
     c->io->flags |= IO_ENDED;
 }
 
+void io_codec_back(struct io_codec *c)
+{
+    c->away = false;
+    if (c->io->flags & IO_ENDED && !(c->io->flags & IO_CUT) && !c->ops->ended(c))
+        c->io->flags |= IO_CUT;
+}
+
 void io_codec_opened(struct io_codec *c)
 {
     struct io *io = c->io;

@@ -37,6 +37,8 @@ struct io_codec {
     struct io *io;
     struct segment_queue plain; /* queued, not encoded yet */
     bool open;
+    /* Set by the codec: what has come it looks at later, so an end behind that is not yet anybody's news. */
+    bool away;
     bool said_end; /* ops->end was called */
 };
 
@@ -63,6 +65,8 @@ void io_codec_encoded(struct io_codec *c, size_t n);
 void io_codec_emit(struct io_codec *c, struct bytes raw);
 /* It can decode and encode now: who waits or is parked learns of it (OK). */
 void io_codec_opened(struct io_codec *c);
+/* It is no longer away, and has looked at what came meanwhile: io_codec_news follows. */
+void io_codec_back(struct io_codec *c);
 /* The peer has said that it has no more. */
 void io_codec_peer_ended(struct io_codec *c);
 /* Both ways are over; what was emitted still goes out. */

@@ -159,6 +159,11 @@ static inline bool io_wants_input(const struct io *io)
     return io->in_bytes < IO_RECV_BYTES_MAX / 2 && !(io->flags & (IO_ENDED | IO_RAW)) && !io->in_failed &&
            io->phase != IO_GONE;
 }
+/* All that came before the end has been looked at. */
+static inline bool io_has_ended(const struct io *io)
+{
+    return io->flags & IO_ENDED && !(io->flags & IO_CODED && io->codec->away && io->phase == IO_OPEN);
+}
 /* An end is told as this. */
 static inline err io_end_of(const struct io *io)
 {

@@ -196,20 +196,30 @@ const struct arena_source arena_worker = { chunk_get, chunk_put };
 
 /* ---- the turn ---- */
 
+static void note_lag(struct worker *w, uint64_t now_us)
+{
+    const uint64_t lag_us = now_us - w->now_us;
+    if (lag_us > atomic_load_explicit(&w->lag_us_max, memory_order_relaxed))
+        atomic_store_explicit(&w->lag_us_max, lag_us, memory_order_relaxed);
+}
+
 void worker_slept(struct worker *w)
 {
     atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
-    w->now_us = clock_us(CLOCK_MONOTONIC);
+    const uint64_t now_us = clock_us(CLOCK_MONOTONIC);
+    if (w->busy) /* it did not sleep */
+        note_lag(w, now_us);
+    w->now_us = now_us;
 }
 
 static uint64_t time_to_wait_us(struct worker *w)
 {
-    if (!fibers_idle(&w->fibers) || w->hooks || w->ios.soon)
+    w->busy = !fibers_idle(&w->fibers) || w->hooks || w->ios.soon;
+    if (w->busy)
         return 0;
     uint64_t next_us = wheel_next_us(&w->wheel);
-    uint64_t now_us = clock_us(CLOCK_MONOTONIC), lag_us = now_us - w->now_us;
-    if (lag_us > atomic_load_explicit(&w->lag_us_max, memory_order_relaxed))
-        atomic_store_explicit(&w->lag_us_max, lag_us, memory_order_relaxed);
+    uint64_t now_us = clock_us(CLOCK_MONOTONIC);
+    note_lag(w, now_us);
     if (next_us <= now_us)
         return 0;
     atomic_store(&w->asleep, true);

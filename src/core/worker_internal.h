@@ -37,6 +37,7 @@ struct worker {
     void *start_arg;
     struct worker *next; /* of all workers, for the debugger and the dump */
 
+    bool busy;      /* the next turn follows at once */
     bool stop_seen; /* from here on the loop sleeps again: fibers may take a while to end */
     uint64_t turns, syscalls, no_buffers;
     _Atomic uint64_t lag_us_max;

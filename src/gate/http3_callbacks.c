@@ -39,18 +39,11 @@ static int on_data(nghttp3_conn *lib, int64_t id, const uint8_t *data, size_t le
     struct http3_conn *c = conn;
     struct http3_stream *s = stream;
     if (!s || s->over) {
-        quic_give(c->quic, id, len);
+        quic_give(c->base.quic, id, len);
         return 0;
     }
     http3_queue_append(&s->in, (struct bytes){ (const char *)data, len });
     arrived(s);
-    return 0;
-}
-
-static int on_deferred(nghttp3_conn *lib, int64_t id, size_t bytes, void *conn, void *stream)
-{
-    (void)lib, (void)stream;
-    quic_give(((struct http3_conn *)conn)->quic, id, bytes);
     return 0;
 }
 
@@ -61,19 +54,13 @@ static int on_begin_head(nghttp3_conn *lib, int64_t id, void *conn, void *stream
     return nghttp3_conn_set_stream_user_data(lib, id, s) ? NGHTTP3_ERR_CALLBACK_FAILURE : 0;
 }
 
-static struct bytes text_of(nghttp3_rcbuf *b)
-{
-    nghttp3_vec v = nghttp3_rcbuf_get_buf(b);
-    return (struct bytes){ (const char *)v.base, v.len };
-}
-
 /* What is wrong with a field is remembered, and said at the end of the head. */
 static int on_field(nghttp3_conn *lib, int64_t id, int32_t token, nghttp3_rcbuf *name, nghttp3_rcbuf *value,
                     uint8_t flags, void *conn, void *stream)
 {
     (void)lib, (void)id, (void)token, (void)flags, (void)conn;
     struct http3_stream *s = stream;
-    (void)!http2_head_add(&s->head, text_of(name), text_of(value));
+    (void)!http2_head_add(&s->head, http3_text(name), http3_text(value));
     return 0;
 }
 
@@ -93,7 +80,7 @@ static int on_end_head(nghttp3_conn *lib, int64_t id, int fin, void *conn, void 
     if (s->early && !may_be_early(s)) /* RFC 8470: until it cannot be a repetition */
         s->held = true;
     else
-        fiber_spawn(http3_stream_run, s);
+        fiber_admit(http3_stream_run, s);
     return 0;
 }
 
@@ -115,7 +102,7 @@ static int on_trailer(nghttp3_conn *lib, int64_t id, int32_t token, nghttp3_rcbu
     (void)lib, (void)id, (void)token, (void)flags, (void)conn;
     struct http3_stream *s = stream;
     if (!s->over && s->trailers.arena)
-        (void)!http2_head_add(&s->trailers, text_of(name), text_of(value));
+        (void)!http2_head_add(&s->trailers, http3_text(name), http3_text(value));
     return 0;
 }
 
@@ -139,19 +126,11 @@ static int on_end_stream(nghttp3_conn *lib, int64_t id, void *conn, void *stream
     return 0;
 }
 
-/* The library refuses a stream: a malformed message, or one that came after the end. */
-
-static int on_stop(nghttp3_conn *lib, int64_t id, uint64_t code, void *conn, void *stream)
-{
-    (void)lib, (void)stream;
-    quic_stream_stop(((struct http3_conn *)conn)->quic, id, code);
-    return 0;
-}
-
+/* The library refuses a stream: a malformed message. */
 static int on_refuse(nghttp3_conn *lib, int64_t id, uint64_t code, void *conn, void *stream)
 {
     (void)lib;
-    quic_stream_reset(((struct http3_conn *)conn)->quic, id, code);
+    quic_stream_reset(((struct http3_conn *)conn)->base.quic, id, code);
     if (stream)
         http3_stream_gone(stream);
     return 0;
@@ -161,14 +140,14 @@ const nghttp3_callbacks http3_callbacks = {
     .acked_stream_data = on_acked,
     .stream_close = on_stream_close,
     .recv_data = on_data,
-    .deferred_consume = on_deferred,
+    .deferred_consume = http3_base_on_deferred,
     .begin_headers = on_begin_head,
     .recv_header = on_field,
     .end_headers = on_end_head,
     .begin_trailers = on_begin_trailers,
     .recv_trailer = on_trailer,
     .end_trailers = on_end_trailers,
-    .stop_sending = on_stop,
+    .stop_sending = http3_base_on_stop,
     .end_stream = on_end_stream,
     .reset_stream = on_refuse,
 };

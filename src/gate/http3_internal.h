@@ -3,14 +3,12 @@
 #include "gate/carrier.h"
 #include "gate/clients.h"
 #include "gate/exchange.h"
-#include "net/quic.h"
-#include "net/quic_lib.h"
+#include "net/http3_base.h"
 #include "proto/http2_head.h"
 
 struct http3_conn {
+    struct http3_base base; /* first; when quic is gone, streams whose fibers still run keep the rest */
     struct client_conn client;
-    struct quic_conn *quic; /* NULL: it is gone; streams whose fibers still run keep the rest */
-    nghttp3_conn *lib;      /* NULL as well */
     struct link streams;
     uint32_t streams_count;
     uint64_t requests;

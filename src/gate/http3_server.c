@@ -10,8 +10,6 @@
 #include "gate/process.h"
 
 #define SWEEP_US 1000000
-#define QPACK_TABLE_BYTES 4096
-#define QPACK_BLOCKED_STREAMS 100
 
 static _Thread_local struct {
     bool ready;
@@ -43,7 +41,7 @@ static void count_parked(struct http3_conn *c, bool parked)
 
 static void conn_release(struct http3_conn *c)
 {
-    if (c->quic || c->streams_count)
+    if (c->base.quic || c->streams_count)
         return;
     count_parked(c, false);
     clients_remove(&c->client);
@@ -53,26 +51,26 @@ static void conn_release(struct http3_conn *c)
 /* RFC 9114 5.2: first that there will be an end, then where it is. */
 static void go_away(struct http3_conn *c)
 {
-    if (!c->quic || c->going)
+    if (!c->base.quic || c->going)
         return;
     c->going = true;
-    (void)!nghttp3_conn_submit_shutdown_notice(c->lib);
-    quic_want_send(c->quic);
+    (void)!nghttp3_conn_submit_shutdown_notice(c->base.lib);
+    quic_want_send(c->base.quic);
 }
 
 static void take_no_more(struct http3_conn *c)
 {
     go_away(c);
-    (void)!nghttp3_conn_shutdown(c->lib);
+    (void)!nghttp3_conn_shutdown(c->base.lib);
 }
 
 static void end_conn(struct http3_conn *c)
 {
-    if (!c->quic || c->closed)
+    if (!c->base.quic || c->closed)
         return;
     c->closed = true;
-    (void)!nghttp3_conn_shutdown(c->lib);
-    quic_close(c->quic, NGHTTP3_H3_NO_ERROR);
+    (void)!nghttp3_conn_shutdown(c->base.lib);
+    quic_close(c->base.quic, NGHTTP3_H3_NO_ERROR);
 }
 
 static void conn_drain(struct client_conn *client)
@@ -122,8 +120,8 @@ struct http3_stream *http3_stream_open(struct http3_conn *c, int64_t id)
     memset(s, 0, offsetof(struct http3_stream, x));
     s->conn = c;
     s->id = id;
-    s->early = !quic_is_handshaken(c->quic);
-    s->client = *quic_peer(c->quic);
+    s->early = !quic_is_handshaken(c->base.quic);
+    s->client = *quic_peer(c->base.quic);
     struct exchange *x = &s->x;
     exchange_open(x, gate_current(), s->first, sizeof s->first);
     x->client = &s->client;
@@ -158,11 +156,12 @@ void http3_stream_free(struct http3_stream *s)
     pool_give(&here.streams, s);
     if (--c->streams_count == 0)
         count_parked(c, true);
-    if (!c->quic) {
+    if (!c->base.quic) {
         conn_release(c);
         return;
     }
-    quic_stream_done(c->quic, true); /* so that those whose exchange still runs count among streams_max */
+    quic_stream_done(c->base.quic,
+                     true); /* so that those whose exchange still runs count among streams_max */
     if (c->going && c->streams_count == 0)
         end_conn(c);
 }
@@ -171,8 +170,8 @@ static void give_in(struct http3_stream *s)
 {
     uint64_t n = s->in.bytes;
     http3_queue_clear(&s->in);
-    if (n && s->conn->quic)
-        quic_give(s->conn->quic, s->id, n);
+    if (n && s->conn->base.quic)
+        quic_give(s->conn->base.quic, s->id, n);
 }
 
 void http3_stream_over(struct http3_stream *s, bool cut)
@@ -182,15 +181,15 @@ void http3_stream_over(struct http3_stream *s, bool cut)
         c->client.clients->done(&s->x);
     exchange_release(&s->x);
     s->over = true;
-    if (s->lib_closed || !c->quic) {
+    if (s->lib_closed || !c->base.quic) {
         http3_stream_free(s);
         return;
     }
     give_in(s);
     if (cut)
-        quic_stream_reset(c->quic, s->id, NGHTTP3_H3_INTERNAL_ERROR);
+        quic_stream_reset(c->base.quic, s->id, NGHTTP3_H3_INTERNAL_ERROR);
     else if (!s->in_ended) /* RFC 9114 4.1: the rest of the request is not wanted */
-        quic_stream_stop(c->quic, s->id, NGHTTP3_H3_NO_ERROR);
+        quic_stream_stop(c->base.quic, s->id, NGHTTP3_H3_NO_ERROR);
     http3_stream_moved(s);
     sweep_soon();
 }
@@ -215,12 +214,12 @@ static void sweep(struct timer *t)
     const struct client_conf *conf = g ? g->generation->conf->client : NULL;
     struct http3_stream *s;
     while ((s = overdue(&here.heads, conf ? conf->head_timeout_ms : 0))) {
-        if (s->conn->quic)
-            quic_close(s->conn->quic, NGHTTP3_H3_REQUEST_INCOMPLETE);
+        if (s->conn->base.quic)
+            quic_close(s->conn->base.quic, NGHTTP3_H3_REQUEST_INCOMPLETE);
     }
     while ((s = overdue(&here.idle, conf ? conf->write_timeout_ms : 0))) {
-        if (s->conn->quic)
-            quic_stream_reset(s->conn->quic, s->id, NGHTTP3_H3_REQUEST_CANCELLED);
+        if (s->conn->base.quic)
+            quic_stream_reset(s->conn->base.quic, s->id, NGHTTP3_H3_REQUEST_CANCELLED);
     }
     if (!list_empty(&here.heads) || !list_empty(&here.idle))
         timer_set(t, worker_now_us() + SWEEP_US);
@@ -279,25 +278,14 @@ static void prepare(void)
 
 static err open_lib(struct http3_conn *c)
 {
-    int64_t control, encoder, decoder;
     nghttp3_settings settings;
-    nghttp3_settings_default(&settings);
+    http3_base_settings(&settings);
     settings.max_field_section_size = gate_current()->generation->client_limits.head_bytes_max;
-    settings.qpack_max_dtable_capacity = settings.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
-    settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
     settings.enable_connect_protocol = 1; /* RFC 9220 */
-    if (nghttp3_conn_server_new(&c->lib, &http3_callbacks, &settings, NULL, c))
+    if (nghttp3_conn_server_new(&c->base.lib, &http3_callbacks, &settings, NULL, c))
         return ERR_MEMORY;
-    nghttp3_conn_set_max_client_streams_bidi(c->lib, quic_streams_max(c->quic));
-    err e = quic_open_uni(c->quic, &control);
-    if (!e)
-        e = quic_open_uni(c->quic, &encoder);
-    if (!e)
-        e = quic_open_uni(c->quic, &decoder);
-    if (!e && (nghttp3_conn_bind_control_stream(c->lib, control) ||
-               nghttp3_conn_bind_qpack_streams(c->lib, encoder, decoder)))
-        e = ERR_PROTOCOL;
-    return e;
+    nghttp3_conn_set_max_client_streams_bidi(c->base.lib, quic_streams_max(c->base.quic));
+    return http3_base_bind(&c->base, c->base.quic);
 }
 
 static uint64_t app_open(struct quic_conn *quic, void **ret_state)
@@ -306,11 +294,11 @@ static uint64_t app_open(struct quic_conn *quic, void **ret_state)
     if (!gate_current())
         return NGHTTP3_H3_REQUEST_REJECTED;
     struct http3_conn *c = pool_take(&here.conns);
-    *c = (struct http3_conn){ .quic = quic };
+    *c = (struct http3_conn){ .base.quic = quic };
     list_init(&c->streams);
     if (open_lib(c) != OK) {
-        if (c->lib)
-            nghttp3_conn_del(c->lib);
+        if (c->base.lib)
+            nghttp3_conn_del(c->base.lib);
         pool_give(&here.conns, c);
         return NGHTTP3_H3_STREAM_CREATION_ERROR;
     }
@@ -330,43 +318,19 @@ static void app_handshaken(void *state)
         if (!s->held)
             continue;
         s->held = s->early = false;
-        fiber_spawn(http3_stream_run, s);
+        fiber_admit(http3_stream_run, s);
     }
-}
-
-static uint64_t code_of(int64_t e)
-{
-    return e < 0 ? nghttp3_err_infer_quic_app_error_code((int)e) : 0;
-}
-
-static uint64_t app_data(void *state, int64_t stream, struct bytes data, bool fin, size_t *ret_taken)
-{
-    struct http3_conn *c = state;
-    nghttp3_ssize n = nghttp3_conn_read_stream(c->lib, stream, (const uint8_t *)data.ptr, data.len, fin);
-    if (n >= 0)
-        *ret_taken = (size_t)n;
-    return code_of(n);
-}
-
-static uint64_t app_acked(void *state, int64_t stream, uint64_t bytes)
-{
-    return code_of(nghttp3_conn_add_ack_offset(((struct http3_conn *)state)->lib, stream, bytes));
-}
-
-static bool is_clients_request(int64_t stream)
-{
-    return (stream & 3) == 0;
 }
 
 static uint64_t app_closed(void *state, int64_t stream, bool has_code, uint64_t code)
 {
     struct http3_conn *c = state;
     c->told = false;
-    int e = nghttp3_conn_close_stream(c->lib, stream, has_code ? code : NGHTTP3_H3_NO_ERROR);
+    int e = nghttp3_conn_close_stream(c->base.lib, stream, has_code ? code : NGHTTP3_H3_NO_ERROR);
     if (e && e != NGHTTP3_ERR_STREAM_NOT_FOUND)
-        return code_of(e);
+        return http3_code(e);
     if (!c->told && (stream & 1) == 0) /* http3_stream_free says it of the others */
-        quic_stream_done(c->quic, is_clients_request(stream));
+        quic_stream_done(c->base.quic, http3_is_request(stream));
     return 0;
 }
 
@@ -378,45 +342,12 @@ static uint64_t app_reset(void *state, int64_t stream)
         s->in_failed = ERR_RESET;
         http3_stream_gone(s);
     }
-    return code_of(nghttp3_conn_shutdown_stream_read(c->lib, stream));
-}
-
-static uint64_t app_stopped(void *state, int64_t stream)
-{
-    return code_of(nghttp3_conn_shutdown_stream_read(((struct http3_conn *)state)->lib, stream));
+    return http3_code(nghttp3_conn_shutdown_stream_read(c->base.lib, stream));
 }
 
 static void app_streams(void *state, uint64_t max)
 {
-    nghttp3_conn_set_max_client_streams_bidi(((struct http3_conn *)state)->lib, max);
-}
-
-static uint64_t app_writable(void *state, int64_t stream)
-{
-    return code_of(nghttp3_conn_unblock_stream(((struct http3_conn *)state)->lib, stream));
-}
-
-_Static_assert(sizeof(struct quic_vec) == sizeof(nghttp3_vec), "pieces are handed on as they are");
-
-static uint64_t app_next(void *state, int64_t *ret_stream, bool *ret_fin, struct quic_vec *vecs,
-                         size_t *ret_count)
-{
-    int fin = 0;
-    nghttp3_ssize n = nghttp3_conn_writev_stream(((struct http3_conn *)state)->lib, ret_stream, &fin,
-                                                 (nghttp3_vec *)(void *)vecs, QUIC_VECS_MAX);
-    *ret_fin = fin;
-    *ret_count = n > 0 ? (size_t)n : 0;
-    return code_of(n);
-}
-
-static uint64_t app_sent(void *state, int64_t stream, size_t bytes)
-{
-    return code_of(nghttp3_conn_add_write_offset(((struct http3_conn *)state)->lib, stream, bytes));
-}
-
-static void app_blocked(void *state, int64_t stream)
-{
-    nghttp3_conn_block_stream(((struct http3_conn *)state)->lib, stream);
+    nghttp3_conn_set_max_client_streams_bidi(((struct http3_conn *)state)->base.lib, max);
 }
 
 /* The client wants no more of it. */
@@ -426,15 +357,15 @@ static void app_shut(void *state, int64_t stream)
     struct http3_stream *s = find_stream(c, stream);
     if (s && !s->over)
         http3_stream_gone(s);
-    nghttp3_conn_shutdown_stream_write(c->lib, stream);
+    nghttp3_conn_shutdown_stream_write(c->base.lib, stream);
 }
 
 static void app_end(void *state)
 {
     struct http3_conn *c = state;
-    c->quic = NULL;
-    nghttp3_conn_del(c->lib);
-    c->lib = NULL;
+    c->base.quic = NULL;
+    nghttp3_conn_del(c->base.lib);
+    c->base.lib = NULL;
     struct link *at = c->streams.next;
     c->streams_count++; /* c stays until all have been told */
     while (at != &c->streams) {
@@ -450,16 +381,16 @@ static void app_end(void *state)
 const struct quic_app http3_app = {
     .open = app_open,
     .handshaken = app_handshaken,
-    .data = app_data,
-    .acked = app_acked,
+    .data = http3_base_data,
+    .acked = http3_base_acked,
     .closed = app_closed,
     .reset = app_reset,
-    .stopped = app_stopped,
+    .stopped = http3_base_stopped,
     .streams = app_streams,
-    .writable = app_writable,
-    .next = app_next,
-    .sent = app_sent,
-    .blocked = app_blocked,
+    .writable = http3_base_writable,
+    .next = http3_base_next,
+    .sent = http3_base_sent,
+    .blocked = http3_base_blocked,
     .shut = app_shut,
     .end = app_end,
 };
@@ -470,7 +401,7 @@ void http3_listener_left(const struct quic_listener *l)
     LIST_EACH (at, &all->conns) {
         struct client_conn *client = container_of(at, struct client_conn, link);
         struct http3_conn *c = container_of(client, struct http3_conn, client);
-        if (client->protocol == &protocol && c->quic && quic_listener_of(c->quic) == l)
+        if (client->protocol == &protocol && c->base.quic && quic_listener_of(c->base.quic) == l)
             go_away(c);
     }
 }

@@ -33,13 +33,13 @@ static bool carrier_gone(const struct exchange *x)
 static struct bytes carrier_tls(const struct exchange *x, enum tls_fact fact)
 {
     struct http3_stream *s = stream_of(x);
-    return s->conn->quic ? quic_fact(s->conn->quic, fact, &s->x.arena) : BYTES_NONE;
+    return s->conn->base.quic ? quic_fact(s->conn->base.quic, fact, &s->x.arena) : BYTES_NONE;
 }
 
 static bool carrier_covers(const struct exchange *x, struct bytes host)
 {
     const struct http3_stream *s = stream_of(x);
-    return !s->conn->quic || quic_covers(s->conn->quic, host);
+    return !s->conn->base.quic || quic_covers(s->conn->base.quic, host);
 }
 
 /* ---- heads out ---- */
@@ -95,10 +95,10 @@ static err carrier_interim(struct exchange *x, const struct http_response *r)
     if (s->gone || r->status == 101)
         return OK;
     err e = make_head(s, r, BODY_LENGTH_UNKNOWN, &head, &count);
-    if (!e && nghttp3_conn_submit_info(s->conn->lib, s->id, head, count))
+    if (!e && nghttp3_conn_submit_info(s->conn->base.lib, s->id, head, count))
         e = ERR_PROTOCOL;
     if (!e)
-        quic_want_send(s->conn->quic);
+        quic_want_send(s->conn->base.quic);
     return e;
 }
 
@@ -160,8 +160,8 @@ void http3_stream_took(struct http3_stream *s, size_t n)
 {
     http3_queue_drop(&s->in, n);
     s->in_bytes += n;
-    if (s->conn->quic)
-        quic_give(s->conn->quic, s->id, n);
+    if (s->conn->base.quic)
+        quic_give(s->conn->base.quic, s->id, n);
 }
 
 static void request_body_give(struct body *b, size_t n)
@@ -257,8 +257,8 @@ void http3_stream_push(struct http3_stream *s)
 {
     if (s->gone)
         return;
-    (void)!nghttp3_conn_resume_stream(s->conn->lib, s->id);
-    quic_want_send(s->conn->quic);
+    (void)!nghttp3_conn_resume_stream(s->conn->base.lib, s->id);
+    quic_want_send(s->conn->base.quic);
 }
 
 void http3_stream_put(struct http3_stream *s, struct bytes data)
@@ -336,7 +336,7 @@ static void look_at_priority(struct http3_stream *s)
 {
     const struct http_field *f = http_fields_find(&s->x.response.fields, BYTES("priority"));
     if (f)
-        quic_lib_set_priority(s->conn->lib, s->id, http_field_value(f));
+        quic_lib_set_priority(s->conn->base.lib, s->id, http_field_value(f));
 }
 
 static err send_head(struct http3_stream *s, bool has_body)
@@ -347,10 +347,10 @@ static err send_head(struct http3_stream *s, bool has_body)
     err e = make_head(s, &s->x.response, length_to_say(&s->x, has_body), &head, &count);
     if (e)
         return e;
-    if (nghttp3_conn_submit_response(s->conn->lib, s->id, head, count, has_body ? &reader : NULL))
+    if (nghttp3_conn_submit_response(s->conn->base.lib, s->id, head, count, has_body ? &reader : NULL))
         return ERR_PROTOCOL;
     look_at_priority(s);
-    quic_want_send(s->conn->quic);
+    quic_want_send(s->conn->base.quic);
     return OK;
 }
 

@@ -97,8 +97,40 @@ static void handshake_done(struct tls_watcher *w, struct tls *t, err result, con
           (const struct bytes[]){ c->where, bytes_from(tls_failure_reason(f)) });
 }
 
+/* ---- of a worker ---- */
+
+static const struct metric_def step_defs[] = {
+    [TLS_STEPS] = { "steps_total", METRIC_COUNTER, "Steps of handshakes, with clients and with servers" },
+    [TLS_TURNS_FULL] = { "turns_full_total", METRIC_COUNTER,
+                         "Turns of the loop that left such steps to the next" },
+};
+static const struct metric_group steps = { "tls", step_defs, sizeof step_defs / sizeof *step_defs, NULL };
+
+static _Thread_local struct {
+    struct metric_instance *steps;
+    struct turn_hook end;
+} here;
+
+static void end_here(struct turn_hook *h)
+{
+    (void)h;
+    tls_count_steps(NULL);
+    metric_instance_free(here.steps);
+    here.steps = NULL;
+}
+
+static void count_steps(void)
+{
+    if (here.steps || metric_instance_open(&steps, NULL, &here.steps) != OK)
+        return;
+    tls_count_steps(metric_cells(here.steps, worker_index(worker_self())));
+    here.end.run = end_here;
+    worker_on_end(&here.end);
+}
+
 void tls_counts_open(struct tls_counts *c, struct bytes where, bool servers)
 {
+    count_steps();
     *c = (struct tls_counts){ .watcher.done = handshake_done, .where = where, .servers = servers };
 }
 

@@ -6,12 +6,9 @@
 
 #include "base/mem.h"
 #include "core/worker_pool.h"
-#include "net/quic_lib.h"
 
 /* As of HTTP/2's: nobody waits for an update. */
 #define WINDOW_BYTES ((1u << 30) - 1)
-#define QPACK_TABLE_BYTES 4096
-#define QPACK_BLOCKED_STREAMS 100
 
 /* Lives for as long as the libraries know it, which is longer than its request waits for an answer. */
 struct http3_stream {
@@ -75,12 +72,6 @@ static int on_begin_head(nghttp3_conn *lib, int64_t id, void *conn, void *stream
     return 0;
 }
 
-static struct bytes text_of(nghttp3_rcbuf *b)
-{
-    nghttp3_vec v = nghttp3_rcbuf_get_buf(b);
-    return (struct bytes){ (const char *)v.base, v.len };
-}
-
 /* nghttp3 has seen to it that it is three digits. */
 static uint16_t status_of(struct bytes value)
 {
@@ -99,9 +90,9 @@ static int on_field(nghttp3_conn *lib, int64_t id, int32_t token, nghttp3_rcbuf 
     if (!a || a->headed)
         return 0;
     if (token == NGHTTP3_QPACK_TOKEN__STATUS)
-        a->status = status_of(text_of(value));
+        a->status = status_of(http3_text(value));
     if (c->hooks->field)
-        c->hooks->field(c, a, text_of(name), text_of(value));
+        c->hooks->field(c, a, http3_text(name), http3_text(value));
     return 0;
 }
 
@@ -119,16 +110,9 @@ static int on_data(nghttp3_conn *lib, int64_t id, const uint8_t *data, size_t le
     (void)lib;
     struct http3_conn *c = conn;
     struct http3_ask *a = heard(c, stream);
-    quic_give(c->quic, id, len);
+    quic_give(c->base.quic, id, len);
     if (a && c->hooks->data)
         c->hooks->data(c, a, (struct bytes){ (const char *)data, len });
-    return 0;
-}
-
-static int on_deferred(nghttp3_conn *lib, int64_t id, size_t bytes, void *conn, void *stream)
-{
-    (void)lib, (void)stream;
-    quic_give(((struct http3_conn *)conn)->quic, id, bytes);
     return 0;
 }
 
@@ -152,18 +136,11 @@ static int on_stream_close(nghttp3_conn *lib, int64_t id, uint64_t code, void *c
     return 0;
 }
 
-static int on_stop(nghttp3_conn *lib, int64_t id, uint64_t code, void *conn, void *stream)
-{
-    (void)lib, (void)stream;
-    quic_stream_stop(((struct http3_conn *)conn)->quic, id, code);
-    return 0;
-}
-
 /* A malformed answer. */
 static int on_refuse(nghttp3_conn *lib, int64_t id, uint64_t code, void *conn, void *stream)
 {
     (void)lib;
-    quic_stream_reset(((struct http3_conn *)conn)->quic, id, code);
+    quic_stream_reset(((struct http3_conn *)conn)->base.quic, id, code);
     if (heard(conn, stream))
         finish(conn, stream, ERR_PROTOCOL);
     return 0;
@@ -180,7 +157,7 @@ static int on_shutdown(nghttp3_conn *lib, int64_t id, void *conn)
         at = at->next;
         if (!s->ask || s->id < id)
             continue;
-        quic_stream_reset(c->quic, s->id, NGHTTP3_H3_REQUEST_CANCELLED);
+        quic_stream_reset(c->base.quic, s->id, NGHTTP3_H3_REQUEST_CANCELLED);
         finish(c, s, ERR_REFUSED);
     }
     c->hooks->news(c);
@@ -190,11 +167,11 @@ static int on_shutdown(nghttp3_conn *lib, int64_t id, void *conn)
 static const nghttp3_callbacks callbacks = {
     .stream_close = on_stream_close,
     .recv_data = on_data,
-    .deferred_consume = on_deferred,
+    .deferred_consume = http3_base_on_deferred,
     .begin_headers = on_begin_head,
     .recv_header = on_field,
     .end_headers = on_end_head,
-    .stop_sending = on_stop,
+    .stop_sending = http3_base_on_stop,
     .end_stream = on_end_stream,
     .reset_stream = on_refuse,
     .shutdown = on_shutdown,
@@ -213,29 +190,13 @@ static nghttp3_ssize read_body(nghttp3_conn *lib, int64_t id, nghttp3_vec *vecs,
 
 /* ---- what net/quic tells ---- */
 
-static uint64_t code_of(int64_t e)
-{
-    return e < 0 ? nghttp3_err_infer_quic_app_error_code((int)e) : 0;
-}
-
 static err open_lib(struct http3_conn *c, struct quic_conn *quic)
 {
-    int64_t control, encoder, decoder;
     nghttp3_settings s;
-    nghttp3_settings_default(&s);
-    s.qpack_max_dtable_capacity = s.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
-    s.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
-    if (nghttp3_conn_client_new(&c->lib, &callbacks, &s, NULL, c))
+    http3_base_settings(&s);
+    if (nghttp3_conn_client_new(&c->base.lib, &callbacks, &s, NULL, c))
         return ERR_MEMORY;
-    err e = quic_open_uni(quic, &control);
-    if (!e)
-        e = quic_open_uni(quic, &encoder);
-    if (!e)
-        e = quic_open_uni(quic, &decoder);
-    if (!e && (nghttp3_conn_bind_control_stream(c->lib, control) ||
-               nghttp3_conn_bind_qpack_streams(c->lib, encoder, decoder)))
-        e = ERR_PROTOCOL;
-    return e;
+    return http3_base_bind(&c->base, quic);
 }
 
 static uint64_t app_open(struct quic_conn *quic, void **ret_state)
@@ -246,39 +207,26 @@ static uint64_t app_open(struct quic_conn *quic, void **ret_state)
 static void app_handshaken(void *state)
 {
     struct http3_conn *c = state;
-    c->ready = c->lib != NULL;
+    c->ready = c->base.lib != NULL;
     c->hooks->news(c);
-}
-
-static bool is_request(int64_t stream)
-{
-    return (stream & 3) == 0;
 }
 
 static uint64_t app_data(void *state, int64_t stream, struct bytes data, bool fin, size_t *ret_taken)
 {
     struct http3_conn *c = state;
-    if (is_request(stream))
+    if (http3_is_request(stream))
         c->bytes += data.len;
-    nghttp3_ssize n = nghttp3_conn_read_stream(c->lib, stream, (const uint8_t *)data.ptr, data.len, fin);
-    if (n >= 0)
-        *ret_taken = (size_t)n;
-    return code_of(n);
-}
-
-static uint64_t app_acked(void *state, int64_t stream, uint64_t bytes)
-{
-    return code_of(nghttp3_conn_add_ack_offset(((struct http3_conn *)state)->lib, stream, bytes));
+    return http3_base_data(&c->base, stream, data, fin, ret_taken);
 }
 
 static uint64_t app_closed(void *state, int64_t stream, bool has_code, uint64_t code)
 {
     struct http3_conn *c = state;
-    int e = nghttp3_conn_close_stream(c->lib, stream, has_code ? code : NGHTTP3_H3_NO_ERROR);
+    int e = nghttp3_conn_close_stream(c->base.lib, stream, has_code ? code : NGHTTP3_H3_NO_ERROR);
     if (e && e != NGHTTP3_ERR_STREAM_NOT_FOUND)
-        return code_of(e);
+        return http3_code(e);
     if ((stream & 3) == 3) /* of the server's */
-        quic_stream_done(c->quic, false);
+        quic_stream_done(c->base.quic, false);
     return 0;
 }
 
@@ -298,15 +246,10 @@ static uint64_t app_reset(void *state, int64_t stream)
     struct http3_conn *c = state;
     struct http3_stream *s = find_stream(c, stream);
     if (s && s->ask)
-        finish(c, s, why_reset(c, quic_reset_code(c->quic)));
+        finish(c, s, why_reset(c, quic_reset_code(c->base.quic)));
     if (s)
-        quic_stream_reset(c->quic, stream, NGHTTP3_H3_REQUEST_CANCELLED);
-    return code_of(nghttp3_conn_shutdown_stream_read(c->lib, stream));
-}
-
-static uint64_t app_stopped(void *state, int64_t stream)
-{
-    return code_of(nghttp3_conn_shutdown_stream_read(((struct http3_conn *)state)->lib, stream));
+        quic_stream_reset(c->base.quic, stream, NGHTTP3_H3_REQUEST_CANCELLED);
+    return http3_code(nghttp3_conn_shutdown_stream_read(c->base.lib, stream));
 }
 
 static void app_streams(void *state, uint64_t max)
@@ -317,47 +260,18 @@ static void app_streams(void *state, uint64_t max)
         c->hooks->news(c);
 }
 
-static uint64_t app_writable(void *state, int64_t stream)
-{
-    return code_of(nghttp3_conn_unblock_stream(((struct http3_conn *)state)->lib, stream));
-}
-
-static uint64_t app_next(void *state, int64_t *ret_stream, bool *ret_fin, struct quic_vec *vecs,
-                         size_t *ret_count)
-{
-    struct http3_conn *c = state;
-    int fin = 0;
-    if (!c->lib)
-        return 0;
-    nghttp3_ssize n =
-        nghttp3_conn_writev_stream(c->lib, ret_stream, &fin, (nghttp3_vec *)(void *)vecs, QUIC_VECS_MAX);
-    *ret_fin = fin;
-    *ret_count = n > 0 ? (size_t)n : 0;
-    return code_of(n);
-}
-
-static uint64_t app_sent(void *state, int64_t stream, size_t bytes)
-{
-    return code_of(nghttp3_conn_add_write_offset(((struct http3_conn *)state)->lib, stream, bytes));
-}
-
-static void app_blocked(void *state, int64_t stream)
-{
-    nghttp3_conn_block_stream(((struct http3_conn *)state)->lib, stream);
-}
-
 /* The server wants no more of it; its answer may still come. */
 static void app_shut(void *state, int64_t stream)
 {
-    nghttp3_conn_shutdown_stream_write(((struct http3_conn *)state)->lib, stream);
+    nghttp3_conn_shutdown_stream_write(((struct http3_conn *)state)->base.lib, stream);
 }
 
 static void let_go(struct http3_conn *c)
 {
-    c->quic = NULL;
-    if (c->lib)
-        nghttp3_conn_del(c->lib);
-    c->lib = NULL;
+    c->base.quic = NULL;
+    if (c->base.lib)
+        nghttp3_conn_del(c->base.lib);
+    c->base.lib = NULL;
     while (!list_empty(&c->streams))
         free_stream(container_of(c->streams.next, struct http3_stream, link));
 }
@@ -365,7 +279,7 @@ static void let_go(struct http3_conn *c)
 static void app_end(void *state)
 {
     struct http3_conn *c = state;
-    c->why = quic_why(c->quic);
+    c->why = quic_why(c->base.quic);
     let_go(c);
     c->hooks->news(c);
 }
@@ -374,15 +288,15 @@ static const struct quic_app app = {
     .open = app_open,
     .handshaken = app_handshaken,
     .data = app_data,
-    .acked = app_acked,
+    .acked = http3_base_acked,
     .closed = app_closed,
     .reset = app_reset,
-    .stopped = app_stopped,
+    .stopped = http3_base_stopped,
     .streams = app_streams,
-    .writable = app_writable,
-    .next = app_next,
-    .sent = app_sent,
-    .blocked = app_blocked,
+    .writable = http3_base_writable,
+    .next = http3_base_next,
+    .sent = http3_base_sent,
+    .blocked = http3_base_blocked,
     .shut = app_shut,
     .end = app_end,
 };
@@ -404,20 +318,20 @@ err http3_open(struct http3_conn *c, const struct http3_hooks *hooks, const stru
     *c = (struct http3_conn){ .hooks = hooks };
     list_init(&c->asks);
     list_init(&c->streams);
-    return quic_connect(&o, &c->quic);
+    return quic_connect(&o, &c->base.quic);
 }
 
 void http3_close(struct http3_conn *c)
 {
-    if (!c->quic)
+    if (!c->base.quic)
         return;
-    quic_leave(c->quic, NGHTTP3_H3_NO_ERROR);
+    quic_leave(c->base.quic, NGHTTP3_H3_NO_ERROR);
     let_go(c);
 }
 
 uint64_t http3_room(const struct http3_conn *c)
 {
-    return c->quic && c->ready && !c->ending ? quic_streams_left(c->quic) : 0;
+    return c->base.quic && c->ready && !c->ending ? quic_streams_left(c->base.quic) : 0;
 }
 
 _Static_assert(sizeof(struct framed_field) == sizeof(nghttp3_nv) &&
@@ -442,23 +356,23 @@ err http3_ask(struct http3_conn *c, struct http3_ask *a, const struct framed_req
     static const nghttp3_data_reader reader = { .read_data = read_body };
     int64_t id;
     *a = (struct http3_ask){ 0 };
-    if (!c->quic || !c->ready || c->ending)
+    if (!c->base.quic || !c->ready || c->ending)
         return ERR_REFUSED;
-    if (quic_open_bidi(c->quic, &id) != OK)
+    if (quic_open_bidi(c->base.quic, &id) != OK)
         return ERR_LIMIT;
     struct http3_stream *s = new_stream(a, r->body, copied);
     s->id = id;
     list_push_back(&c->streams, &s->link);
-    if (nghttp3_conn_submit_request(c->lib, id, (const nghttp3_nv *)(const void *)r->fields, r->count,
+    if (nghttp3_conn_submit_request(c->base.lib, id, (const nghttp3_nv *)(const void *)r->fields, r->count,
                                     r->body.len ? &reader : NULL, s)) {
-        quic_stream_reset(c->quic, id, NGHTTP3_H3_REQUEST_CANCELLED);
+        quic_stream_reset(c->base.quic, id, NGHTTP3_H3_REQUEST_CANCELLED);
         free_stream(s);
         c->ending = true;
         return ERR_REFUSED;
     }
     a->stream = s;
     list_push_back(&c->asks, &a->link);
-    quic_want_send(c->quic);
+    quic_want_send(c->base.quic);
     return OK;
 }
 
@@ -468,8 +382,8 @@ void http3_cancel(struct http3_conn *c, struct http3_ask *a)
     if (!a->stream)
         return;
     a->stream->ask = NULL;
-    if (c->quic)
-        quic_stream_reset(c->quic, a->stream->id, NGHTTP3_H3_REQUEST_CANCELLED);
+    if (c->base.quic)
+        quic_stream_reset(c->base.quic, a->stream->id, NGHTTP3_H3_REQUEST_CANCELLED);
     a->stream = NULL;
 }
 

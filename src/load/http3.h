@@ -10,9 +10,9 @@
 #include "load/framed.h"
 
 #if WEIR_HAVE_NGTCP2
+#include "net/http3_base.h"
 #include "net/quic_client.h"
 
-struct nghttp3_conn;
 struct http3_stream;
 
 /* One request on its way. The owner's; it stays until done. */
@@ -41,8 +41,7 @@ struct http3_hooks {
 };
 
 struct http3_conn {
-    struct quic_conn *quic; /* NULL: it is over */
-    struct nghttp3_conn *lib;
+    struct http3_base base; /* first */
     const struct http3_hooks *hooks;
     struct link asks; /* in flight */
     struct link streams;

@@ -81,7 +81,7 @@ static err look(struct conn_http3 *h)
         h->conn.room = 0;
         h->conn.over = !h->flying;
     }
-    if (h->http3.quic)
+    if (h->http3.base.quic)
         return OK;
     return h->http3.why == ERR_PROTOCOL ? ERR_PROTOCOL : ERR_CLOSED;
 }
@@ -103,7 +103,7 @@ static err dial(struct conn *c, uint64_t deadline_us)
     timer_init(&h->timer, on_timer);
     err e = http3_open(&h->http3, &hooks, c->quick->plan->addr, l->tcp[c->number % l->tcp_count].source,
                        l->quic, l->server_name, l->timeout_us);
-    while (!e && !h->http3.ready && h->http3.quic) {
+    while (!e && !h->http3.ready && h->http3.base.quic) {
         h->dialer = fiber_self();
         e = fiber_wait(deadline_us);
     }

@@ -82,9 +82,9 @@ err user_http3_open(struct user *u, uint64_t deadline_us)
     err e = http3_open(&h->conn, &hooks, &u->all->scenario->target.addr,
                        l->tcp[u->number % l->tcp_count].source, l->quic, l->server_name, l->timeout_us);
     u->http3 = h;
-    while (!e && !h->conn.ready && h->conn.quic)
+    while (!e && !h->conn.ready && h->conn.base.quic)
         e = await_news(h, deadline_us);
-    if (!e && !h->conn.quic)
+    if (!e && !h->conn.base.quic)
         e = gone(h);
     if (e)
         user_http3_close(u);
@@ -100,7 +100,7 @@ void user_http3_close(struct user *u)
 
 bool user_http3_ended(const struct user *u)
 {
-    return !u->http3->conn.quic || u->http3->conn.ending;
+    return !u->http3->conn.base.quic || u->http3->conn.ending;
 }
 
 /* To the answer's end. */
@@ -108,7 +108,7 @@ static err exchange(struct user_http3 *h, uint64_t until_us)
 {
     err e = OK;
     while (!e && !h->answer.done)
-        e = h->conn.quic ? await_news(h, until_us) : gone(h);
+        e = h->conn.base.quic ? await_news(h, until_us) : gone(h);
     return h->answer.done ? h->answer.why : e;
 }
 

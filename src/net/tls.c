@@ -17,8 +17,6 @@
 
 /* The longest record's content (RFC 8446 5.1). */
 #define RECORD_BYTES (16 * 1024)
-/* What a client may send before its handshake goes on: a hello of 16 KiB, and more than one has early. */
-#define PENDING_BYTES_MAX (64 * 1024)
 
 /* What this worker makes connections of. */
 static _Thread_local struct {
@@ -47,7 +45,7 @@ static int bio_read(BIO *b, char *out, size_t size, size_t *ret_n)
 static int bio_write(BIO *b, const char *data, size_t size, size_t *ret_n)
 {
     struct tls *t = BIO_get_data(b);
-    if (t->away)
+    if (t->codec.away)
         store_add(&t->outgoing, (struct bytes){ data, size });
     else
         io_codec_emit(&t->codec, (struct bytes){ data, size });
@@ -202,25 +200,17 @@ void tls_go_on(struct tls *t, struct bytes raw)
 static void tls_received(struct io_codec *c, struct bytes raw)
 {
     struct tls *t = container_of(c, struct tls, codec);
-    if (t->away) {
-        if (t->pending.len + raw.len > PENDING_BYTES_MAX)
-            tls_fail(t, ERR_PROTOCOL, "too much at once");
-        else
-            store_add(&t->pending, raw);
-    } else if (t->state == TLS_FRESH && is_plain_http(raw)) {
+    if (t->state == TLS_FRESH && is_plain_http(raw))
         answer_plain_http(t);
-    } else if (t->state == TLS_FRESH || (t->state == TLS_SHAKING && t->slow)) {
-        tls_first(t, raw);
-    } else {
+    else if (t->state < TLS_OPEN)
+        tls_step(t, raw);
+    else
         tls_go_on(t, raw);
-    }
 }
 
 static bool tls_ended(struct io_codec *c)
 {
     struct tls *t = container_of(c, struct tls, codec);
-    if (t->away)
-        return false;
     if (t->state < TLS_OPEN)
         tls_fail(t, ERR_RESET, "the peer closed the connection");
     return t->state == TLS_OPEN && SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN;
@@ -273,7 +263,7 @@ static void tls_free(struct io_codec *c)
         t->why = t->why ? t->why : "given up";
         over(t, ERR_CANCELLED);
     }
-    if (t->away)
+    if (t->codec.away)
         t->orphan = true;
     else
         tls_end_of(t);
@@ -290,7 +280,7 @@ static const struct io_codec_ops tls_ops = {
 static void end_here(struct turn_hook *h)
 {
     (void)h;
-    tls_first_end();
+    tls_step_end();
     pool_close(&here.pool);
     mem_free(here.record);
     here.record = NULL;
@@ -302,6 +292,7 @@ static void prepare_here(void)
     if (here.record)
         return;
     must(pthread_once(&once, prepare_process) == 0);
+    tls_step_begin();
     here.record = mem_must_get(RECORD_BYTES);
     pool_init(&here.pool, sizeof(struct tls));
     here.end.run = end_here;
@@ -369,10 +360,8 @@ err tls_connect(struct io *io, SSL_CTX *context, struct tls_watcher *watcher, co
     io_set_codec(io, &t->codec);
     if (!named)
         tls_fail(t, ERR_PROTOCOL, "the server's name is neither a name nor an address");
-    if (t->state == TLS_FRESH) {
-        t->state = TLS_SHAKING;
-        shake(t);
-    }
+    if (t->state == TLS_FRESH)
+        tls_step(t, BYTES_NONE);
     err e = io_codec_wait(&t->codec, deadline_us);
     if (e)
         tls_fail(t, e, e == ERR_TIMEOUT ? "the handshake took too long" : err_text(e));

@@ -41,6 +41,11 @@ void tls_accept(struct io *io, struct ssl_ctx_st *context, struct tls_watcher *w
 err tls_connect(struct io *io, struct ssl_ctx_st *context, struct tls_watcher *watcher,
                 const char *server_name, struct tls_keeper *keeper, uint64_t deadline_us) CHECK_RESULT;
 
+/* What this worker does for handshakes is counted there from now on; NULL: nowhere. */
+enum { TLS_STEPS, TLS_TURNS_FULL };
+struct metric_cells;
+void tls_count_steps(struct metric_cells *cells);
+
 /* NULL: plain. */
 struct tls *tls_of(const struct io *io);
 

@@ -1,5 +1,5 @@
-/* tls_internal: a TLS connection as the files of net/tls see it. tls.c: records; tls_first.c: the dear first
- * step of a handshake with a client. */
+/* tls_internal: a TLS connection as the files of net/tls see it. tls.c: records; tls_step.c: when handshakes
+ * go on, and where. */
 #pragma once
 #include "core/io_codec.h"
 #include "net/tls.h"
@@ -24,15 +24,15 @@ struct tls {
     struct tls_keeper *keeper;                         /* of a client; NULL: none */
     void (*done)(void *owner, struct io *io, err why); /* of a server, until it was called */
     void *owner;
-    const char *why;       /* static, or from OpenSSL's tables */
-    void *client_facts;    /* net/tls_fact.c's */
-    struct tls *next;      /* of those that wait for their turn */
-    struct store pending;  /* has arrived while it was `away` */
+    const char *why;    /* static, or from OpenSSL's tables */
+    void *client_facts; /* net/tls_fact.c's */
+    struct tls *next;   /* of those that wait for their turn */
+    struct store
+        pending; /* has arrived while codec.away: in line, or with a helper; nobody else touches ssl */
     struct store outgoing; /* was written by a helper */
     uint8_t state;
     bool server;
     bool slow;   /* its handshake is for a helper */
-    bool away;   /* in line, or with a helper: nobody else touches ssl */
     bool orphan; /* its connection has gone meanwhile */
 };
 
@@ -48,9 +48,10 @@ void tls_go_on(struct tls *t, struct bytes raw);
 /* Frees it. */
 void tls_end_of(struct tls *t);
 
-/* A client's first bytes; of a slow one all up to the handshake's end. */
-void tls_first(struct tls *t, struct bytes raw);
-/* Of this worker, at its end. */
-void tls_first_end(void);
+/* A handshake's next step, with what has arrived: at the end of this turn, or of a later one. */
+void tls_step(struct tls *t, struct bytes raw);
+/* Of this worker, at its beginning and its end. */
+void tls_step_begin(void);
+void tls_step_end(void);
 
 #endif
