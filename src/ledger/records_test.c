@@ -1,11 +1,11 @@
 /* Records against a plain model: every change, undone or kept, frozen, evicted, loaded back. */
-#include <pthread.h>
-
 #include "ledger/records.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/must.h"
 #include "base/test.h"
 
 #define KEYS 300
