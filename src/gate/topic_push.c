@@ -193,12 +193,34 @@ static err drop_answer(struct exchange *x)
     return e;
 }
 
+/* Which half this message asks for. false: it does not say so. */
+static bool read_half(const struct delivery *d, struct queue_op *op)
+{
+    struct bytes rest = d->event.message.fields;
+    struct queue_field f;
+    bool numbered = false;
+    while (queue_read_field(&rest, &f)) {
+        if (bytes_eq(f.name, QUEUE_CHECK_TOPIC))
+            op->topic = f.value;
+        else if (bytes_eq(f.name, QUEUE_CHECK_HANDLE))
+            numbered = bytes_to_u64(f.value, &op->number);
+    }
+    return op->topic.len && numbered;
+}
+
+/* Has the publisher said meanwhile what becomes of it? Then it is not asked. */
+static bool half_has_ended(const struct delivery *d)
+{
+    struct topic_ask q = { .op = { .what = QUEUE_LOOK_KEPT } };
+    char room[TOPIC_ASK_BYTES];
+    return read_half(d, &q.op) && topic_ask(&q, room, sizeof room) == OK &&
+           (q.answer.result == QUEUE_UNKNOWN_HANDLE || q.answer.result == QUEUE_UNKNOWN_TOPIC);
+}
+
 /* What becomes of the half that this message asks for. */
 static void end_half(struct delivery *d)
 {
-    struct bytes rest = d->event.message.fields;
     struct topic_ask q = { .op = { .what = QUEUE_WHATS } };
-    struct queue_field f;
     const struct http_field *said = http_fields_find(&d->x.response.fields, BYTES("Weir-Transaction"));
     if (!said)
         return;
@@ -206,15 +228,8 @@ static void end_half(struct delivery *d)
         q.op.what = QUEUE_COMMIT;
     else if (bytes_eq_nocase(http_field_value(said), BYTES("rollback")))
         q.op.what = QUEUE_ROLL_BACK;
-    else
-        return;
-    while (queue_read_field(&rest, &f)) {
-        if (bytes_eq(f.name, QUEUE_CHECK_TOPIC))
-            q.op.topic = f.value;
-        else if (bytes_eq(f.name, QUEUE_CHECK_HANDLE) && !bytes_to_u64(f.value, &q.op.number))
-            return;
-    }
-    (void)tell(d->push, &q);
+    if (q.op.what != QUEUE_WHATS && read_half(d, &q.op))
+        (void)tell(d->push, &q);
 }
 
 static void record(struct delivery *d, unsigned status, uint64_t retry_after)
@@ -247,30 +262,54 @@ static void give(struct topic_push *p, struct delivery *d)
     p->free = d;
 }
 
+/* x is prepared. The status; 0: there is none. */
+static unsigned ask_service(struct delivery *d, struct service *service, uint64_t *ret_retry_after)
+{
+    unsigned status = 0;
+    err e = fill(d, service) ? service_ask(&d->x) : ERR_LIMIT;
+    if (!e && d->x.response.status) {
+        status = d->x.response.status;
+        *ret_retry_after = retry_after_ms(&d->x.response, worker_wall_us() / 1000000);
+        e = drop_answer(&d->x);
+    }
+    if (e || !status)
+        return 0;
+    learn(d->push, worker_now_us() - d->x.start_us);
+    return status;
+}
+
+static void ask_and_record(struct delivery *d)
+{
+    struct gate *g = gate_current();
+    struct service *service = g ? gate_service(g, bytes_from(d->push->service)) : NULL;
+    uint64_t retry_after = 0;
+    if (!service) {
+        record(d, 0, 0);
+        return;
+    }
+    exchange_prepare(&d->x, g);
+    const unsigned status = ask_service(d, service, &retry_after);
+    record(d, status, retry_after);
+    exchange_release(&d->x);
+}
+
+/* A check that is not needed any more is done. */
+static void pass_over(struct delivery *d)
+{
+    struct topic_ask q = { .op = op_of(d->push, QUEUE_ACK) };
+    q.op.ids = &d->event.message.id;
+    q.op.ids_count = 1;
+    (void)tell(d->push, &q);
+}
+
 static void run_delivery(void *arg)
 {
     struct delivery *d = arg;
     struct topic_push *p = d->push;
-    struct gate *g = gate_current();
-    unsigned status = 0;
-    uint64_t retry_after = 0;
-    struct service *service = g ? gate_service(g, bytes_from(p->service)) : NULL;
-    if (service) {
-        exchange_prepare(&d->x, g);
-        err e = fill(d, service) ? service_ask(&d->x) : ERR_LIMIT;
-        if (!e && d->x.response.status) {
-            status = d->x.response.status;
-            retry_after = retry_after_ms(&d->x.response, worker_wall_us() / 1000000);
-            e = drop_answer(&d->x);
-        }
-        if (e)
-            status = 0;
-        if (status)
-            learn(p, worker_now_us() - d->x.start_us);
-    }
-    record(d, status, retry_after);
-    if (service)
-        exchange_release(&d->x);
+    if (p->is_check && half_has_ended(d))
+        pass_over(d);
+    else
+        ask_and_record(d);
     give(p, d);
     p->running--;
     metric_set(p->cells, METRIC_RUNNING, p->running);

@@ -28,11 +28,18 @@ bool frozen_next(const struct frozen *f, size_t *at, struct record_image *ret_im
 
 /* Where checkpoints lie: LMDB (checkpoint_lmdb.c); the simulation has a store of its own. */
 struct checkpoint_store;
+/* Who gets the records at start: up to CHECKPOINT_LOADERS_MAX threads at once, each with its number. */
+#define CHECKPOINT_LOADERS_MAX RECORDS_LOADERS_MAX
+struct checkpoint_reader {
+    /* Before them: so many records, by so many threads. */
+    err (*begin)(void *arg, uint64_t count, unsigned threads);
+    err (*record)(void *arg, unsigned thread, const struct record_image *image);
+    void *arg;
+};
 struct checkpoint_ops {
-    /* Each record that is not to be left on disk, in no order; before them how many there are. */
+    /* Each record that is not to be left on disk, in no order. */
     err (*load)(struct checkpoint_store *s, struct checkpoint_state *ret_state,
-                void (*expect)(void *arg, uint64_t count),
-                err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr);
+                const struct checkpoint_reader *reader, struct diag *reterr);
     /* All of it or nothing; safe when it returns. */
     err (*commit)(struct checkpoint_store *s, const struct frozen *f, struct diag *reterr);
     /* The writer's thread: from now on `find` sees the last commit. */

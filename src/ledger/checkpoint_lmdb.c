@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <lmdb.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -19,11 +18,10 @@
 #include "base/crc32c.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "ledger/checkpoint_walk.h"
 #include "ledger/crypt.h"
 
 #define STATE_VERSION 1
-#define WARM_BYTES (1u << 20)
-#define WARM_RECORDS_MIN 100000
 
 /* What is frozen, to be sorted: the key's beginning beside it, so that few have to be looked at themselves.
  */
@@ -116,8 +114,8 @@ static err stored_value(struct lmdb_store *s, MDB_val key, const struct record_i
     return OK;
 }
 
-/* plain: room for a value that is encrypted. */
-static err read_record(struct lmdb_store *s, MDB_val key, MDB_val data, char *plain,
+/* plain: room for a value that is encrypted; thread: as crypt_open_record knows it. */
+static err read_record(struct lmdb_store *s, unsigned thread, MDB_val key, MDB_val data, char *plain,
                        struct record_image *ret_image, struct diag *reterr)
 {
     struct stored_head h;
@@ -135,7 +133,7 @@ static err read_record(struct lmdb_store *s, MDB_val key, MDB_val data, char *pl
     }
     if (h.key_id) {
         size_t len;
-        err e = crypt_open_record(s->crypt, h.key_id, about, value, plain, &len, reterr);
+        err e = crypt_open_record(s->crypt, thread, h.key_id, about, value, plain, &len, reterr);
         if (e)
             return e;
         value = (struct bytes){ plain, len };
@@ -293,66 +291,56 @@ static err read_state(struct lmdb_store *s, MDB_txn *txn, struct checkpoint_stat
     return OK;
 }
 
-static err each_in(struct lmdb_store *s, MDB_txn *txn, enum record_place place,
-                   err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr)
-{
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    struct record_image image;
-    err e = OK;
-    int code = mdb_cursor_open(txn, s->tables[place], &cursor);
-    if (code)
-        return fail("read", code, reterr);
-    while (!e && (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        e = read_record(s, key, value, s->plain, &image, reterr);
-        image.was_in = image.goes_to = (uint8_t)place;
-        if (!e)
-            e = fn(arg, &image);
-    }
-    mdb_cursor_close(cursor);
-    return e || code == MDB_NOTFOUND ? e : fail("read", code, reterr);
-}
-
 static err with_reading(struct lmdb_store *s, MDB_txn **ret_txn, struct diag *reterr)
 {
     int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, ret_txn);
     return code ? fail("read", code, reterr) : OK;
 }
 
-/* Pages of the file come one by one when they are touched; read beside that, they are there. */
-static void *warm(void *arg)
+/* Of a walk: the open records go to a reader, those that were left on disk are looked at. */
+struct visit {
+    struct lmdb_store *store;
+    const struct checkpoint_reader *reader;
+    MDB_txn *txn;
+    uint64_t count;
+    char *plain[CHECKPOINT_LOADERS_MAX]; /* each thread's room for what is encrypted */
+};
+_Static_assert(CHECKPOINT_WALKERS_MAX <= CHECKPOINT_LOADERS_MAX && CHECKPOINT_WALKERS_MAX <= CRYPT_OPENERS,
+               "what a thread's number finds");
+
+static err load_one(void *arg, unsigned thread, MDB_val key, MDB_val value, struct diag *reterr)
 {
-    struct lmdb_store *s = arg;
-    mdb_filehandle_t fd;
-    char *piece = mem_get(WARM_BYTES);
-    ssize_t n = 1;
-    if (!piece || mdb_env_get_fd(s->env, &fd) != 0)
-        n = 0;
-    for (off_t at = 0; n > 0; at += n)
-        n = pread(fd, piece, WARM_BYTES, at);
-    mem_free(piece);
-    return NULL;
+    const struct visit *v = arg;
+    struct record_image image;
+    err e = read_record(v->store, thread, key, value, v->plain[thread], &image, reterr);
+    image.was_in = image.goes_to = RECORD_IN_OPEN;
+    return e ? e : v->reader->record(v->reader->arg, thread, &image);
 }
 
-static err load_open(struct lmdb_store *s, MDB_txn *txn, void (*expect)(void *arg, uint64_t count),
-                     err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr)
+static err load_open(struct lmdb_store *s, MDB_txn *txn, const struct checkpoint_reader *reader,
+                     struct diag *reterr)
 {
     MDB_stat stat;
-    pthread_t thread;
+    struct visit v = { .store = s, .reader = reader, .plain[0] = s->plain };
     int code = mdb_stat(txn, s->tables[RECORD_IN_OPEN], &stat);
     if (code)
         return fail("read", code, reterr);
-    expect(arg, stat.ms_entries);
-    bool warming = stat.ms_entries > WARM_RECORDS_MIN && pthread_create(&thread, NULL, warm, s) == 0;
-    err e = each_in(s, txn, RECORD_IN_OPEN, fn, arg, reterr);
-    if (warming)
-        pthread_join(thread, NULL);
+    const unsigned threads = checkpoint_walkers(stat.ms_entries);
+    err e = reader->begin(reader->arg, stat.ms_entries, threads);
+    for (unsigned i = 1; !e && s->crypt && i < threads; i++) {
+        v.plain[i] = mem_get(VALUE_BYTES_MAX);
+        e = v.plain[i] ? OK : ERR_MEMORY;
+    }
+    if (!e)
+        e = checkpoint_walk(txn, s->tables[RECORD_IN_OPEN], threads,
+                            &(struct checkpoint_visit){ load_one, &v }, reterr);
+    for (unsigned i = 1; i < threads; i++)
+        mem_free(v.plain[i]);
     return e;
 }
 
 static err lmdb_load(struct checkpoint_store *store, struct checkpoint_state *ret_state,
-                     void (*expect)(void *arg, uint64_t count),
-                     err (*fn)(void *arg, const struct record_image *image), void *arg, struct diag *reterr)
+                     const struct checkpoint_reader *reader, struct diag *reterr)
 {
     struct lmdb_store *s = of(store);
     MDB_txn *txn;
@@ -361,7 +349,7 @@ static err lmdb_load(struct checkpoint_store *store, struct checkpoint_state *re
         return e;
     e = read_state(s, txn, ret_state, reterr);
     if (!e)
-        e = load_open(s, txn, expect, fn, arg, reterr);
+        e = load_open(s, txn, reader, reterr);
     mdb_txn_abort(txn);
     return e;
 }
@@ -397,7 +385,7 @@ static bool lmdb_find(struct checkpoint_store *store, uint8_t rules, struct byte
     if (code == MDB_NOTFOUND)
         return false;
     struct diag d = DIAG_NONE;
-    if (code || read_record(s, k, value, s->plain, ret_image, &d) != OK) {
+    if (code || read_record(s, 0, k, value, s->plain, ret_image, &d) != OK) {
         s->damaged = true;
         return false;
     }
@@ -415,23 +403,38 @@ static err lmdb_sound(struct checkpoint_store *store, struct diag *reterr)
     return ERR_SYNTAX;
 }
 
-static err count_one(void *arg, const struct record_image *image)
+/* A record stands in one table: had it been left in the other too, a start would bring back what it was. */
+static err look_at_one(void *arg, unsigned thread, MDB_val key, MDB_val value, struct diag *reterr)
 {
-    (void)image;
-    ++*(uint64_t *)arg;
-    return OK;
+    struct visit *v = arg;
+    struct record_image image;
+    MDB_val other;
+    err e = read_record(v->store, thread, key, value, v->plain[thread], &image, reterr);
+    if (e)
+        return e;
+    int code = mdb_get(v->txn, v->store->tables[RECORD_IN_OPEN], &key, &other);
+    if (code == 0) {
+        diag_set(
+            reterr,
+            "the checkpoint: a record stands among the open ones and the finished ones: restore a backup");
+        return ERR_SYNTAX;
+    }
+    v->count++;
+    return code == MDB_NOTFOUND ? OK : fail("read", code, reterr);
 }
 
 err checkpoint_lmdb_check(struct checkpoint_store *store, uint64_t *ret_count, struct diag *reterr)
 {
     struct lmdb_store *s = of(store);
-    MDB_txn *txn;
+    struct visit v = { .store = s, .plain[0] = s->plain };
     *ret_count = 0;
-    err e = with_reading(s, &txn, reterr);
+    err e = with_reading(s, &v.txn, reterr);
     if (e)
         return e;
-    e = each_in(s, txn, RECORD_IN_DONE, count_one, ret_count, reterr);
-    mdb_txn_abort(txn);
+    e = checkpoint_walk(v.txn, s->tables[RECORD_IN_DONE], 1, &(struct checkpoint_visit){ look_at_one, &v },
+                        reterr);
+    *ret_count = v.count;
+    mdb_txn_abort(v.txn);
     return e;
 }
 

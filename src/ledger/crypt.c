@@ -24,7 +24,7 @@ struct key {
 struct crypt {
     struct key keys[KEYS_MAX];
     unsigned count;
-    EVP_CIPHER_CTX *seal, *open; /* of records: a thread each */
+    EVP_CIPHER_CTX *seal, *open[CRYPT_OPENERS]; /* of records: a thread each */
 };
 
 struct crypt_segment {
@@ -148,9 +148,12 @@ err crypt_open(struct bytes source, struct crypt **ret_crypt, struct diag *reter
         e = read_keys(c, (struct bytes){ text, len }, reterr);
     OPENSSL_cleanse(text, sizeof text);
     c->seal = EVP_CIPHER_CTX_new();
-    c->open = EVP_CIPHER_CTX_new();
-    if (!e && (!c->seal || !c->open))
+    if (!e && !c->seal)
         e = ERR_MEMORY;
+    for (unsigned i = 0; !e && i < CRYPT_OPENERS; i++) {
+        c->open[i] = EVP_CIPHER_CTX_new();
+        e = c->open[i] ? OK : ERR_MEMORY;
+    }
     if (e) {
         crypt_close(c);
         return e;
@@ -164,7 +167,8 @@ void crypt_close(struct crypt *c)
     if (!c)
         return;
     EVP_CIPHER_CTX_free(c->seal);
-    EVP_CIPHER_CTX_free(c->open);
+    for (unsigned i = 0; i < CRYPT_OPENERS; i++)
+        EVP_CIPHER_CTX_free(c->open[i]);
     OPENSSL_cleanse(c->keys, sizeof c->keys);
     mem_free(c);
 }
@@ -221,8 +225,8 @@ err crypt_seal_record(struct crypt *c, struct bytes about, struct bytes plain, c
     return OK;
 }
 
-err crypt_open_record(struct crypt *c, uint16_t key_id, struct bytes about, struct bytes sealed, char *out,
-                      size_t *ret_len, struct diag *reterr)
+err crypt_open_record(struct crypt *c, unsigned opener, uint16_t key_id, struct bytes about,
+                      struct bytes sealed, char *out, size_t *ret_len, struct diag *reterr)
 {
     const struct key *k = find_key(c, key_id);
     const unsigned char *at = (const unsigned char *)sealed.ptr;
@@ -230,8 +234,8 @@ err crypt_open_record(struct crypt *c, uint16_t key_id, struct bytes about, stru
         return no_key(key_id, reterr);
     size_t len = sealed.len < CRYPT_EXTRA_BYTES ? 0 : sealed.len - CRYPT_EXTRA_BYTES;
     struct bytes inner = { (const char *)at + NONCE_BYTES, len };
-    if (sealed.len < CRYPT_EXTRA_BYTES ||
-        !open_sealed(c->open, k->records, at, about, inner, at + NONCE_BYTES + len, (unsigned char *)out)) {
+    if (sealed.len < CRYPT_EXTRA_BYTES || !open_sealed(c->open[opener], k->records, at, about, inner,
+                                                       at + NONCE_BYTES + len, (unsigned char *)out)) {
         diag_set(reterr, "a record cannot be decrypted with key %u: it was changed, or that key is another",
                  key_id);
         return ERR_SYNTAX;
@@ -332,10 +336,10 @@ err crypt_seal_record(struct crypt *c, struct bytes about, struct bytes plain, c
     return without(reterr);
 }
 
-err crypt_open_record(struct crypt *c, uint16_t key_id, struct bytes about, struct bytes sealed, char *out,
-                      size_t *ret_len, struct diag *reterr)
+err crypt_open_record(struct crypt *c, unsigned opener, uint16_t key_id, struct bytes about,
+                      struct bytes sealed, char *out, size_t *ret_len, struct diag *reterr)
 {
-    (void)c, (void)key_id, (void)about, (void)sealed, (void)out, (void)ret_len;
+    (void)c, (void)opener, (void)key_id, (void)about, (void)sealed, (void)out, (void)ret_len;
     return without(reterr);
 }
 

@@ -7,7 +7,8 @@
  * nonce: none is ever used twice. Records: one derived key, a random nonce each; a key should be rotated
  * before it has sealed 2^32 records. Keys of records are not encrypted, only their values.
  *
- * One thread seals records, one opens them; a crypt_segment is its owner's. A NULL crypt encrypts nothing. */
+ * One thread seals records, CRYPT_OPENERS open them, each with its number; a crypt_segment is its owner's. A
+ * NULL crypt encrypts nothing. */
 #pragma once
 #include "base/bytes.h"
 #include "base/diag.h"
@@ -16,6 +17,7 @@
 #define CRYPT_TAG_BYTES 16
 #define CRYPT_EXTRA_BYTES 28 /* a record's nonce and tag */
 #define CRYPT_SALT_BYTES 32
+#define CRYPT_OPENERS 4
 
 struct crypt;
 struct crypt_segment;
@@ -32,9 +34,9 @@ uint16_t crypt_key_id(const struct crypt *c);
  * CRYPT_EXTRA_BYTES. */
 err crypt_seal_record(struct crypt *c, struct bytes about, struct bytes plain, char *out, size_t *ret_len,
                       struct diag *reterr) CHECK_RESULT;
-/* ERR_DENIED: the key is not there; ERR_SYNTAX: it was changed. */
-err crypt_open_record(struct crypt *c, uint16_t key_id, struct bytes about, struct bytes sealed, char *out,
-                      size_t *ret_len, struct diag *reterr) CHECK_RESULT;
+/* opener: below CRYPT_OPENERS. ERR_DENIED: the key is not there; ERR_SYNTAX: it was changed. */
+err crypt_open_record(struct crypt *c, unsigned opener, uint16_t key_id, struct bytes about,
+                      struct bytes sealed, char *out, size_t *ret_len, struct diag *reterr) CHECK_RESULT;
 
 /* key_id 0: *ret_segment is NULL, for the two below to do nothing. */
 err crypt_segment_open(struct crypt *c, uint32_t key_id, const unsigned char salt[CRYPT_SALT_BYTES],

@@ -32,21 +32,21 @@ static void only_what_was_sealed_is_opened(void **state)
     assert_int_equal(crypt_seal_record(c, ABOUT, PLAIN, sealed, &len, &d), OK);
     assert_int_equal(len, PLAIN.len + CRYPT_EXTRA_BYTES);
     const struct bytes whole = { sealed, len };
-    assert_int_equal(crypt_open_record(c, 1, ABOUT, whole, out, &got, &d), OK);
+    assert_int_equal(crypt_open_record(c, 0, 1, ABOUT, whole, out, &got, &d), OK);
     assert_bytes_equal(((struct bytes){ out, got }), PLAIN);
     for (size_t i = 0; i < len; i++) { /* the nonce, the value, the tag */
         sealed[i] ^= 1;
-        assert_int_equal(crypt_open_record(c, 1, ABOUT, whole, out, &got, &d), ERR_SYNTAX);
+        assert_int_equal(crypt_open_record(c, 0, 1, ABOUT, whole, out, &got, &d), ERR_SYNTAX);
         sealed[i] ^= 1;
     }
     for (size_t shorter = 0; shorter < len; shorter++)
-        assert_int_equal(crypt_open_record(c, 1, ABOUT, (struct bytes){ sealed, shorter }, out, &got, &d),
+        assert_int_equal(crypt_open_record(c, 0, 1, ABOUT, (struct bytes){ sealed, shorter }, out, &got, &d),
                          ERR_SYNTAX);
-    assert_int_equal(crypt_open_record(c, 1, BYTES("another key"), whole, out, &got, &d), ERR_SYNTAX);
-    assert_int_equal(crypt_open_record(c, 2, ABOUT, whole, out, &got, &d), ERR_DENIED);
+    assert_int_equal(crypt_open_record(c, 0, 1, BYTES("another key"), whole, out, &got, &d), ERR_SYNTAX);
+    assert_int_equal(crypt_open_record(c, 0, 2, ABOUT, whole, out, &got, &d), ERR_DENIED);
     crypt_close(c);
     c = open_with(KEY_1_OTHER);
-    assert_int_equal(crypt_open_record(c, 1, ABOUT, whole, out, &got, &d), ERR_SYNTAX);
+    assert_int_equal(crypt_open_record(c, 0, 1, ABOUT, whole, out, &got, &d), ERR_SYNTAX);
     crypt_close(c);
 }
 
@@ -80,13 +80,14 @@ static void keys_are_rotated(void **state)
     crypt_close(c);
     c = open_with(KEY_2 "\n" KEY_1);
     assert_int_equal(crypt_key_id(c), 2);
-    assert_int_equal(crypt_open_record(c, 1, ABOUT, (struct bytes){ old, len }, out, &got, &d), OK);
+    assert_int_equal(crypt_open_record(c, 0, 1, ABOUT, (struct bytes){ old, len }, out, &got, &d), OK);
     assert_bytes_equal(((struct bytes){ out, got }), PLAIN);
     assert_int_equal(crypt_seal_record(c, ABOUT, PLAIN, new, &len, &d), OK);
     crypt_close(c);
     c = open_with(KEY_2);
-    assert_int_equal(crypt_open_record(c, 2, ABOUT, (struct bytes){ new, len }, out, &got, &d), OK);
-    assert_int_equal(crypt_open_record(c, 1, ABOUT, (struct bytes){ old, len }, out, &got, &d), ERR_DENIED);
+    assert_int_equal(crypt_open_record(c, 0, 2, ABOUT, (struct bytes){ new, len }, out, &got, &d), OK);
+    assert_int_equal(crypt_open_record(c, 0, 1, ABOUT, (struct bytes){ old, len }, out, &got, &d),
+                     ERR_DENIED);
     crypt_close(c);
 }
 

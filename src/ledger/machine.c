@@ -80,15 +80,41 @@ void machine_show(struct machine *m, struct board *b)
     m->shown_count = 0;
 }
 
-err machine_load(struct machine *m, const struct record_image *image, struct board *b)
+err machine_load_begin(struct machine_load *l, struct machine *m, struct board *b, uint64_t count,
+                       unsigned threads)
 {
-    const struct ledger_rules *rules = m->rules[image->rules];
+    *l = (struct machine_load){ .machine = m, .board = b };
+    pthread_mutex_init(&l->board_lock, NULL);
+    err e = records_expect(m->records, count);
+    must(threads <= CHECKPOINT_LOADERS_MAX);
+    for (unsigned i = 0; !e && i < threads; i++)
+        e = records_loader_open(m->records, &l->loaders[i]);
+    return e;
+}
+
+err machine_load(struct machine_load *l, unsigned thread, const struct record_image *image)
+{
+    const struct ledger_rules *rules = l->machine->rules[image->rules];
     struct record *r;
     uint64_t value;
-    err e = records_load_get(m->records, image, &r);
-    if (!e && rules && rules->shown && rules->shown(r, &value))
-        board_set(b, board_hash(r->rules, record_key(r)), value);
-    return e;
+    err e = records_loader_put(l->loaders[thread], image, &r);
+    if (e || !rules || !rules->shown || !rules->shown(r, &value))
+        return e;
+    const uint64_t hash = board_hash(r->rules, record_key(r));
+    pthread_mutex_lock(&l->board_lock);
+    board_set(l->board, hash, value);
+    pthread_mutex_unlock(&l->board_lock);
+    return OK;
+}
+
+void machine_load_end(struct machine_load *l)
+{
+    for (unsigned i = 0; i < CHECKPOINT_LOADERS_MAX; i++) {
+        if (l->loaders[i])
+            records_loader_close(l->loaders[i]);
+    }
+    pthread_mutex_destroy(&l->board_lock);
+    records_loaded(l->machine->records);
 }
 
 /* ---- a batch ---- */

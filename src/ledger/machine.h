@@ -7,8 +7,11 @@
  * Between machine_end and the next machine_begin the state is that of a batch's end: the checkpoint's moment.
  */
 #pragma once
+#include <pthread.h>
+
 #include "ledger/batch.h"
 #include "ledger/board.h"
+#include "ledger/checkpoint.h"
 #include "ledger/ledger.h"
 
 /* What the rules show of a record that this batch changed. */
@@ -53,8 +56,19 @@ void machine_entry(struct machine *m, struct ledger_call *c);
 bool machine_end(struct machine *m);
 /* What the batch changed is safe: workers may see it. */
 void machine_show(struct machine *m, struct board *b);
-/* A record of the checkpoint: start-up; workers may see it. ERR_MEMORY, ERR_SYNTAX. */
-err machine_load(struct machine *m, const struct record_image *image, struct board *b) CHECK_RESULT;
+/* The checkpoint's records, start-up; workers may see them. By several threads at once, each with its number,
+ * from machine_load_begin to machine_load_end, which is due whatever begin has said. ERR_MEMORY, ERR_SYNTAX.
+ */
+struct machine_load {
+    struct machine *machine;
+    struct board *board;
+    struct records_loader *loaders[CHECKPOINT_LOADERS_MAX];
+    pthread_mutex_t board_lock; /* one writes to it; nothing else is waited for with it held */
+};
+err machine_load_begin(struct machine_load *l, struct machine *m, struct board *b, uint64_t count,
+                       unsigned threads) CHECK_RESULT;
+err machine_load(struct machine_load *l, unsigned thread, const struct record_image *image) CHECK_RESULT;
+void machine_load_end(struct machine_load *l);
 
 /* The same once more, from the log; machine_show is due behind it. ERR_SYNTAX: it does not come out as it
  * did: in words. */

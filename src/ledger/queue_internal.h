@@ -59,7 +59,7 @@ enum queue_kept_state { QUEUE_DELAYED, QUEUE_HALF, QUEUE_COMMITTED, QUEUE_ROLLED
 /* Behind it a queue_stored with its key and fields, while it is DELAYED or HALF. */
 struct queue_kept {
     uint32_t state, checks;
-    struct queue_id id; /* of COMMITTED */
+    struct queue_id id; /* of COMMITTED; of HALF: the check that its publisher was last sent */
 };
 
 /*    name      in which list   */

@@ -1,6 +1,7 @@
 /* Messages kept aside: delayed ones until their time, half ones until their publisher says what becomes of
- * them. A half whose publisher is silent is asked for: a copy goes to the topic NAME.check, again and again;
- * in the end it is rolled back. The writer's thread. */
+ * them. A half whose publisher is silent is asked for: a copy goes to the topic NAME.check, again and again,
+ * but not while the last one still waits for an answer there; in the end it is rolled back. The writer's
+ * thread. */
 #include "ledger/queue_internal.h"
 
 #define MORE_BYTES_MAX 512
@@ -101,9 +102,10 @@ err queue_end_half(struct queue_run *q, bool commit)
         return queue_answer(q, QUEUE_UNKNOWN_HANDLE);
     const struct queue_kept *k = record_value(r);
     const enum queue_kept_state wanted = commit ? QUEUE_COMMITTED : QUEUE_ROLLED_BACK;
-    q->answer.id = k->id;
-    if (!is_open(k))
+    if (!is_open(k)) {
+        q->answer.id = k->id;
         return queue_answer(q, k->state == (uint32_t)wanted ? QUEUE_DONE : QUEUE_ENDED);
+    }
     if (commit && !append(q->a, q->topic_record, r, &q->answer.id))
         return queue_answer(q, QUEUE_FULL);
     return queue_answer(q, end(q->a, q->topic, r, wanted, q->answer.id) ? QUEUE_DONE : QUEUE_FULL);
@@ -141,12 +143,39 @@ static struct record *check_topic(struct ledger_apply *a, struct bytes name)
     return topic;
 }
 
-static void ask_publisher(struct ledger_apply *a, struct bytes name, const struct record *r)
+/* Has this group not had it, or has it in hand without an end? */
+static bool waits_in(struct ledger_apply *a, const struct queue_topic *t, struct record *group,
+                     uint64_t position)
+{
+    struct queue_hand h = { .a = a, .group = record_value(group) };
+    return t->next > position && (h.group->next[0] <= position || queue_entry_at(&h, position));
+}
+
+/* The last check of a half: does it wait for an answer in each group that there is? */
+static bool check_waits(struct ledger_apply *a, const struct queue_topic *t, struct queue_id id)
+{
+    const uint64_t position = queue_position_of(a, t, id);
+    const struct record *m = queue_message_at(a, t, position);
+    uint32_t number = t->first_group;
+    if (!id.ms || !m || queue_id_compare(queue_stored(m)->id, id) != 0)
+        return false;
+    for (unsigned i = 0; number && i < t->groups; i++) {
+        struct record *group = queue_find_numbered(a, 'g', number);
+        if (!group || !waits_in(a, t, group, position))
+            return false;
+        number = ((const struct queue_group *)record_value(group))->after;
+    }
+    return t->groups > 0;
+}
+
+/* r is announced. */
+static void ask_publisher(struct ledger_apply *a, struct bytes name, struct record *r)
 {
     char more[MORE_BYTES_MAX], number[20];
     struct pack p = { .at = more, .end = more + sizeof more };
+    struct queue_kept *k = record_value(r);
     struct record *topic = check_topic(a, name);
-    if (!topic)
+    if (!topic || check_waits(a, record_value(topic), k->id))
         return;
     record_write(a->records, topic);
     struct queue_new m = new_of(r);
@@ -156,7 +185,7 @@ static void ask_publisher(struct ledger_apply *a, struct bytes name, const struc
     m.more = (struct bytes){ more, (size_t)(p.at - more) };
     m.fields_count += 2;
     m.priority = 0;
-    m.id = queue_next_id(a, record_value(topic));
+    m.id = k->id = queue_next_id(a, record_value(topic));
     must(queue_append(a, topic, &m));
 }
 

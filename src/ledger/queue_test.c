@@ -270,6 +270,46 @@ static void a_silent_publisher_is_asked(void **state)
     assert_int_equal(ASK(.what = QUEUE_COMMIT, T, .number = 1), QUEUE_ENDED);
 }
 
+/* Its publisher is not asked again while it has not answered; each time counts all the same. */
+static void one_check_of_a_half_waits_at_a_time(void **state)
+{
+    (void)state;
+    const struct bytes checks = BYTES("orders.check"), push = BYTES("push");
+    ASK_DONE(.what = QUEUE_TOPIC, T, .check_ms = 100, .attempts = 8);
+    ASK_DONE(.what = QUEUE_TOPIC, .topic = checks, .keep_ms = QUEUE_CHECK_KEEP_MS);
+    ASK_DONE(.what = QUEUE_GROUP, .topic = checks, .group = push, .lease_ms = 10000, .attempts = 100);
+    PUBLISH("half", .flags = QUEUE_IS_HALF);
+    PUBLISH("other", .flags = QUEUE_IS_HALF);
+    queue_test_pass(100);
+    queue_test_pass(100); /* nobody has had it */
+    ASK_GETS("half:0 other:0", .what = QUEUE_RANGE, .topic = checks, .end = QUEUE_ID_LAST);
+    ASK_GETS("half:1", .what = QUEUE_PULL, .topic = checks, .group = push, .consumer = push, .count = 1);
+    queue_test_pass(100); /* in hand */
+    queue_test_crash();
+    struct queue_id id = { 0 };
+    ASK_DONE(.what = QUEUE_RANGE, .topic = checks, .end = QUEUE_ID_LAST);
+    struct queue_message m;
+    must(queue_read_message(&qt.rest, &m));
+    id = m.id;
+    ASK_NUMBER(1, .what = QUEUE_NACK, .topic = checks, .group = push, .ids = &id, .ids_count = 1,
+               .delay_ms = 150);
+    queue_test_pass(100); /* put off */
+    ASK_GETS("half:0 other:0", .what = QUEUE_RANGE, .topic = checks, .end = QUEUE_ID_LAST);
+    queue_test_pass(50);
+    ASK_GETS("half:2 other:1", .what = QUEUE_PULL, .topic = checks, .group = push, .consumer = push);
+    ASK_NUMBER(1, .what = QUEUE_ACK, .topic = checks, .group = push, .ids = &id, .ids_count = 1);
+    queue_test_pass(50); /* answered, and nothing said: the one that has its answer is asked again */
+    ASK_GETS("half:0 other:0 half:0", .what = QUEUE_RANGE, .topic = checks, .end = QUEUE_ID_LAST);
+    ASK_DONE(.what = QUEUE_ROLL_BACK, T, .number = 1);
+    assert_int_equal(qt.head.id.ms, 0);
+    for (unsigned i = 0; i < 3; i++)
+        queue_test_pass(100);
+    queue_test_pass(99);
+    ASK_DONE(.what = QUEUE_LOOK_KEPT, T, .number = 2);
+    queue_test_pass(1); /* eight times */
+    assert_int_equal(ASK(.what = QUEUE_COMMIT, T, .number = 2), QUEUE_ENDED);
+}
+
 static void what_is_too_old_or_too_much_goes(void **state)
 {
     (void)state;
@@ -433,6 +473,7 @@ int main(void)
         TEST(delayed_ones_come_later),
         TEST(a_half_is_committed_or_not),
         TEST(a_silent_publisher_is_asked),
+        TEST(one_check_of_a_half_waits_at_a_time),
         TEST(what_is_too_old_or_too_much_goes),
         TEST(a_group_goes_back_in_time),
         TEST(what_is_pending_is_listed_and_claimed),

@@ -1,20 +1,6 @@
 /* What the checkpoint gets, and what may leave memory when it has it. */
 #include "ledger/records_internal.h"
 
-err records_load_get(struct records *rs, const struct record_image *image, struct record **ret_record)
-{
-    if (image->key.len > RECORD_KEY_BYTES_MAX || image->value.len > RECORD_VALUE_BYTES_MAX)
-        return ERR_SYNTAX;
-    *ret_record = record_put_image(rs, image);
-    return *ret_record ? OK : ERR_MEMORY;
-}
-
-err records_load(struct records *rs, const struct record_image *image)
-{
-    struct record *r;
-    return records_load_get(rs, image, &r);
-}
-
 static void tell(const struct record *r, void (*fn)(void *arg, const struct record_image *image, bool gone),
                  void *arg)
 {
@@ -82,12 +68,12 @@ static void forget_left(struct records *rs)
 
 static void leave(struct records *rs, struct record *r)
 {
-    size_t bytes = record_bytes(r->key_bytes, r->value_bytes);
     record_take_out(rs, r);
     due_heap_remove(&rs->due, r);
     rs->count--;
+    rs->of_rules[r->rules]--;
     rs->evicted++;
-    record_memory_give(&rs->memory, r, bytes);
+    record_memory_give(&rs->memory, r);
 }
 
 /* What has changed since it came into the list comes into it again by the next freeze. */

@@ -1,5 +1,8 @@
 /* Memory for records: pieces of 1 MiB, cut into sizes 12.5% apart; what is given back is taken again for its
- * size. Larger ones are pieces of their own, that go back to the heap. */
+ * size. Larger ones are pieces of their own, that go back to the heap.
+ *
+ *      piece: head │ record │ record │ free │ record │     ...     their lengths lead from one to the next
+ *                                                    at */
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -11,6 +14,7 @@
 #define MANY_BYTES (64u << 20)
 #define LARGE_PIECE_BYTES (16u << 20)
 #define HUGE_PAGE_BYTES (2u << 20)
+#define PAGE_BYTES 4096u
 #define SMALL_BYTES 256 /* up to here sizes are 16 apart */
 #define LARGE_BYTES (64u * 1024)
 
@@ -37,13 +41,27 @@ size_t record_memory_room(size_t bytes)
     return room;
 }
 
-/* Of memory that nobody has touched yet. */
 void record_memory_advise(void *memory, size_t bytes)
 {
     uintptr_t from = ((uintptr_t)memory + HUGE_PAGE_BYTES - 1) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1);
     uintptr_t to = ((uintptr_t)memory + bytes) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1);
     if (from < to)
         (void)!madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
+
+/* Gigabytes that are filled at once come as small pages, many at a time: that costs as much on any machine,
+ * while a virtual one may wait long for huge pages, which its host has to find. They become huge behind its
+ * back later.
+ */
+static void populate(struct record_piece *p)
+{
+#ifdef MADV_POPULATE_WRITE
+    uintptr_t from = ((uintptr_t)p + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
+    uintptr_t to = ((uintptr_t)p + p->bytes) & ~(uintptr_t)(PAGE_BYTES - 1);
+    (void)!madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+#else
+    (void)p;
+#endif
 }
 
 static struct record_piece *piece_new(struct record_memory *m, size_t bytes, uint64_t bytes_max)
@@ -54,72 +72,159 @@ static struct record_piece *piece_new(struct record_memory *m, size_t bytes, uin
     if (!p)
         return NULL;
     p->bytes = bytes;
+    p->at = (char *)(p + 1);
     m->taken += bytes;
     return p;
 }
 
-/* A piece of its own stands in no list: the record that lies in it is what leads to it. */
-static void *take_large(struct record_memory *m, size_t bytes, uint64_t bytes_max)
+static struct record *take_large(struct record_memory *m, size_t bytes, uint64_t bytes_max)
 {
     struct record_piece *p = piece_new(m, sizeof *p + bytes, bytes_max);
     if (!p)
         return NULL;
+    p->next = m->large;
+    if (p->next)
+        p->next->before = p;
+    m->large = p;
     m->used += bytes;
-    return p + 1;
+    return (struct record *)(p + 1);
 }
 
-void *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_max)
+static void give_large(struct record_memory *m, struct record *r, size_t bytes)
+{
+    struct record_piece *p = (struct record_piece *)r - 1;
+    if (p->before)
+        p->before->next = p->next;
+    else
+        m->large = p->next;
+    if (p->next)
+        p->next->before = p->before;
+    m->taken -= p->bytes;
+    m->used -= bytes;
+    mem_free(p);
+}
+
+/* false: there is no more. */
+static bool refill(struct record_memory *m, uint64_t bytes_max)
+{
+    if (m->rests_count) {
+        m->now = m->rests[--m->rests_count];
+        return true;
+    }
+    const bool many = m->taken >= MANY_BYTES && !m->filling;
+    struct record_piece *p = many ? piece_new(m, LARGE_PIECE_BYTES, bytes_max) : NULL;
+    if (!p)
+        p = piece_new(m, PIECE_BYTES, bytes_max);
+    if (!p)
+        return false;
+    if (m->filling)
+        populate(p);
+    else
+        record_memory_advise(p, p->bytes);
+    p->next = m->pieces;
+    m->pieces = p;
+    m->now = p;
+    return true;
+}
+
+static size_t left_in(const struct record_piece *p)
+{
+    return p ? (size_t)((const char *)p + p->bytes - p->at) : 0;
+}
+
+struct record *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_max)
 {
     size_t room;
     if (bytes > LARGE_BYTES)
         return take_large(m, bytes, bytes_max);
     unsigned i = size_class(bytes, &room);
-    void *memory = m->free[i];
-    if (memory) {
-        m->free[i] = *(void **)memory;
+    struct record *r = m->free[i];
+    if (r) {
+        m->free[i] = r->next;
         m->used += room;
-        return memory;
+        return r;
     }
-    if ((size_t)(m->end - m->at) < room) {
-        struct record_piece *p = m->taken < MANY_BYTES ? NULL : piece_new(m, LARGE_PIECE_BYTES, bytes_max);
-        if (!p)
-            p = piece_new(m, PIECE_BYTES, bytes_max);
-        if (!p)
+    while (left_in(m->now) < room) {
+        if (!refill(m, bytes_max))
             return NULL;
-        record_memory_advise(p, p->bytes);
-        p->next = m->pieces;
-        m->pieces = p;
-        m->at = (char *)(p + 1);
-        m->end = (char *)p + p->bytes;
     }
-    memory = m->at;
-    m->at += room;
+    r = (struct record *)m->now->at;
+    m->now->at += room;
     m->used += room;
-    return memory;
+    return r;
 }
 
-void record_memory_give(struct record_memory *m, void *memory, size_t bytes)
+void record_memory_give(struct record_memory *m, struct record *r)
 {
-    size_t room;
+    size_t room, bytes = record_bytes(r->key_bytes, r->value_bytes);
     if (bytes > LARGE_BYTES) {
-        struct record_piece *p = (struct record_piece *)memory - 1;
-        m->taken -= p->bytes;
-        m->used -= bytes;
-        mem_free(p);
+        give_large(m, r, bytes);
         return;
     }
     unsigned i = size_class(bytes, &room);
-    *(void **)memory = m->free[i];
-    m->free[i] = memory;
+    r->flags = RECORD_FREE;
+    r->next = m->free[i];
+    m->free[i] = r;
     m->used -= room;
+}
+
+void record_memory_each(const struct record_memory *m, void (*fn)(void *arg, const struct record *r),
+                        void *arg)
+{
+    for (const struct record_piece *p = m->pieces; p; p = p->next) {
+        size_t room;
+        for (const char *at = (const char *)(p + 1); at < p->at; at += room) {
+            const struct record *r = (const struct record *)at;
+            size_class(record_bytes(r->key_bytes, r->value_bytes), &room);
+            if (!(r->flags & RECORD_FREE))
+                fn(arg, r);
+        }
+    }
+    for (const struct record_piece *p = m->large; p; p = p->next)
+        fn(arg, (const struct record *)(p + 1));
+}
+
+static struct record_piece *last_of(struct record_piece *p)
+{
+    while (p && p->next)
+        p = p->next;
+    return p;
+}
+
+void record_memory_join(struct record_memory *m, struct record_memory *other)
+{
+    struct record_piece *pieces_last = last_of(other->pieces), *large_last = last_of(other->large);
+    for (struct record_piece *p = other->pieces; p; p = p->next)
+        record_memory_advise(p, p->bytes);
+    if (pieces_last) {
+        pieces_last->next = m->pieces;
+        m->pieces = other->pieces;
+    }
+    if (large_last) {
+        large_last->next = m->large;
+        if (m->large)
+            m->large->before = large_last;
+        m->large = other->large;
+    }
+    m->taken += other->taken;
+    m->used += other->used;
+    if (other->now && m->rests_count < RECORD_RESTS)
+        m->rests[m->rests_count++] = other->now;
+    *other = (struct record_memory){ 0 };
+}
+
+static void free_pieces(struct record_piece *p)
+{
+    for (struct record_piece *next; p; p = next) {
+        next = p->next;
+        mem_free(p);
+    }
 }
 
 void record_memory_close(struct record_memory *m)
 {
-    for (struct record_piece *p; (p = m->pieces);) {
-        m->pieces = p->next;
-        mem_free(p);
-    }
+    free_pieces(m->pieces);
+    free_pieces(m->large);
 }
 
 void record_list_add(struct record_list *l, struct record *r)

@@ -5,7 +5,6 @@
 #include "ledger/records_internal.h"
 
 #define BUCKETS_MIN 1024
-#define EACH_AHEAD 16
 #define MOVES_A_STEP 8 /* buckets of the old table, with each record that is made */
 
 /* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
@@ -67,6 +66,7 @@ void record_link(struct records *rs, struct record *r)
         rs->gone_bytes -= record_bytes(r->key_bytes, r->value_bytes);
     r->flags &= (uint16_t)~RECORD_GONE;
     rs->count++;
+    rs->of_rules[r->rules]++;
     if (r->due_ms)
         due_heap_set(&rs->due, r);
 }
@@ -87,6 +87,7 @@ void record_unlink(struct records *rs, struct record *r)
     r->flags |= RECORD_GONE;
     rs->gone_bytes += record_bytes(r->key_bytes, r->value_bytes);
     rs->count--;
+    rs->of_rules[r->rules]--;
     due_heap_remove(&rs->due, r);
 }
 
@@ -104,9 +105,8 @@ void record_bury(struct records *rs, struct record *r)
         return;
     if (r->flags & RECORD_STORED)
         record_take_out(rs, r);
-    size_t bytes = record_bytes(r->key_bytes, r->value_bytes);
-    rs->gone_bytes -= bytes;
-    record_memory_give(&rs->memory, r, bytes);
+    rs->gone_bytes -= record_bytes(r->key_bytes, r->value_bytes);
+    record_memory_give(&rs->memory, r);
 }
 
 /* *ret_gone: it is not there, and the checkpoint's is not to be asked for. */
@@ -124,6 +124,17 @@ static struct record *find_here(struct records *rs, uint8_t rules, struct bytes 
     return NULL;
 }
 
+/* r: zeros. */
+static void set_head(struct record *r, uint8_t rules, struct bytes key, uint32_t hash, uint32_t value_bytes)
+{
+    r->hash = hash;
+    r->rules = rules;
+    r->key_bytes = (uint8_t)key.len;
+    r->value_bytes = value_bytes;
+    if (key.len)
+        memcpy(r->data, key.ptr, key.len);
+}
+
 /* Not linked. */
 static struct record *record_new(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash,
                                  uint32_t value_bytes, uint64_t bytes_max)
@@ -133,12 +144,7 @@ static struct record *record_new(struct records *rs, uint8_t rules, struct bytes
     if (!r)
         return NULL;
     memset(r, 0, bytes);
-    r->hash = hash;
-    r->rules = rules;
-    r->key_bytes = (uint8_t)key.len;
-    r->value_bytes = value_bytes;
-    if (key.len)
-        memcpy(r->data, key.ptr, key.len);
+    set_head(r, rules, key, hash, value_bytes);
     return r;
 }
 
@@ -147,19 +153,27 @@ static bool fits(struct bytes key, size_t value_bytes)
     return key.len <= RECORD_KEY_BYTES_MAX && value_bytes <= RECORD_VALUE_BYTES_MAX;
 }
 
-struct record *record_put_image(struct records *rs, const struct record_image *image)
+void record_set_image(struct record *r, const struct record_image *image, uint32_t hash)
 {
-    uint32_t hash = record_hash(image->rules, image->key);
-    grow_table(rs);
-    move_some(rs, MOVES_A_STEP);
-    struct record *r = record_new(rs, image->rules, image->key, hash, (uint32_t)image->value.len, UINT64_MAX);
-    if (!r)
-        return NULL;
+    set_head(r, image->rules, image->key, hash, (uint32_t)image->value.len);
     if (image->value.len)
         memcpy(record_value(r), image->value.ptr, image->value.len);
     r->due_ms = image->due_ms;
     r->flags = (uint16_t)(RECORD_STORED | (image->finished ? RECORD_FINISHED : 0) |
                           (image->was_in == RECORD_IN_DONE ? RECORD_LEFT : 0));
+}
+
+struct record *record_put_image(struct records *rs, const struct record_image *image)
+{
+    uint32_t hash = record_hash(image->rules, image->key);
+    grow_table(rs);
+    move_some(rs, MOVES_A_STEP);
+    const size_t bytes = record_bytes((uint8_t)image->key.len, (uint32_t)image->value.len);
+    struct record *r = record_memory_take(&rs->memory, bytes, UINT64_MAX);
+    if (!r)
+        return NULL;
+    memset(r, 0, bytes);
+    record_set_image(r, image, hash);
     record_link(rs, r);
     return r;
 }
@@ -293,21 +307,25 @@ static void each_in(struct record *r, uint8_t rules, void (*fn)(void *arg, const
     }
 }
 
-/* Records lie here and there: those to come are fetched beforehand. */
-static void each_bucket(const struct record_table *t, uint64_t from, uint8_t rules,
-                        void (*fn)(void *arg, const struct record *r), void *arg)
+struct each {
+    uint8_t rules;
+    void (*fn)(void *arg, const struct record *r);
+    void *arg;
+};
+
+static void each_of_rules(void *arg, const struct record *r)
 {
-    for (uint64_t i = from; i < t->count; i++) {
-        if (i + EACH_AHEAD < t->count)
-            __builtin_prefetch(t->buckets[i + EACH_AHEAD]);
-        each_in(t->buckets[i], rules, fn, arg);
-    }
+    const struct each *e = arg;
+    if (r->rules == e->rules && !(r->flags & RECORD_GONE))
+        e->fn(e->arg, r);
 }
 
+/* As they lie in memory: from bucket to bucket each would be waited for. */
 void record_each(struct records *rs, uint8_t rules, void (*fn)(void *arg, const struct record *r), void *arg)
 {
-    each_bucket(&rs->old, rs->moved, rules, fn, arg);
-    each_bucket(&rs->now, 0, rules, fn, arg);
+    struct each e = { rules, fn, arg };
+    if (rs->of_rules[rules])
+        record_memory_each(&rs->memory, each_of_rules, &e);
 }
 
 static uint64_t reversed(uint64_t x)
@@ -351,66 +369,30 @@ err records_open(uint64_t bytes_max, struct records **ret_records)
     return OK;
 }
 
-/* Those with a piece of their own go back one by one, the others with their pieces. */
-static void free_record(struct records *rs, struct record *r)
-{
-    record_memory_give(&rs->memory, r, record_bytes(r->key_bytes, r->value_bytes));
-}
-
-static void free_table(struct records *rs, struct record_table *t)
-{
-    for (uint64_t i = 0; i < t->count; i++) {
-        if (i + EACH_AHEAD < t->count)
-            __builtin_prefetch(t->buckets[i + EACH_AHEAD]);
-        for (struct record *r = t->buckets[i], *next; r; r = next) {
-            next = r->next;
-            free_record(rs, r);
-        }
-    }
-    mem_free(t->buckets);
-}
-
-/* In no bucket. */
-static bool is_out(const struct record *r)
-{
-    return r->flags & RECORD_GONE && !(r->flags & RECORD_STORED);
-}
-
-void records_expect(struct records *rs, uint64_t count)
+err records_expect(struct records *rs, uint64_t count)
 {
     uint64_t buckets_count = BUCKETS_MIN;
     while (buckets_count < count && buckets_count < UINT32_MAX)
         buckets_count *= 2;
     struct record **buckets = mem_get(buckets_count * sizeof(struct record *));
-    if (rs->count || !buckets) {
-        mem_free(buckets);
-        return;
-    }
+    must(rs->count == 0);
+    if (!buckets)
+        return ERR_MEMORY;
     record_memory_advise(buckets, buckets_count * sizeof(struct record *));
     mem_free(rs->now.buckets);
     rs->now = (struct record_table){ buckets, buckets_count };
-}
-
-static void free_list(struct records *rs, struct record_list *l, uint64_t first, uint16_t flag)
-{
-    for (uint64_t i = first; i < l->count; i++) {
-        struct record *r = l->at[i];
-        r->flags &= (uint16_t)~flag;
-        if (is_out(r) && !(r->flags & (RECORD_DIRTY | RECORD_FROZEN | RECORD_QUEUED)))
-            free_record(rs, r);
-    }
-    mem_free(l->at);
+    return due_heap_expect(&rs->due, count);
 }
 
 void records_close(struct records *rs)
 {
     if (!rs)
         return;
-    free_list(rs, &rs->dirty, 0, RECORD_DIRTY);
-    free_list(rs, &rs->frozen, 0, RECORD_FROZEN);
-    free_list(rs, &rs->leaving, rs->leaving_first, RECORD_QUEUED);
-    free_table(rs, &rs->old);
-    free_table(rs, &rs->now);
+    mem_free(rs->dirty.at);
+    mem_free(rs->frozen.at);
+    mem_free(rs->leaving.at);
+    mem_free(rs->old.buckets);
+    mem_free(rs->now.buckets);
     record_memory_close(&rs->memory);
     mem_free(rs->due.at);
     mem_free(rs->journal.at);

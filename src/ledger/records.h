@@ -133,13 +133,21 @@ struct record *records_due(struct records *rs, uint64_t now_ms);
 /* When there may be one; UINT64_MAX: never. */
 uint64_t records_due_next_ms(const struct records *rs);
 
-/* About so many are going to be loaded; nothing is there yet. */
-void records_expect(struct records *rs, uint64_t count);
-/* Puts a record in as the checkpoint has it: start-up. ERR_MEMORY, ERR_SYNTAX (lengths). */
-err records_load(struct records *rs, const struct record_image *image) CHECK_RESULT;
-/* The same, and *ret_record is it. */
-err records_load_get(struct records *rs, const struct record_image *image,
-                     struct record **ret_record) CHECK_RESULT;
+/* ---- start-up: records as the checkpoint has them, by several threads at once, each with a loader of its
+ * own (record_load.c). Nothing else is done with the records from records_expect to records_loaded. */
+
+#define RECORDS_LOADERS_MAX 4
+struct records_loader;
+/* So many are going to be loaded at most; nothing is there yet. ERR_MEMORY. */
+err records_expect(struct records *rs, uint64_t count) CHECK_RESULT;
+/* ERR_MEMORY. */
+err records_loader_open(struct records *rs, struct records_loader **ret_loader) CHECK_RESULT;
+/* ERR_MEMORY, ERR_SYNTAX (lengths, or more of them). */
+err records_loader_put(struct records_loader *l, const struct record_image *image,
+                       struct record **ret_record) CHECK_RESULT;
+/* One by one, when all threads are done. */
+void records_loader_close(struct records_loader *l);
+void records_loaded(struct records *rs);
 
 /* Tells all that changed since the last freeze; gone: it was removed. */
 void records_freeze(struct records *rs, void (*fn)(void *arg, const struct record_image *image, bool gone),

@@ -13,29 +13,41 @@ enum record_flag {
     RECORD_QUEUED = 32,   /* in the list of those that may leave */
     RECORD_TOUCHED = 64,  /* the journal has its image, or that it is new */
     RECORD_LEFT = 128,    /* of a STORED one: among those that were left on disk */
+    RECORD_FREE = 256,    /* no record any more: memory to be taken */
 };
 
-/* ---- memory: pieces of 1 MiB, cut into sizes */
+/* ---- memory: pieces of 1 MiB, cut into records; a large record has a piece of its own */
 
 #define RECORD_SIZES 96
 struct record_piece {
-    struct record_piece *next;
-    size_t bytes;
+    struct record_piece *next, *before; /* before: of large ones */
+    size_t bytes;                       /* with this head */
+    char *at;                           /* up to here it is cut into records */
 };
+#define RECORD_RESTS 16
 struct record_memory {
-    struct record_piece *pieces;
-    char *at, *end; /* of the newest piece */
-    void *free[RECORD_SIZES];
+    struct record_piece *pieces, *large;
+    struct record_piece *now;                 /* of pieces: what is cut next */
+    struct record_piece *rests[RECORD_RESTS]; /* and for when that is used up */
+    unsigned rests_count;
+    bool filling; /* all of a piece is used at once: start-up */
+    struct record *free[RECORD_SIZES];
     uint64_t taken; /* bytes of all pieces */
     uint64_t used;  /* bytes handed out */
 };
-/* NULL: it would need more than bytes_max in all. */
-void *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_max);
-void record_memory_give(struct record_memory *m, void *memory, size_t bytes);
+/* NULL: it would need more than bytes_max in all. What it holds is zeros or an earlier record. */
+struct record *record_memory_take(struct record_memory *m, size_t bytes, uint64_t bytes_max);
+/* r has its lengths. */
+void record_memory_give(struct record_memory *m, struct record *r);
+/* Each record that has been taken, in the order of memory; fn takes and gives none. */
+void record_memory_each(const struct record_memory *m, void (*fn)(void *arg, const struct record *r),
+                        void *arg);
 /* What taking so many bytes really takes. */
 size_t record_memory_room(size_t bytes);
-/* So much memory that was just taken, and is going to be used here and there. */
+/* So much memory that is used here and there. */
 void record_memory_advise(void *memory, size_t bytes);
+/* All that the other one has is m's. */
+void record_memory_join(struct record_memory *m, struct record_memory *other);
 void record_memory_close(struct record_memory *m);
 
 /* A list that grows by doubling; on the heap. */
@@ -56,6 +68,16 @@ struct due_heap {
     uint64_t count, room;
 };
 void due_heap_set(struct due_heap *h, struct record *r);
+/* Start-up: at most `count` are filled in, in no order, by several threads, each into windows of its own
+ * (which need not become full), until due_heap_order. ERR_MEMORY. */
+#define DUE_WINDOW 64
+struct due_window {
+    struct due_entry *at, *end;
+};
+err due_heap_expect(struct due_heap *h, uint64_t count) CHECK_RESULT;
+/* false: there are more than were expected. */
+bool due_heap_window(struct due_heap *h, struct due_window *ret_window);
+void due_heap_order(struct due_heap *h);
 void due_heap_remove(struct due_heap *h, struct record *r);
 
 /* ---- the index */
@@ -85,6 +107,7 @@ struct records {
     struct record_table now, old; /* old: what has not been moved yet */
     uint64_t moved;               /* buckets of old */
     uint64_t count, loaded_back, evicted, gone_bytes;
+    uint64_t of_rules[256]; /* count, by rules */
     struct record_memory memory;
     uint64_t bytes_max;
     bool unbounded;
@@ -124,6 +147,8 @@ void record_unlink(struct records *rs, struct record *r);
 /* Out of its bucket. */
 void record_take_out(struct records *rs, struct record *r);
 void record_set_dirty(struct records *rs, struct record *r);
+/* r: zeros. */
+void record_set_image(struct record *r, const struct record_image *image, uint32_t hash);
 /* A record as it stands on disk. NULL: no memory. */
 struct record *record_put_image(struct records *rs, const struct record_image *image);
 void record_may_leave(struct records *rs, struct record *r);

@@ -1,9 +1,11 @@
 /* Records against a plain model: every change, undone or kept, frozen, evicted, loaded back. */
 #include "ledger/records.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/must.h"
 #include "base/test.h"
 
 #define KEYS 300
@@ -269,13 +271,128 @@ static void the_budget_is_kept(void **state)
     records_close(rs);
 }
 
+/* ---- start-up ---- */
+
+enum { LOADERS = RECORDS_LOADERS_MAX, EACH_LOADS = 20011 };
+struct load_part {
+    struct records_loader *loader;
+    unsigned number;
+    pthread_t thread;
+};
+
+static uint64_t due_of(uint32_t i)
+{
+    return i % 3 ? 1 + i * UINT64_C(2654435761) % 1000 : 0;
+}
+
+static struct record_image loaded_image(const uint32_t *i)
+{
+    static const char value[100000] = "value"; /* some are pieces of their own */
+    return (struct record_image){ .rules = (uint8_t)(1 + *i % 2),
+                                  .due_ms = due_of(*i),
+                                  .was_in = RECORD_IN_OPEN,
+                                  .key = { (const char *)i, sizeof *i },
+                                  .value = { value, *i % 5000 ? *i % 300 : sizeof value } };
+}
+
+static void *load_part(void *arg)
+{
+    const struct load_part *p = arg;
+    struct record *r;
+    for (uint32_t n = 0; n < EACH_LOADS; n++) {
+        const uint32_t i = n * LOADERS + p->number;
+        const struct record_image image = loaded_image(&i);
+        must(records_loader_put(p->loader, &image, &r) == OK);
+    }
+    return NULL;
+}
+
+static void count_rules(void *arg, const struct record *r)
+{
+    ((uint64_t *)arg)[r->rules]++;
+}
+
+static void come_due_in_order(struct records *rs)
+{
+    uint64_t before = 0, found = 0, wanted = 0;
+    for (uint32_t i = 0; i < LOADERS * EACH_LOADS; i++)
+        wanted += due_of(i) != 0;
+    records_begin(rs);
+    for (struct record *r; (r = records_due(rs, UINT64_MAX)); found++) {
+        assert_true(r->due_ms >= before);
+        before = r->due_ms;
+        record_set_due(rs, r, 0);
+    }
+    records_keep(rs);
+    assert_int_equal(found, wanted);
+}
+
+static void threads_load_together(void **state)
+{
+    (void)state;
+    struct load_part parts[LOADERS];
+    struct records *rs;
+    const uint32_t all = LOADERS * EACH_LOADS;
+    uint64_t counts[256] = { 0 };
+    assert_int_equal(records_open(UINT64_MAX, &rs), OK);
+    assert_int_equal(records_expect(rs, all), OK);
+    for (unsigned i = 0; i < LOADERS; i++) {
+        parts[i].number = i;
+        assert_int_equal(records_loader_open(rs, &parts[i].loader), OK);
+        assert_int_equal(pthread_create(&parts[i].thread, NULL, load_part, &parts[i]), 0);
+    }
+    for (unsigned i = 0; i < LOADERS; i++)
+        pthread_join(parts[i].thread, NULL);
+    for (unsigned i = 0; i < LOADERS; i++)
+        records_loader_close(parts[i].loader);
+    records_loaded(rs);
+    assert_int_equal(records_stats(rs).count, all);
+    record_each(rs, 1, count_rules, counts);
+    record_each(rs, 2, count_rules, counts);
+    assert_int_equal(counts[1], all / 2);
+    assert_int_equal(counts[2], all / 2);
+    for (uint32_t i = 0; i < all; i++) {
+        const struct record_image image = loaded_image(&i);
+        struct record *r = record_find(rs, image.rules, image.key);
+        assert_non_null(r);
+        assert_int_equal(r->value_bytes, image.value.len);
+        assert_memory_equal(record_value(r), image.value.ptr, image.value.len);
+    }
+    come_due_in_order(rs);
+    const uint64_t taken = records_stats(rs).bytes; /* what loaders have left over is used up first */
+    records_begin(rs);
+    for (uint32_t i = all; i < all + 100; i++)
+        assert_non_null(record_make(rs, 1, (struct bytes){ (char *)&i, sizeof i }, 1000));
+    records_keep(rs);
+    assert_int_equal(records_stats(rs).bytes, taken);
+    records_close(rs);
+}
+
+static void more_than_expected_is_refused(void **state)
+{
+    (void)state;
+    struct records *rs;
+    struct records_loader *l;
+    struct record *r;
+    uint32_t i = 1;
+    assert_int_equal(records_open(UINT64_MAX, &rs), OK);
+    assert_int_equal(records_expect(rs, 1), OK);
+    assert_int_equal(records_loader_open(rs, &l), OK);
+    const struct record_image image = { .rules = 1, .due_ms = 5, .key = { (char *)&i, sizeof i } };
+    err e = OK;
+    for (; !e && i < 10000; i++)
+        e = records_loader_put(l, &image, &r);
+    assert_int_equal(e, ERR_SYNTAX);
+    records_loader_close(l);
+    records_close(rs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(follows_the_model),
-        cmocka_unit_test(a_scan_gives_all_while_the_table_grows),
-        cmocka_unit_test(closing_gives_all_back),
-        cmocka_unit_test(the_budget_is_kept),
+        cmocka_unit_test(follows_the_model),      cmocka_unit_test(a_scan_gives_all_while_the_table_grows),
+        cmocka_unit_test(closing_gives_all_back), cmocka_unit_test(the_budget_is_kept),
+        cmocka_unit_test(threads_load_together),  cmocka_unit_test(more_than_expected_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

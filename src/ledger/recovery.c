@@ -106,16 +106,31 @@ static err replay(void *arg, const struct batch_head *head, struct bytes payload
     return e;
 }
 
-static err load_record(void *arg, const struct record_image *image)
+struct loading {
+    struct machine_load load;
+    struct ledger *ledger;
+};
+
+static err begin_load(void *arg, uint64_t count, unsigned threads)
 {
-    struct ledger *l = arg;
-    return machine_load(&l->machine, image, &l->board);
+    struct loading *g = arg;
+    return machine_load_begin(&g->load, &g->ledger->machine, &g->ledger->board, count, threads);
 }
 
-static void expect(void *arg, uint64_t count)
+static err load_record(void *arg, unsigned thread, const struct record_image *image)
 {
-    struct ledger *l = arg;
-    records_expect(l->machine.records, count);
+    struct loading *g = arg;
+    return machine_load(&g->load, thread, image);
+}
+
+static err load_open(struct ledger *l, struct checkpoint_state *ret_state, struct diag *reterr)
+{
+    struct loading g = { .ledger = l };
+    const struct checkpoint_reader reader = { begin_load, load_record, &g };
+    err e = l->store->ops->load(l->store, ret_state, &reader, reterr);
+    if (g.load.machine)
+        machine_load_end(&g.load);
+    return e;
 }
 
 static bool find_left(void *arg, uint8_t rules, struct bytes key, struct record_image *ret_image)
@@ -132,7 +147,7 @@ static err load_checkpoint(struct ledger *l, struct diag *reterr)
     err e = checkpoint_lmdb_open(path, l->opts.checkpoint_bytes_max, l->opts.read_only, l->crypt, &l->store,
                                  reterr);
     if (!e)
-        e = l->store->ops->load(l->store, &state, expect, load_record, l, reterr);
+        e = load_open(l, &state, reterr);
     if (!e)
         e = l->store->ops->renew(l->store, reterr);
     if (e)

@@ -140,11 +140,17 @@ static inline void little_restart(struct little *l)
     records_close(l->records);
     assert_int_equal(records_open(UINT64_MAX, &l->records), OK);
     records_set_source(l->records, &(struct records_source){ little_find, &l->disk });
+    struct records_loader *loader;
+    struct record *r;
+    assert_int_equal(records_expect(l->records, l->disk.count), OK);
+    assert_int_equal(records_loader_open(l->records, &loader), OK);
     while (map_next(&l->disk, &at, &key, &value)) {
         const struct record_image image = image_of(key, value);
         if (!image.finished)
-            assert_int_equal(records_load(l->records, &image), OK);
+            assert_int_equal(records_loader_put(loader, &image, &r), OK);
     }
+    records_loader_close(loader);
+    records_loaded(l->records);
 }
 
 /* ---- operations in a line each */

@@ -108,7 +108,9 @@ static inline void store_load(struct store *s, struct machine *m, struct board *
 {
     struct bytes key;
     void *value;
+    struct machine_load load;
     store_clear(&s->seen);
+    must(machine_load_begin(&load, m, b, s->disk.count, 1) == OK);
     for (size_t at = 0; map_next(&s->disk, &at, &key, &value);) {
         const struct stored *from = value;
         struct stored *copy = mem_must_get(sizeof *copy + from->bytes);
@@ -116,8 +118,9 @@ static inline void store_load(struct store *s, struct machine *m, struct board *
         must(map_set(&s->seen, key, copy) == OK);
         struct record_image image = image_of(key, copy);
         if (copy->place == RECORD_IN_OPEN)
-            must(machine_load(m, &image, b) == OK);
+            must(machine_load(&load, 0, &image) == OK);
     }
+    machine_load_end(&load);
     machine_set(m, s->state.seq, s->state.time_ms, s->state.next_id);
     records_set_source(m->records, &(struct records_source){ store_find, s });
 }

@@ -277,6 +277,27 @@ def test_a_silent_publisher_is_asked(queue, shop):
     assert api.bodies("orders") == ["bought"]
 
 
+def test_a_check_that_nobody_has_answered_is_not_sent_again(queue, shop):
+    """While the publisher's server fails, one check of each half waits; of a half that has ended meanwhile it is not asked."""
+    works, asked = [], []
+
+    def decide(body, head):
+        asked.append((body, bool(works)))
+        return answer(headers=[("Weir-Transaction", "commit")]) if works else answer(status="500 Not now")
+
+    server = shop(decide)
+    _, api = queue("{orders: {check: /check of shop, check_after: 100ms, checks: 1000, attempts: 0, back_off: 300ms, back_off_max: 300ms}}", server.address)
+    handles = api.publish("orders", "one", "two", half=True)
+    wait_until(lambda: [b for b, _ in asked].count("one") >= 4, 20, "it is tried again")
+    assert sorted(api.bodies("orders.check")) == ["one", "two"]
+    api.good("POST", "/v1/topics/orders/rollback", handles[1])
+    wait_until(lambda: api.topic("orders.check")["consumer_groups"][0]["acked"] == 1, 20, "its check is passed over")
+    works.append(True)
+    wait_until(lambda: api.bodies("orders") == ["one"], 20, "it is committed")
+    wait_until(lambda: api.topic("orders.check")["consumer_groups"][0]["acked"] == 2, 20, "both checks are done")
+    assert ("two", True) not in asked
+
+
 def test_a_kill_loses_nothing_and_the_next_process_pushes(queue, shop):
     """What was published before the kill, and what it had in hand then, is delivered by the process after it."""
     topics = "{orders: {push: {service: shop, timeout: 1s}, attempts: 0, back_off: 10ms, back_off_max: 100ms}}"
