@@ -207,7 +207,7 @@ static void scan_one(void *arg, const struct record *r)
     ((unsigned *)arg)[i]++;
 }
 
-static void a_scan_gives_all_while_the_table_grows(void **state)
+static void a_scan_gives_all_once_while_the_table_grows(void **state)
 {
     (void)state;
     enum { STAYING = 5000, COMING = 40000 };
@@ -227,7 +227,7 @@ static void a_scan_gives_all_while_the_table_grows(void **state)
         record_scan(rs, 3, &cursor, 10, scan_one, seen);
     } while (cursor);
     for (unsigned i = 0; i < STAYING; i++)
-        assert_true(seen[i] > 0);
+        assert_int_equal(seen[i], 1); /* in another order some would come again */
     records_close(rs);
 }
 
@@ -390,9 +390,12 @@ static void more_than_expected_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(follows_the_model),      cmocka_unit_test(a_scan_gives_all_while_the_table_grows),
-        cmocka_unit_test(closing_gives_all_back), cmocka_unit_test(the_budget_is_kept),
-        cmocka_unit_test(threads_load_together),  cmocka_unit_test(more_than_expected_is_refused),
+        cmocka_unit_test(follows_the_model),
+        cmocka_unit_test(a_scan_gives_all_once_while_the_table_grows),
+        cmocka_unit_test(closing_gives_all_back),
+        cmocka_unit_test(the_budget_is_kept),
+        cmocka_unit_test(threads_load_together),
+        cmocka_unit_test(more_than_expected_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
