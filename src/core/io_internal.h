@@ -1,5 +1,7 @@
 /* io_internal: a connection as the files of core/ see it. */
 #pragma once
+#include <sys/uio.h>
+
 #include "core/buffer.h"
 #include "core/io.h"
 #include "core/io_codec.h"
@@ -167,6 +169,9 @@ static inline err io_end_of(const struct io *io)
 void io_drop_output(struct io *io);
 /* Sends what is queued; where there is a codec, encodes it before. */
 void io_send(struct io *io);
+/* The pieces at the front of what is queued, as many as one call sends; their bytes. */
+#define IO_PARTS_PER_SEND 16
+size_t io_out_parts(const struct io *io, struct iovec parts[IO_PARTS_PER_SEND], size_t *ret_count);
 void io_queue_segment(struct io *io, struct segment_queue *q, struct lease *l, char *ptr, size_t len);
 /* Takes n bytes off the front. */
 void io_unqueue(struct segment_queue *q, size_t n);
@@ -179,6 +184,9 @@ void io_codec_drop_plain(struct io_codec *c);
 void io_codec_free(struct io *io);
 void io_wake_parked(struct io *io, err why);
 void io_send_fin(struct io *io);
+/* What is queued, when nothing comes behind it: it leaves in one packet with the FIN, which MSG_MORE makes it
+ * wait for and which follows at once. What the kernel does not take whole stays queued. */
+void io_send_last(struct io *io);
 void io_set_read_deadline(struct io *io, uint64_t deadline_us);
 void io_set_write_deadline(struct io *io, uint64_t deadline_us);
 /* From here on nothing is received into buffers by itself (IO_RAW). */

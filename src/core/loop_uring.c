@@ -28,9 +28,8 @@
 #define RING_BUFFERS_MAX 2048
 #define RING_ENTRIES (2 * RING_BUFFERS_MAX)
 #define RING_LOOK_TURNS 4096 /* after so many turns an oversized ring is halved */
-#define SEGMENTS_PER_SEND 16
-#define ACCEPTS_ARMED 4 /* of a listener with a bound */
-#define PORTION 16      /* so many completions, and there may be more */
+#define ACCEPTS_ARMED 4      /* of a listener with a bound */
+#define PORTION 16           /* so many completions, and there may be more */
 #define PORTIONS_PER_TURN 64
 #define MESSAGES 64 /* sends of more than one segment between two submissions */
 
@@ -49,7 +48,7 @@ enum kind {
 /* Read by the kernel when it is submitted, not later (FEAT_SUBMIT_STABLE). */
 struct message {
     struct msghdr head;
-    struct iovec parts[SEGMENTS_PER_SEND];
+    struct iovec parts[IO_PARTS_PER_SEND];
 };
 
 struct uring_loop {
@@ -254,8 +253,7 @@ static void loop_send(struct io *io)
     }
     struct message *m = message_get(loop);
     m->head = (struct msghdr){ .msg_iov = m->parts };
-    for (struct segment *s = first; s && m->head.msg_iovlen < SEGMENTS_PER_SEND; s = s->next)
-        m->parts[m->head.msg_iovlen++] = (struct iovec){ s->ptr, s->len };
+    io_out_parts(io, m->parts, &m->head.msg_iovlen);
     struct io_uring_sqe *sqe = prepare(loop, IORING_OP_SENDMSG, io->fd, io, KIND_SEND);
     sqe->addr = (uint64_t)(uintptr_t)&m->head;
     sqe->len = 1;
