@@ -381,11 +381,26 @@ void ios_flush(struct ios *ios)
     }
 }
 
+size_t io_out_parts(const struct io *io, struct iovec parts[IO_PARTS_PER_SEND], size_t *ret_count)
+{
+    size_t count = 0, bytes = 0;
+    for (const struct segment *s = io->out.head; s && count < IO_PARTS_PER_SEND; s = s->next) {
+        parts[count++] = (struct iovec){ s->ptr, s->len };
+        bytes += s->len;
+    }
+    *ret_count = count;
+    return bytes;
+}
+
 void io_send(struct io *io)
 {
     if (io->flags & IO_CODED && io->codec->plain.head)
         io->codec->ops->encode(io->codec);
-    io_ops(io)->send(io);
+    bool last = io->phase == IO_FLUSHING || io->flags & IO_FIN_WANTED;
+    if (last && !(io->flags & IO_FAR))
+        io_send_last(io);
+    if (io->phase != IO_GONE && io->out_bytes)
+        io_ops(io)->send(io);
 }
 
 /* Where what is written is queued. */

@@ -24,6 +24,22 @@ void io_send_fin(struct io *io)
         shutdown(io->fd, SHUT_WR); /* fails where the peer is gone already: nothing is left to tell it */
 }
 
+void io_send_last(struct io *io)
+{
+    struct iovec parts[IO_PARTS_PER_SEND];
+    struct msghdr m = { .msg_iov = parts };
+    size_t bytes = io_out_parts(io, parts, &m.msg_iovlen);
+    if (bytes == 0 || bytes != io->out_bytes)
+        return;
+    worker_this->syscalls++;
+    ssize_t n = sendmsg(io->fd, &m, MSG_MORE | MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n <= 0)
+        return;
+    if ((size_t)n == bytes)
+        io_send_fin(io);
+    io_sent(io, (size_t)n, OK);
+}
+
 void io_end(struct io *io)
 {
     io->flags |= IO_FIN_WANTED;

@@ -1,5 +1,7 @@
 /* io_internal: a connection as the files of core/ see it. */
 #pragma once
+#include <sys/uio.h>
+
 #include "core/buffer.h"
 #include "core/io.h"
 #include "core/io_codec.h"
@@ -34,12 +36,13 @@ enum io_flag {
     IO_POLL_OUT_ARMED = 1 << 14,
     IO_KERNEL_HAS = IO_RECV_ARMED | IO_SEND_ARMED | IO_POLL_IN_ARMED | IO_POLL_OUT_ARMED,
     IO_RECV_CANCELLED = 1 << 15,
-    IO_PAUSED = 1 << 16,  /* too much is unconsumed: io_consume asks for input again */
-    IO_WATCHED = 1 << 17, /* io_watch: wake is told of the end */
-    IO_CODED = 1 << 18,   /* there is a codec */
-    IO_OPENED = 1 << 19,  /* it is open, and nobody was told yet */
-    IO_CUT = 1 << 20,     /* with IO_ENDED: the codec's peer had more to say */
-    IO_FAR = 1 << 21,     /* it has no socket: io_far moves its bytes */
+    IO_PAUSED = 1 << 16,     /* too much is unconsumed: io_consume asks for input again */
+    IO_WATCHED = 1 << 17,    /* io_watch: wake is told of the end */
+    IO_CODED = 1 << 18,      /* there is a codec */
+    IO_OPENED = 1 << 19,     /* it is open, and nobody was told yet */
+    IO_CUT = 1 << 20,        /* with IO_ENDED: the codec's peer had more to say */
+    IO_FAR = 1 << 21,        /* it has no socket: io_far moves its bytes */
+    IO_SEND_WAITS = 1 << 22, /* io_uring: there was no room, so the next send waits for it */
     IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
 
@@ -172,6 +175,9 @@ static inline err io_end_of(const struct io *io)
 void io_drop_output(struct io *io);
 /* Sends what is queued; where there is a codec, encodes it before. */
 void io_send(struct io *io);
+/* The pieces at the front of what is queued, as many as one call sends; their bytes. */
+#define IO_PARTS_PER_SEND 16
+size_t io_out_parts(const struct io *io, struct iovec parts[IO_PARTS_PER_SEND], size_t *ret_count);
 void io_queue_segment(struct io *io, struct segment_queue *q, struct lease *l, char *ptr, size_t len);
 /* Takes n bytes off the front. */
 void io_unqueue(struct segment_queue *q, size_t n);
@@ -184,6 +190,9 @@ void io_codec_drop_plain(struct io_codec *c);
 void io_codec_free(struct io *io);
 void io_wake_parked(struct io *io, err why);
 void io_send_fin(struct io *io);
+/* What is queued, when nothing comes behind it: it leaves in one packet with the FIN, which MSG_MORE makes it
+ * wait for and which follows at once. What the kernel does not take whole stays queued. */
+void io_send_last(struct io *io);
 void io_set_read_deadline(struct io *io, uint64_t deadline_us);
 void io_set_write_deadline(struct io *io, uint64_t deadline_us);
 /* From here on nothing is received into buffers by itself (IO_RAW). */

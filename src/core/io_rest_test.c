@@ -1,7 +1,40 @@
 /* The contract of core/io.h: resting, listening, and what is scarce. Both loops. */
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
 
 #include "core/io_test.h"
+
+/* ---- ending ---- */
+
+static unsigned segments_in(struct io *io)
+{
+    struct tcp_info info = { 0 };
+    socklen_t len = sizeof info;
+    must(getsockopt(io_fd(io), IPPROTO_TCP, TCP_INFO, &info, &len) == 0);
+    return info.tcpi_segs_in;
+}
+
+static void last_bytes_bring_the_end(void)
+{
+    for (int closes = 0; closes < 2; closes++) {
+        struct io *io[2];
+        tcp_pair(io);
+        unsigned before = segments_in(io[0]);
+        send_text(io[1], "good-bye");
+        if (closes)
+            io_close(io[1], 1000000, false);
+        else
+            io_end(io[1]);
+        expect_text(io[0], "good-bye");
+        expect_end(io[0]);
+        must(segments_in(io[0]) - before == 1);
+        io_close(io[0], 0, false);
+        if (!closes)
+            io_close(io[1], 0, false);
+    }
+}
+TEST(last_bytes_bring_the_end)
 
 /* ---- parking ---- */
 
@@ -478,6 +511,7 @@ static void crowd(void)
 TEST(crowd)
 
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_last_bytes_bring_the_end),
     cmocka_unit_test(test_park_wakes),
     cmocka_unit_test(test_park_bytes_and_end_together),
     cmocka_unit_test(test_unpark),

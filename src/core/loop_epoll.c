@@ -19,7 +19,6 @@
 
 #define EVENTS_PER_TURN 256
 #define ACCEPTS_PER_TURN 256
-#define SEGMENTS_PER_SEND 16
 #define DISCARDS_PER_EVENT 64
 /* Room behind the last received bytes that is worth receiving into. */
 #define ROOM_BYTES_MIN 4096
@@ -162,13 +161,9 @@ static bool loop_want_ready(struct io *io, bool writable)
 
 static ssize_t send_queue(struct io *io, size_t *ret_wanted)
 {
-    struct iovec parts[SEGMENTS_PER_SEND];
+    struct iovec parts[IO_PARTS_PER_SEND];
     struct msghdr m = { .msg_iov = parts };
-    *ret_wanted = 0;
-    for (struct segment *s = io->out.head; s && m.msg_iovlen < SEGMENTS_PER_SEND; s = s->next) {
-        parts[m.msg_iovlen++] = (struct iovec){ s->ptr, s->len };
-        *ret_wanted += s->len;
-    }
+    *ret_wanted = io_out_parts(io, parts, &m.msg_iovlen);
     worker_this->syscalls++;
     if (m.msg_iovlen == 1)
         return send(io->fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
