@@ -92,15 +92,21 @@ class Relay:
         self.deaf = False  # while it is, what the client sends is lost
         self.dumb = False  # while it is, what weir sends is
         self.open = True
-        self.backs = []
+        self.backs, self.left = [], []
         self.back()
         threading.Thread(target=self._forth, daemon=True).start()
 
     def back(self):
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.connect(self.to)
-        self.backs.append(s)
+        self.backs = [*self.backs, s]
         threading.Thread(target=self._back, args=(s,), daemon=True).start()
+
+    def move(self):
+        """From here on the client comes from another address; what weir still sends to the one before is lost."""
+        self.left = self.backs
+        self.back()
+        self.backs = self.backs[-1:]
 
     def _forth(self):
         try:
@@ -114,8 +120,9 @@ class Relay:
                 short = not data[0] & 0x80
                 if short and len(self.backs) < self.paths:
                     self.back()
+                backs = self.backs
                 try:
-                    self.backs[len(self.sent) % len(self.backs) if short else 0].send(data)
+                    backs[len(self.sent) % len(backs) if short else 0].send(data)
                 except ConnectionRefusedError:
                     pass  # told of an earlier datagram
         except OSError:
@@ -127,7 +134,7 @@ class Relay:
                 data = s.recv(65536)
                 if data:
                     self.received.append(data)
-                if self.client and data and not self.dumb:
+                if self.client and data and not self.dumb and s not in self.left:
                     self.front.sendto(data, self.client)
             except ConnectionRefusedError:
                 continue
@@ -136,7 +143,7 @@ class Relay:
 
     def close(self):
         self.open = False
-        for s in [self.front, *self.backs]:
+        for s in [self.front, *self.backs, *self.left]:
             try:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:
