@@ -5,9 +5,10 @@ PEERS = ("nginx", "haproxy")
 # name, what it is, arguments of the load, and: target = weir's CPU time over the better peer's; proxies that take
 # part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
 # to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = below;
-# http2 = the clients are h2load, 16 connections with 32 streams each
-Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies tls http2",
-                              defaults=(None, None, False, None, 3, 1, False, False, False, False, False))
+# http2 = the clients are h2load, 16 connections with 32 streams each; http3 = weir load, the same over HTTP/3: no peer in the
+# distributions speaks it
+Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies tls http2 "
+                                      "http3", defaults=(None, None, False, None, 3, 1, False, False, False, False, False, False))
 ALL = ("weir",) + PEERS
 CASES = [
     Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
@@ -43,6 +44,7 @@ CASES = [
     Case("http2", "HTTP/2: 100 B, 16 connections with 32 streams", [], 0.60, ALL, http2=True),
     Case("http2-pipelined", "HTTP/2: the same, weir `upstream: pipelined`", [], 0.35, ALL, True, http2=True),
     Case("http2-tls", "HTTP/2 over TLS 1.3: the same as `http2`", [], None, ALL, tls=True, http2=True),
+    Case("http3", "HTTP/3: 100 B, 16 connections with 32 streams (weir alone)", [], None, ("weir",), tls=True, http3=True),
     Case("servers-1000", "100 B, 64 connections, 1,000 servers", ["--connections", "64"], None, ALL, servers=1000),
 ]
 IDLE_BYTES_TARGET = {"idle": 300, "tls-idle": 10240}

@@ -81,7 +81,7 @@ def configure(options, proxy, case, port, ports, folder):
         values["SERVERS"] = ", ".join(f'"{s}"' for s in servers)
         values["LISTEN"] = f'"127.0.0.1:{port}"'
         if case.tls:
-            values["LISTEN"] = f'{{address: "127.0.0.1:{port}", tls: {{certificate: {pem}}}}}'
+            values["LISTEN"] = f'{{address: "127.0.0.1:{port}", tls: {{certificate: {pem}}}{", http3: true" if case.http3 else ""}}}'
         values["FIELDS"] = "" if case.fields else "via: off\nx_forwarded: off\nrequest_id: off"
         extra = []
         if case.policies and proxy == "weir":

@@ -131,7 +131,7 @@ class Proxy:
         self.port = next(PORTS)
         command = configure(OPTIONS, name, case, self.port, ports, self.folder)
         cores = OPTIONS.proxy_cores[:case.workers]
-        self.tls, self.http2 = case.tls, case.http2
+        self.tls, self.http2, self.http3 = case.tls, case.http2, case.http3
         self.process = start(",".join(map(str, cores)), command, stdin=subprocess.DEVNULL,
                              stdout=open(self.folder + "/out", "w"), stderr=subprocess.STDOUT)
         self.address = f"127.0.0.1:{self.port}"
@@ -217,7 +217,10 @@ class Pair:
 
 def measure_load(pair):
     busy, begun = busy_seconds(), time.monotonic()
-    if pair.proxy.http2:
+    if pair.proxy.http3:
+        r = http2_load.run_http3(str(OPTIONS.load_core), OPTIONS.seconds, OPTIONS.weir, pair.proxy.address, pair.proxy.pids(),
+                                 pair.load.process.pid)
+    elif pair.proxy.http2:
         r = http2_load.run(str(OPTIONS.load_core), OPTIONS.seconds, pair.proxy.address, pair.proxy.tls, pair.proxy.pids(),
                            pair.load.process.pid)
     else:

@@ -310,6 +310,21 @@ def test_a_slow_server_slows_its_stream_and_nobody_else(weir, scripted, origin):
         assert c.response(first).text == c.response(stream).text == "enough"
 
 
+@pytest.mark.parametrize("when", ["before the answer", "behind the answer"])
+def test_what_nobody_takes_is_given_back(weir, when):
+    """Bodies of requests that are answered without them: the connection's window is whole again."""
+    gate = weir("client: {http2: {connection_window: 65535}}\nroutes: [{match: /*, respond: 200 hello}]")
+    with connect(gate) as c:
+        for _ in range(20):
+            stream = c.start("POST", end=False)
+            if when == "before the answer":
+                c.send_body(stream, b"b" * 20_000, end=False)
+            assert c.response(stream).text == "hello"
+            if when != "before the answer":
+                c.send_body(stream, b"b" * 20_000, end=False)
+        assert c.get().text == "hello" and c.goaway is None
+
+
 def test_urgent_answers_come_first(weir):
     """RFC 9218: what is ready at the same time goes out by urgency; a frame can change it."""
     size = 300_000

@@ -354,6 +354,24 @@ def test_a_client_that_breaks_off_is_no_fault_of_its_server(weir, served):
     assert gate.get("/next").text == "/next" and len(server.connections) == 1
 
 
+def test_a_malformed_body_is_no_fault_of_its_server(weir, served):
+    """The client is told so, and nobody counts it against the server or for its breaker."""
+    def serve(c):
+        c.read_until(lambda: any(m.reset is not None for m in c.streams.values()))
+        http2.echo(c)
+
+    server = served(serve)
+    gate = weir(to_http2(server, service="outlier: {errors: 1, rest: 1h, rest_max: 10h, error_ratio: 100%}"))
+    with Client(gate.port) as c:
+        c.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        wait_until(lambda: gate.metric("weir_http2_upstream_requests_total") == 1, 20)
+        c.send(b"this is no size\r\n")
+        assert c.read_response().status == 400
+    wait_until(lambda: gate.access(), 20)
+    assert gate.metric("weir_outlier_ejected") == gate.metric("weir_upstream_failures_total") == 0
+    assert gate.get("/next").text == "/next" and len(server.connections) == 1
+
+
 def test_a_server_of_http1(weir, scripted):
     from lib.servers import answer
     gate = weir(to_http2(scripted(answer("here"))))

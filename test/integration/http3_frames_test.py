@@ -125,7 +125,23 @@ def test_who_takes_a_request_back_is_noticed(gate, quic, scripted, each_loop, ho
     assert there.wait(20)
     q.tell(how, s, H3_REQUEST_CANCELLED)
     assert left.wait(20)
+    q.wait(lambda e: e == ("closed", s))  # both ways
     wait_until(lambda: g.lines() and g.lines()[0].startswith("/x 4"), 20)
+
+
+def test_who_wants_no_answer_may_end_its_request(gate, quic, scripted, each_loop):
+    """STOP_SENDING alone, in the middle of a body: what follows of it is still taken, and the answer is nobody's."""
+    server = scripted(answer(b"x" * 100_000))
+    g = gate(one_service(server))
+    q = quic(g)
+    s = q.ask("/x", ("content-length", "30000"), body=b"b" * 10_000, fin=False)
+    wait_until(lambda: g.metric("weir_upstream_requests_total") == 1, 20)
+    q.tell("stop", s, H3_REQUEST_CANCELLED)
+    q.send(s, frame(0, b"b" * 20_000), True)
+    q.wait(lambda e: e == ("closed", s))
+    wait_until(lambda: len(g.lines()) == 1, 20)
+    assert len(server.requests) == 1 and not q.data(s)
+    assert len(q.answered(q.ask("/y"))) == 100_000
 
 
 def test_who_takes_requests_back_gets_no_more_of_them(gate, quic, scripted):
@@ -203,6 +219,25 @@ def test_what_nobody_takes_is_given_back(gate, quic):
     wait_until(lambda: len(g.lines()) == 30, 20)
 
 
+def test_what_comes_behind_the_answer_is_given_back(gate, quic, scripted):
+    """Of a body whose rest nobody wants, from a client that has not heard of that yet."""
+    g = gate(one_service(scripted(answer(b"all"))).replace("[{", "[{match: /x, respond: 200 hello}, {"),
+             http3="stream_window: 8k, window: 8k")
+    r = Relay(g.port)
+    q = quic(r)
+    r.dumb = True
+    s = q.ask("/x", ("content-length", "6000"), method="POST", fin=False)
+    wait_until(lambda: len(g.lines()) == 1, 20, "it is answered")
+    before = g.metric("weir_quic_received_bytes_total")
+    q.send(s, frame(0, b"b" * 6000))
+    wait_until(lambda: g.metric("weir_quic_received_bytes_total") > before + 6000, 20, "the body is there")
+    r.dumb = False
+    assert q.answered(s) == b"hello"
+    assert q.answered(q.ask("/up", body=b"b" * 6000)) == b"all"  # more than was left of the window
+    q.close()
+    r.close()
+
+
 def test_a_slow_client_slows_its_server(gate, quic, scripted):
     size, sent, seen = 20_000_000, [0], []
 
@@ -255,6 +290,24 @@ def ends_in_order(q, s, go_on):
     assert q.answered(s) == b"late"
     assert q.wait_end() == H3_NO_ERROR
     assert q.goaways() == [ALL, s + 4]
+
+
+def test_answers_follow_a_client_that_moves(gate, quic, scripted, each_loop):
+    """Its datagrams come from another address, and the one before is nobody's: RFC 9000 9.3."""
+    relays = []
+
+    def behind_a_relay(g):
+        relays.append(Relay(g.port))
+        return quic(relays[0])
+
+    g, q, s, go_on = asked_late(gate, behind_a_relay, scripted)
+    relays[0].move()
+    q.send(q.control, frame(0x21, b"x"))  # of a kind that nobody knows: something for weir to hear from there
+    wait_until(lambda: g.metric("weir_quic_migrations_total") == 1, 20, "it has moved")
+    go_on.set()
+    assert q.answered(s) == b"late"
+    q.close()
+    relays[0].close()
 
 
 def test_the_end_is_told(gate, quic, scripted):

@@ -202,29 +202,73 @@ def test_rsa_signatures_are_made_by_helpers(weir, scripted, authority):
     assert threads["ec"] == 0 and threads["rsa"] >= 1
 
 
+def stand_still(gate):
+    gate.signal(signal.SIGSTOP)
+    wait_until(lambda: all(p.read_text().rpartition(")")[2].split()[0] == "T"
+                           for p in Path(f"/proc/{gate.pid}/task").glob("*/stat")), 20, "all of its threads stand still")
+
+
 def test_a_flood_of_handshakes_takes_turns(weir, scripted, each_loop):
+    """A few steps a turn, of those that begin and of those that end. weir stands still while they gather."""
     gate = start(weir, "workers: 1\n" + conf(scripted(answer("ok")), "{self_signed: true, handshake_timeout: 60s}"))
     context = believing()
+    stand_still(gate)
     sockets = [socket.create_connection(("127.0.0.1", gate.port)) for _ in range(30)]
-    contexts = [context.wrap_socket(s, do_handshake_on_connect=False) for s in sockets]
-    done = set()
-    for i, s in enumerate(contexts):  # nearly all hellos are there before anybody is answered
+    clients = [context.wrap_socket(s, do_handshake_on_connect=False) for s in sockets]
+    for s in clients:
         s.setblocking(False)
         with contextlib.suppress(ssl.SSLWantReadError):
             s.do_handshake()
-            done.add(i)
-    for i, s in enumerate(contexts):
+    gate.signal(signal.SIGCONT)
+    wait_until(lambda: gate.metric("weir_tls_steps_total") == 30, 20, "all hellos are answered")
+    full = gate.metric("weir_tls_turns_full_total")
+    assert full >= 2  # of 30 in one turn 8 are done
+    stand_still(gate)
+    stays = [s for i, s in enumerate(clients) if i % 3]
+    for s in clients:
+        if s not in stays:
+            s.close()
+            continue
         s.setblocking(True)
         s.settimeout(20)
-        if i % 3:
-            s.do_handshake()
-            s.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
-            assert s.recv(12) == b"HTTP/1.1 200"
-            done.add(i)
-        s.close()  # every third in the middle of it
+        s.do_handshake()
+        s.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+    gate.signal(signal.SIGCONT)
+    for s in stays:
+        assert s.recv(12) == b"HTTP/1.1 200"
+        s.close()
+    assert gate.metric("weir_tls_steps_total") >= 50 and gate.metric("weir_tls_turns_full_total") > full
     with TlsClient(gate.port) as c:
         assert c.get().text == "ok"
-    wait_until(lambda: gate.metric("weir_tls_handshakes_total") == len(done) + 1, 20)
+    wait_until(lambda: gate.metric("weir_tls_handshakes_total") == len(stays) + 1, 20)
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+def test_the_end_behind_the_handshake_is_not_told_before_it(weir, authority, each_loop, kind):
+    """Finished, a request and the client's end are there at once, when the handshake goes on."""
+    gate = start(weir, f'''
+listen: {{address: "127.0.0.1:PORT", tls: {authority.issue("a.example", kind=kind)}}}
+routes: [{{match: /*, respond: 200 hello}}]''')
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = believing().wrap_bio(incoming, outgoing)
+    with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as s:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                s.sendall(outgoing.read())
+                incoming.write(s.recv(65536))
+        tls.write(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        stand_still(gate)
+        s.sendall(outgoing.read())
+        s.shutdown(socket.SHUT_WR)
+        gate.signal(signal.SIGCONT)
+        while more := s.recv(65536):
+            incoming.write(more)
+        assert tls.read(12) == b"HTTP/1.1 200"
 
 
 # ---- clients' certificates

@@ -93,7 +93,7 @@ class Relay:
         self.dumb = False  # while it is, what weir sends is
         self.sent_max = self.received_max = 65536  # bytes: what is larger is lost
         self.open = True
-        self.backs = []
+        self.backs, self.left = [], []
         self.way = 0  # of backs: where the client is
         self.short = 0  # datagrams of an established connection
         self.back()
@@ -106,12 +106,18 @@ class Relay:
         self.backs.append(s)
         threading.Thread(target=self._back, args=(s,), daemon=True).start()
 
-    def _move(self):
+    def _wander(self):
         """Every few datagrams, while there is somewhere to go."""
         self.short += 1
         if self.short % 8 == 0 and len(self.backs) < self.paths:
             self.back()
             self.way = len(self.backs) - 1
+
+    def move(self):
+        """From here on the client comes from another address; what weir still sends to those before is lost."""
+        self.left = list(self.backs)
+        self.back()
+        self.way = len(self.backs) - 1
 
     def _forth(self):
         try:
@@ -123,7 +129,7 @@ class Relay:
                     continue
                 self.sent.append(data)
                 if not data[0] & 0x80:
-                    self._move()
+                    self._wander()
                 try:
                     self.backs[self.way].send(data)
                 except ConnectionRefusedError:
@@ -137,7 +143,7 @@ class Relay:
                 data = s.recv(65536)
                 if data:
                     self.received.append(data)
-                if self.client and data and not self.dumb and len(data) <= self.received_max:
+                if self.client and data and not self.dumb and s not in self.left and len(data) <= self.received_max:
                     self.front.sendto(data, self.client)
             except ConnectionRefusedError:
                 continue
