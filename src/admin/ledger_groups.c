@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "gate/topic_args.h"
 #include "gate/topic_json.h"
+#include "ledger/ledger_conf.h"
 #include "ledger/watch.h"
 
 #define AT(type, member) offsetof(struct type, member)
@@ -93,6 +94,7 @@ const struct conf_struct topic_pull_body = {
     .doc = "The next messages of a group: they are to be acked, or come again.",
 };
 
+/* Who waits when the next process gets the ledger has waited in vain, and asks that one. */
 void topic_pull_post(struct call *c)
 {
     const struct pull_body *b = c->body;
@@ -111,7 +113,7 @@ void topic_pull_post(struct call *c)
     watch_begin(&news, &w, QUEUE_RULES_ID, queue_topic_key(c->args[0], key), 0);
     do
         good = topic_asks(c, &q, room, TOPIC_ROOM_BYTES);
-    while (good && !q.answer.count && waiter_wait(&w, deadline_us) == OK);
+    while (good && !q.answer.count && waiter_wait(&w, deadline_us) == OK && !ledger_handed_over());
     watch_end(&news);
     waiter_close(&w);
     if (good)

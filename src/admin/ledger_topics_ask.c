@@ -2,6 +2,7 @@
 #include "admin/ledger_topics.h"
 #include "base/mem.h"
 #include "gate/problem.h"
+#include "gate/stock_http.h"
 #include "gate/topic_json.h"
 
 #define JSON "application/json"
@@ -43,10 +44,8 @@ void topic_answer_result(struct call *c, enum queue_result result)
 
 void topic_answer_failure(struct call *c, err e)
 {
-    call_problem(c->x, 503, "%s",
-                 e == ERR_LIMIT ? "the ledger has more to do than it can take"
-                                : "the ledger takes nothing at the moment");
-    (void)!http_fields_set(&c->x->response.fields, &c->x->arena, BYTES("Retry-After"), BYTES("1"));
+    if (stock_problem_failed(c->x, e, BY) != OK)
+        call_problem(c->x, 503, "%s", err_text(e));
 }
 
 bool topic_asks(struct call *c, struct topic_ask *q, char *room, size_t size)

@@ -142,6 +142,14 @@ static uint64_t websockets_end_us(uint64_t start_us, uint64_t end_us)
     return end_us - (half_us < WEBSOCKET_GRACE_MS * 1000 ? half_us : WEBSOCKET_GRACE_MS * 1000);
 }
 
+/* Whose connection to the ledger's own address rests has it closed now, not refused with the next request: a
+ * client that finds it closed comes again, to the next process. */
+static void hand_over_ledger(void)
+{
+    clients_close_idle(&process_self.control[CONTROL_LEDGER], true);
+    ledger_hand_over();
+}
+
 void drain_clients(void)
 {
     uint64_t start_us = worker_now_us();
@@ -151,7 +159,7 @@ void drain_clients(void)
     uint64_t websockets_us = upgraded ? websockets_end_us(start_us, end_us) : start_us;
     uint64_t open;
     if (upgraded && fiber_sleep_us(LEDGER_GRACE_MS * 1000) == OK)
-        ledger_hand_over();
+        hand_over_ledger();
     while ((open = count_open())) {
         if (worker_now_us() >= end_us || another_stop()) {
             log_warn("process", "%llu connections are cut", (unsigned long long)open);

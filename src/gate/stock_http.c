@@ -1,6 +1,7 @@
 #include "gate/stock_http.h"
 
 #include "gate/problem.h"
+#include "ledger/ledger_conf.h"
 
 err stock_ask(struct stock_ask *q, char *room, size_t room_size)
 {
@@ -58,9 +59,9 @@ static unsigned status_of(const struct stock_answer *a)
     return 200;
 }
 
-static err retry_later(struct exchange *x, err e)
+static err retry_after(struct exchange *x, err e, struct bytes seconds)
 {
-    return e ? e : http_fields_set(&x->response.fields, &x->arena, BYTES("Retry-After"), BYTES("1"));
+    return e ? e : http_fields_set(&x->response.fields, &x->arena, BYTES("Retry-After"), seconds);
 }
 
 err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes item, struct bytes by)
@@ -77,17 +78,19 @@ err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes
     if (a->result == STOCK_WRONG_STATE)
         json_text(&p.json, "state", bytes_from(stock_state_words[a->state]));
     const err e = problem_end(&p, by);
-    return a->result == STOCK_FULL ? retry_later(x, e) : e;
+    return a->result == STOCK_FULL ? retry_after(x, e, BYTES("1")) : e;
 }
 
 err stock_problem_failed(struct exchange *x, err e, struct bytes by)
 {
     struct problem p;
+    const bool moved = e == ERR_UNAVAILABLE && ledger_handed_over();
     problem_begin(&p, x, 503,
                   e == ERR_LIMIT ? BYTES("the ledger has more to do than it can take")
+                  : moved        ? BYTES("the next process has the ledger: it is found over a new connection")
                                  : BYTES("the ledger takes nothing at the moment"));
     json_text(&p.json, "reason", BYTES("unavailable"));
-    return retry_later(x, problem_end(&p, by));
+    return retry_after(x, problem_end(&p, by), moved ? BYTES("0") : BYTES("1"));
 }
 
 /* ---- JSON ---- */

@@ -1,13 +1,16 @@
 """Binary upgrades: the next process takes over under load and nobody notices; one that cannot leaves all as it was."""
+import json
 import os
 import re
 import shutil
 import signal
 import socket
+import threading
+from collections import Counter
 
 import pytest
 
-from lib.client import Client
+from lib.client import Client, Closed
 from lib.conf import one_service
 from lib.load import Load, Tokens
 from lib.ports import free_port
@@ -265,3 +268,113 @@ def test_descriptors_do_not_grow(weir, scripted):
         wait_until(lambda: gate.log().count("a process before this one has ended") == len(gate.successors))
         counts.append(len(os.listdir(f"/proc/{gate.pid}/fd")))
     assert max(counts[1:]) <= counts[0] + 4, counts
+
+
+LEDGER = """
+workers: 2
+ledger:
+  path: {path}
+  stock_file: {path}.csv
+  http: {{address: "127.0.0.1:{http}", token_file: {path}.tokens}}
+  topics: {{orders: keep off}}
+routes:
+  - match: POST /buy
+    order: {{item: query item, id: query id, hold: 1h, publish: orders}}
+  - {{match: /*, respond: 204}}
+"""
+
+
+class Buyer:
+    """Orders one after the other; an order that was refused, or got no answer, is sent once more, with its id."""
+
+    def __init__(self, gate, number, pause_s):
+        self.gate, self.number, self.pause_s = gate, number, pause_s
+        self.acked, self.refused, self.wrong, self.done = [], [], [], threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def ask(self, order):
+        """The answer, however often the connection has to be opened."""
+        while True:
+            try:
+                if not self.client:
+                    self.client = Client(self.gate.port, timeout=30)
+                got = self.client.request("POST", f"/buy?item=radio&id={order}")
+                if not got.keep_alive:
+                    self.client.close()
+                    self.client = None
+                return got
+            except (OSError, Closed):
+                self.client = None
+
+    def run(self):
+        self.client = None
+        try:
+            while not self.done.wait(self.pause_s):
+                order = f"{self.number}-{len(self.acked)}"
+                while (got := self.ask(order)).status == 503:
+                    self.refused.append((got.get("retry-after"), got.keep_alive))
+                assert got.status == 202, got.text
+                self.acked.append(order)
+        except Exception as e:  # noqa: BLE001: the test's
+            self.wrong.append(e)
+
+    def stop(self):
+        self.done.set()
+        self.thread.join(60)
+
+
+def test_orders_under_load_are_there_once(weir, tmp_path):
+    """Some buyers never pause, some rest longer than the old process keeps the ledger: those may be told to ask again, at once
+    and over a new connection, and nobody loses an order or buys twice."""
+    (tmp_path / "ledger.tokens").write_text("shop:secret\n")
+    (tmp_path / "ledger.csv").write_text("radio,1000000\n")
+    http = free_port()
+    gate = weir(LEDGER.format(path=tmp_path / "ledger", http=http))
+    buyers = [Buyer(gate, n, 0 if n < 4 else 0.15) for n in range(8)]
+    try:
+        for n in range(2):
+            wanted = sum(len(b.acked) for b in buyers) + 200
+            wait_until(lambda: sum(len(b.acked) for b in buyers) >= wanted, 30, "orders are taken")
+            gate.upgrade()
+            wait_until(lambda: gate.log().count("ledger: open path=") == n + 2, 20, "the next process has the ledger")
+        before = [len(b.acked) for b in buyers]
+        wait_until(lambda: all(len(b.acked) > at for b, at in zip(buyers, before)), 30, "each has bought from the last one")
+    finally:
+        for b in buyers:
+            b.stop()
+    assert not [b.wrong for b in buyers if b.wrong]
+    refused = [r for b in buyers for r in b.refused]
+    assert set(refused) <= {("0", False)} and len(refused) <= 2 * len(buyers), refused
+    acked = Counter(order for b in buyers for order in b.acked)
+    auth = {"Authorization": "Bearer secret"}
+    with Client(http) as c:
+        published, at = Counter(), "0-0"
+        while messages := c.get(f"/v1/topics/orders/messages?from={at}&count=1000", auth).json["messages"]:
+            published.update(json.loads(m["body"])["order"] for m in messages)
+            ms, _, seq = messages[-1]["id"].partition("-")
+            at = f"{ms}-{int(seq) + 1}"
+        assert c.get("/v1/stock/radio", auth).json["held"] == len(acked)
+    assert published == acked and set(acked.values()) == {1}
+
+
+def test_the_ledgers_own_clients_come_again(weir, tmp_path):
+    """Their connections are closed while they rest, and who waits for messages has waited in vain: nobody is refused."""
+    (tmp_path / "ledger.tokens").write_text("shop:secret\n")
+    (tmp_path / "ledger.csv").write_text("radio,10\n")
+    http = free_port()
+    gate = weir(LEDGER.format(path=tmp_path / "ledger", http=http))
+    auth = {"Authorization": "Bearer secret"}
+    with Client(http) as resting, Client(http) as waiting:
+        wait_until(lambda: waiting.request("PUT", "/v1/topics/orders/groups/g", auth, b"{}").status == 200, 20, "there is a group")
+        assert resting.get("/v1/stock/radio", auth).json["free"] == 10
+        waiting.send_request("POST", "/v1/topics/orders/groups/g/pull", auth, b'{"wait": "30s"}')
+        gate.upgrade()
+        got = waiting.read_response()
+        assert (got.status, got.json["messages"], got.keep_alive) == (200, [], False)
+        wait_until(lambda: gate.log().count("ledger: open path=") == 2, 20, "the next process has the ledger")
+        with pytest.raises(Closed) as closed:
+            resting.get("/v1/stock/radio", auth)
+        assert closed.value.got == b""
+    with Client(http) as again:
+        assert again.get("/v1/stock/radio", auth).json["free"] == 10
