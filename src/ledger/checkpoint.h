@@ -64,6 +64,8 @@ err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only,
 /* Copies it as it was at one moment, while it is used, to a new folder; safe but for the folder's names when
  * it returns. Any thread. */
 err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct diag *reterr) CHECK_RESULT;
+/* The writer's thread: were records left on disk, as of the last renew? */
+bool checkpoint_lmdb_has_left(const struct checkpoint_store *s);
 /* Each record that was left on disk, read and checked: `verify`. */
 err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr) CHECK_RESULT;
 

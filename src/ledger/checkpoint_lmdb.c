@@ -373,6 +373,11 @@ static err lmdb_renew(struct checkpoint_store *store, struct diag *reterr)
     return OK;
 }
 
+bool checkpoint_lmdb_has_left(const struct checkpoint_store *store)
+{
+    return container_of(store, const struct lmdb_store, store)->has_done;
+}
+
 static bool lmdb_find(struct checkpoint_store *store, uint8_t rules, struct bytes key,
                       struct record_image *ret_image)
 {
@@ -552,6 +557,12 @@ err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct 
 {
     (void)s, (void)folder;
     return left_out(reterr);
+}
+
+bool checkpoint_lmdb_has_left(const struct checkpoint_store *s)
+{
+    (void)s;
+    return false;
 }
 
 err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr)

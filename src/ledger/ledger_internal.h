@@ -27,6 +27,7 @@ struct ledger {
     struct ledger_metrics metrics;
     unsigned char id[16];
     uint64_t recovered_seq; /* the checkpoint that was found */
+    bool had_left;          /* it had records that were left on disk */
     pthread_t thread;
     sem_t left; /* posted when it has been left */
     /* the writer's own */

@@ -239,6 +239,13 @@ static err apply_all(struct machine *m, struct ledger_call *c, uint32_t *crc)
     return OK;
 }
 
+void machine_fetch(const struct machine *m, const struct ledger_call *c)
+{
+    const struct ledger_rules *rules = m->rules[c->ops->rules];
+    if (rules && rules->fetch)
+        rules->fetch(m->records, c->ops->body);
+}
+
 void machine_entry(struct machine *m, struct ledger_call *c)
 {
     uint32_t crc = m->head.answers_crc;

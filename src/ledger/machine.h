@@ -49,6 +49,8 @@ void machine_expire(struct machine *m);
 bool machine_has_room(const struct machine *m, const struct ledger_call *c);
 /* Is it one, and not too large for any batch? */
 bool machine_takes(const struct ledger_call *c);
+/* It comes soon: where its records are, or will be, is fetched into the cache. */
+void machine_fetch(const struct machine *m, const struct ledger_call *c);
 /* Applies one that it takes, and says so in it. */
 void machine_entry(struct machine *m, struct ledger_call *c);
 /* false: nothing has changed, there is nothing to be written. Else m->head (its seq is the next) and m->batch

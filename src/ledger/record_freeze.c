@@ -1,6 +1,8 @@
 /* What the checkpoint gets, and what may leave memory when it has it. */
 #include "ledger/records_internal.h"
 
+#define FREEZE_AHEAD 8
+
 static void tell(const struct record *r, void (*fn)(void *arg, const struct record_image *image, bool gone),
                  void *arg)
 {
@@ -26,6 +28,10 @@ void records_freeze(struct records *rs, void (*fn)(void *arg, const struct recor
     rs->frozen = changed;
     for (uint64_t i = 0; i < changed.count; i++) {
         struct record *r = changed.at[i];
+        if (i + FREEZE_AHEAD < changed.count) {
+            __builtin_prefetch(changed.at[i + FREEZE_AHEAD], 1);
+            __builtin_prefetch((const char *)changed.at[i + FREEZE_AHEAD] + 64);
+        }
         r->flags = (uint16_t)((r->flags & ~RECORD_DIRTY) | RECORD_FROZEN);
         if (r->flags & RECORD_GONE && !(r->flags & RECORD_STORED))
             continue;

@@ -136,6 +136,8 @@ static err load_open(struct ledger *l, struct checkpoint_state *ret_state, struc
 static bool find_left(void *arg, uint8_t rules, struct bytes key, struct record_image *ret_image)
 {
     struct ledger *l = arg;
+    if (!l->had_left && !records_stats(l->machine.records).evicted)
+        return false; /* what is finished is in memory still: a new id costs no look into the tree */
     return l->store->ops->find(l->store, rules, key, ret_image);
 }
 
@@ -154,6 +156,7 @@ static err load_checkpoint(struct ledger *l, struct diag *reterr)
         return e;
     machine_set(&l->machine, state.seq, state.time_ms, state.next_id);
     l->recovered_seq = state.seq;
+    l->had_left = checkpoint_lmdb_has_left(l->store);
     records_set_source(l->machine.records, &(struct records_source){ find_left, l });
     return OK;
 }

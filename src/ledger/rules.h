@@ -43,6 +43,9 @@ struct ledger_rules {
      * is undone: ERR_SYNTAX (not an operation: op comes from outside), ERR_LIMIT (no memory), or what the
      * rules say. The answer's bytes are told in both cases. At most LEDGER_ANSWER_BYTES_MAX. */
     err (*apply)(struct ledger_apply *a, struct bytes op);
+    /* op comes soon: its records may be fetched into the cache (record_fetch_bucket). NULL: is not worth it.
+     */
+    void (*fetch)(const struct records *rs, struct bytes op);
     /* r's time has come: removes it, or gives it a later time or none. a->answer is void. NULL: no record of
      * these rules ever has a time. */
     void (*due)(struct ledger_apply *a, struct record *r);

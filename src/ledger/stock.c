@@ -450,6 +450,21 @@ static err stock_apply(struct ledger_apply *a, struct bytes op)
     }
 }
 
+/* A new order and its user lie anywhere in the index. */
+static void stock_fetch(const struct records *rs, struct bytes op)
+{
+    struct unpack u = { .at = op.ptr, .end = op.ptr + op.len };
+    struct stock_reserve r;
+    struct stock_key k;
+    if (unpack_u8(&u) != STOCK_CODE_RESERVE)
+        return;
+    stock_unpack_reserve(&u, &r);
+    if (u.bad)
+        return;
+    record_fetch_bucket(rs, record_hash(STOCK_RULES_ID, key_of_name(&k, 'o', r.order)));
+    record_fetch_bucket(rs, record_hash(STOCK_RULES_ID, key_of_user(&k, r.lines[0].item, r.user)));
+}
+
 static bool stock_shown(const struct record *r, uint64_t *ret_value)
 {
     if (record_key(r).ptr[0] != 'i')
@@ -464,6 +479,7 @@ const struct ledger_rules stock_rules = {
     .id = STOCK_RULES_ID,
     .version = STOCK_RULES_VERSION,
     .apply = stock_apply,
+    .fetch = stock_fetch,
     .due = stock_due,
     .shown = stock_shown,
     .check = stock_check,

@@ -2,11 +2,10 @@
 #include "ledger/ledger_internal.h"
 
 /* Sooner than by the clock: so much would have to be replayed, or copied at once. */
-#define DIRTY_MAX 65536
 #define LOG_BYTES_MAX (64u << 20)
-/* So few records in all change again and again: to copy them at each DIRTY_MAX would be to write the same
- * ones over and over, and copying all of them takes no longer than can be waited for. */
-#define RECORDS_FEW (4 * DIRTY_MAX)
+/* As many as can be copied while all wait: what changes again and again is written once, and records that
+ * come to lie here and there in the tree share its pages. */
+#define DIRTY_MAX 262144
 
 static void add(void *arg, const struct record_image *image, bool gone)
 {
@@ -63,9 +62,8 @@ uint64_t ledger_tend_idle_us(const struct ledger *l)
 static bool is_due(const struct ledger *l)
 {
     const struct records_stats s = records_stats(l->machine.records);
-    const uint64_t dirty_max = s.count <= RECORDS_FEW ? RECORDS_FEW : DIRTY_MAX;
     return s.dirty &&
-           (s.dirty >= dirty_max || l->frozen_bytes >= LOG_BYTES_MAX || ledger_tend_idle_us(l) == 0);
+           (s.dirty >= DIRTY_MAX || l->frozen_bytes >= LOG_BYTES_MAX || ledger_tend_idle_us(l) == 0);
 }
 
 err ledger_tend(struct ledger *l, struct diag *reterr)

@@ -126,21 +126,30 @@ void ledger_fail(struct ledger *l, err e, const struct diag *d)
     log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
 }
 
-/* A call lies on its fiber's stack, which another core has written. */
-static void fetch(const struct ledger_call *c)
+#define FETCH_AHEAD 4
+
+/* A call lies on its fiber's stack, which another core has written, and its records lie anywhere. Returns the
+ * next. */
+static struct ledger_call *fetch(const struct ledger *l, const struct ledger_call *c)
 {
-    __builtin_prefetch(c->ops->body.ptr);
-    __builtin_prefetch(c->ops->answer, 1);
+    if (c->next) {
+        __builtin_prefetch(c->next->ops->body.ptr);
+        __builtin_prefetch(c->next->ops->answer, 1);
+    }
+    machine_fetch(&l->machine, c);
+    return c->next;
 }
 
 static void apply_waiting(struct ledger *l)
 {
-    struct ledger_call *c;
+    struct ledger_call *c, *ahead = l->waiting;
     uint32_t count = 0;
+    for (unsigned i = 0; ahead && i < FETCH_AHEAD; i++)
+        ahead = fetch(l, ahead);
     while ((c = l->waiting) && count < l->opts.batch_entries_max && machine_has_room(&l->machine, c)) {
         l->waiting = c->next;
-        if (c->next)
-            fetch(c->next);
+        if (ahead)
+            ahead = fetch(l, ahead);
         if (!l->waiting)
             l->waiting_last = &l->waiting;
         c->next = NULL;
