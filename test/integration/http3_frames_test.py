@@ -1,13 +1,14 @@
 """HTTP/3 as no ordinary client speaks it: priorities, streams that are taken back, bounds, the end."""
 import hashlib
 import re
+import signal
 import ssl
 import threading
 
 import pytest
 
 from lib.conf import one_service
-from lib.http3 import Http3, Relay, certificate, needs_client, tls_listener
+from lib.http3 import Http3, Relay, certificate, needs_client, tls_listener, udp_bound, udp_waiting
 from lib.ports import free_port
 from lib.process import wait_until
 from lib.quic import (H3_INTERNAL_ERROR, H3_NO_ERROR, H3_REQUEST_CANCELLED, HEADERS, PRIORITY_UPDATE,
@@ -390,6 +391,19 @@ def test_handshakes_that_stop_are_given_up(gate, quic):
     assert gates[1].metric("weir_quic_connections") == 0 and gates[0].metric("weir_quic_connections") == 1
     for r in relays:
         r.close()
+
+
+def test_a_flood_of_handshakes_takes_turns(gate, quic, each_loop):
+    """Many clients begin while weir stands still: it does not answer all of them in one turn of its loop."""
+    g = gate(f"workers: 1\n{HELLO}", http3="retry: off")
+    wait_until(lambda: udp_bound(g.port), 20)
+    g.signal(signal.SIGSTOP)
+    clients = [quic(g, wait=False) for _ in range(40)]
+    wait_until(lambda: udp_waiting(g.port) >= 40 * 1200, 20, "all have begun")
+    g.signal(signal.SIGCONT)
+    for q in clients:
+        q.wait(lambda e: e[0] == "handshaken")
+    assert g.metric("weir_quic_turns_full_total") >= 1
 
 
 def test_congestion_marks_are_sent_and_reported(gate, tmp_path, each_loop):
