@@ -16,7 +16,7 @@
 /* Batches of one socket before others have their turn; and none is gone on with after that time, which a few
  * handshakes may take. */
 #define BATCHES_PER_TURN 8
-#define READ_US_PER_TURN 500
+#define READ_US_PER_TURN 1000
 #define INITIALS 4096 /* buckets, a power of two */
 #define SLOTS_FIRST 64
 #define NO_SLOT UINT32_MAX

@@ -19,8 +19,8 @@
 
 /* In one turn: that many steps, and none is begun after that time; what is left waits for the next. So those
  * who are there already are not held up by a flood of newcomers. */
-#define STEPS_PER_TURN 8
-#define STEPS_US_PER_TURN 500
+#define STEPS_PER_TURN 16
+#define STEPS_US_PER_TURN 1000
 /* What may come while a handshake waits: a hello of 16 KiB, and more than one has early. */
 #define PENDING_BYTES_MAX (64 * 1024)
 /* An RSA signature takes as long as hundreds of requests: a helper makes it. While too many wait for one,
