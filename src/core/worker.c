@@ -46,6 +46,11 @@ uint64_t worker_now_us(void)
     return worker_this->now_us;
 }
 
+uint64_t worker_clock_us(void)
+{
+    return clock_us(CLOCK_MONOTONIC);
+}
+
 uint64_t worker_wall_us(void)
 {
     struct worker *w = worker_this;

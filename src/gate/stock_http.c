@@ -59,7 +59,7 @@ static unsigned status_of(const struct stock_answer *a)
     return 200;
 }
 
-static err retry_after(struct exchange *x, err e, struct bytes seconds)
+static err refuse_for_now(struct exchange *x, err e, struct bytes seconds)
 {
     return e ? e : http_fields_set(&x->response.fields, &x->arena, BYTES("Retry-After"), seconds);
 }
@@ -78,7 +78,7 @@ err stock_problem(struct exchange *x, const struct stock_answer *a, struct bytes
     if (a->result == STOCK_WRONG_STATE)
         json_text(&p.json, "state", bytes_from(stock_state_words[a->state]));
     const err e = problem_end(&p, by);
-    return a->result == STOCK_FULL ? retry_after(x, e, BYTES("1")) : e;
+    return a->result == STOCK_FULL ? refuse_for_now(x, e, BYTES("1")) : e;
 }
 
 err stock_problem_failed(struct exchange *x, err e, struct bytes by)
@@ -90,7 +90,7 @@ err stock_problem_failed(struct exchange *x, err e, struct bytes by)
                   : moved        ? BYTES("the next process has the ledger: it is found over a new connection")
                                  : BYTES("the ledger takes nothing at the moment"));
     json_text(&p.json, "reason", BYTES("unavailable"));
-    return retry_after(x, problem_end(&p, by), moved ? BYTES("0") : BYTES("1"));
+    return refuse_for_now(x, problem_end(&p, by), moved ? BYTES("0") : BYTES("1"));
 }
 
 /* ---- JSON ---- */

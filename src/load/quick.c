@@ -137,6 +137,40 @@ void quick_refused(struct conn *c, struct asked *a)
     a->again = true;
 }
 
+void quick_done(struct conn *c, struct asked *a, err why, const struct quick_answer *answer, uint64_t now_ns)
+{
+    if (why == OK)
+        quick_answered(c, a, answer, now_ns);
+    else if (why == ERR_REFUSED)
+        quick_refused(c, a);
+    else
+        quick_failed(c, a, load_error_of(why));
+}
+
+void quick_room(struct conn *c, uint64_t most, uint32_t flying, bool ending)
+{
+    const unsigned wanted = c->quick->plan->pipeline;
+    c->room = most < wanted ? (uint32_t)most : wanted;
+    if (!ending)
+        return;
+    c->room = 0;
+    c->over = !flying;
+}
+
+void quick_send_streams(struct conn *c, uint64_t now_ns, uint32_t *flying,
+                        err (*ask)(struct conn *c, struct asked *a))
+{
+    while (*flying < c->room && !list_empty(&c->waiting)) {
+        struct asked *a = quick_sent(c, now_ns);
+        if (ask(c, a) == OK) {
+            ++*flying;
+            continue;
+        }
+        quick_refused(c, a);
+        c->room = *flying;
+    }
+}
+
 err quick_give_up(struct conn *c, err why, uint64_t heard_ns, void (*cancel)(struct conn *c, struct asked *a))
 {
     uint64_t now_us = worker_now_us(), since_ns = UINT64_MAX;

@@ -84,6 +84,13 @@ struct quick_answer {
 void quick_answered(struct conn *c, struct asked *a, const struct quick_answer *answer, uint64_t now_ns);
 /* The server has not looked at it: it waits again, for another connection; the second time it has failed. */
 void quick_refused(struct conn *c, struct asked *a);
+/* Of streams: the end of one. OK: answered; ERR_REFUSED: quick_refused; all else: it has failed. */
+void quick_done(struct conn *c, struct asked *a, err why, const struct quick_answer *answer, uint64_t now_ns);
+/* Of streams: the server takes so many at a time, or, ending, no more. */
+void quick_room(struct conn *c, uint64_t most, uint32_t flying, bool ending);
+/* Of streams: what waits goes out while there is room; ask says how, and flying counts them. */
+void quick_send_streams(struct conn *c, uint64_t now_ns, uint32_t *flying,
+                        err (*ask)(struct conn *c, struct asked *a));
 /* Of streams, when a rest has ended with why: those overdue are given up, each with cancel. ERR_CLOSED: the
  * connection too, on which nothing has come meanwhile. heard_ns: when an answer last came. */
 err quick_give_up(struct conn *c, err why, uint64_t heard_ns,

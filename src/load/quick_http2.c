@@ -33,23 +33,12 @@ static void on_done(struct http2_conn *http2, struct http2_ask *ask, err why)
     struct asked *a = &container_of(ask, struct asked_http2, ask)->asked;
     const struct quick_answer answer = { ask->status, ask->bytes };
     h->flying--;
-    if (why == OK)
-        quick_answered(&h->conn, a, &answer, h->heard_ns);
-    else if (why == ERR_REFUSED)
-        quick_refused(&h->conn, a);
-    else
-        quick_failed(&h->conn, a, load_error_of(why));
+    quick_done(&h->conn, a, why, &answer, h->heard_ns);
 }
 
-/* How many the server lets us have in flight. */
 static void look(struct conn_http2 *h)
 {
-    const unsigned most = h->conn.quick->plan->pipeline;
-    h->conn.room = h->http2.streams_max < most ? h->http2.streams_max : most;
-    if (!h->http2.ending)
-        return;
-    h->conn.room = 0;
-    h->conn.over = !h->flying;
+    quick_room(&h->conn, h->http2.streams_max, h->flying, h->http2.ending);
 }
 
 static err take(struct conn *c, uint64_t now_ns)
@@ -82,18 +71,15 @@ static void close_conn(struct conn *c)
     quick_close_io(c);
 }
 
+static err ask(struct conn *c, struct asked *a)
+{
+    return http2_ask(&http2_of(c)->http2, stream_of(a), a->request->framed);
+}
+
 static err send_waiting(struct conn *c, uint64_t now_ns, bool wait)
 {
     struct conn_http2 *h = http2_of(c);
-    while (h->flying < c->room && !list_empty(&c->waiting)) {
-        struct asked *a = quick_sent(c, now_ns);
-        if (http2_ask(&h->http2, stream_of(a), a->request->framed) == OK) {
-            h->flying++;
-            continue;
-        }
-        quick_refused(c, a);
-        look(h);
-    }
+    quick_send_streams(c, now_ns, &h->flying, ask);
     err e = http2_flush(&h->http2, wait, worker_now_us() + c->quick->lw->load->timeout_us);
     look(h);
     return c->over ? OK : e;

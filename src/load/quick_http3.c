@@ -53,12 +53,7 @@ static void on_done(struct http3_conn *http3, struct http3_ask *ask, err why)
     const struct quick_answer answer = { ask->status, ask->bytes };
     h->heard_ns = load_now_ns();
     h->flying--;
-    if (why == OK)
-        quick_answered(&h->conn, a, &answer, h->heard_ns);
-    else if (why == ERR_REFUSED)
-        quick_refused(&h->conn, a);
-    else
-        quick_failed(&h->conn, a, load_error_of(why));
+    quick_done(&h->conn, a, why, &answer, h->heard_ns);
     wake(h, OK);
 }
 
@@ -72,15 +67,9 @@ static void on_timer(struct timer *t)
     wake(container_of(t, struct conn_http3, timer), ERR_TIMEOUT);
 }
 
-/* How many the server lets us have in flight. */
 static err look(struct conn_http3 *h)
 {
-    const uint64_t room = h->flying + http3_room(&h->http3), most = h->conn.quick->plan->pipeline;
-    h->conn.room = (uint32_t)(room < most ? room : most);
-    if (h->http3.ending) {
-        h->conn.room = 0;
-        h->conn.over = !h->flying;
-    }
+    quick_room(&h->conn, h->flying + http3_room(&h->http3), h->flying, h->http3.ending);
     if (h->http3.base.quic)
         return OK;
     return h->http3.why == ERR_PROTOCOL ? ERR_PROTOCOL : ERR_CLOSED;
@@ -138,20 +127,17 @@ static void unrest(struct conn *c)
     timer_stop(&h->timer);
 }
 
+static err ask(struct conn *c, struct asked *a)
+{
+    return http3_ask(&http3_of(c)->http3, stream_of(a), a->request->framed, false);
+}
+
 /* Never waits: what windows do not allow yet the library keeps. */
 static err send_waiting(struct conn *c, uint64_t now_ns, bool wait)
 {
     struct conn_http3 *h = http3_of(c);
     (void)wait;
-    while (h->flying < c->room && !list_empty(&c->waiting)) {
-        struct asked *a = quick_sent(c, now_ns);
-        if (http3_ask(&h->http3, stream_of(a), a->request->framed, false) == OK) {
-            h->flying++;
-            continue;
-        }
-        quick_refused(c, a);
-        c->room = h->flying;
-    }
+    quick_send_streams(c, now_ns, &h->flying, ask);
     err e = look(h);
     return c->over ? OK : e;
 }

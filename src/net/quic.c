@@ -13,8 +13,10 @@
 #include "core/log.h"
 #include "net/quic_internal.h"
 
-/* Batches of one socket before others have their turn. */
+/* Batches of one socket before others have their turn; and none is gone on with after that time, which a few
+ * handshakes may take. */
 #define BATCHES_PER_TURN 8
+#define READ_US_PER_TURN 1000
 #define INITIALS 4096 /* buckets, a power of two */
 #define SLOTS_FIRST 64
 #define NO_SLOT UINT32_MAX
@@ -275,26 +277,42 @@ static void receive_message(struct quic_listener *l, const struct udp_message *m
     }
 }
 
+/* What is left of the batch. False: the time is over before. */
+static bool take_batch(uint64_t until_us)
+{
+    struct quic_worker *w = &quic_here;
+    while (w->batch_of && w->batch_at < w->batch.count) {
+        receive_message(w->batch_of, &w->batch.messages[w->batch_at++]);
+        if (w->batch_at < w->batch.count && worker_clock_us() >= until_us)
+            return false;
+    }
+    w->batch_of = NULL;
+    return worker_clock_us() < until_us;
+}
+
 /* On the loop's stack. Comes again in the next turn as long as there was something: then it looks once in
  * vain before the reader waits, which costs less than waiting each time. */
 static void read_socket(struct turn_hook *h)
 {
     struct quic_listener *l = container_of(h, struct quic_listener, read);
-    bool more = false;
-    for (unsigned n = 0; n < BATCHES_PER_TURN && l->reading; n++) {
+    const uint64_t until_us = worker_clock_us() + READ_US_PER_TURN;
+    bool in_time = take_batch(until_us), more = !in_time;
+    for (unsigned n = 0; in_time && n < BATCHES_PER_TURN && l->reading; n++) {
         struct udp_batch *b = &quic_here.batch;
         err e = udp_recv(l->fd, b);
         if (e == ERR_REFUSED && l->only)
             quic_conn_lost(l->only, e);
         if (e)
             break;
-        for (unsigned i = 0; i < b->count; i++)
-            receive_message(l, &b->messages[i]);
+        quic_here.batch_of = l;
+        quic_here.batch_at = 0;
+        in_time = take_batch(until_us);
         more = true;
         if (b->count < UDP_BATCH)
             break;
     }
-    if (more && l->reading)
+    metric_add(quic_here.cells, QUIC_TURNS_FULL, !in_time);
+    if (more && (l->reading || quic_here.batch_of == l))
         worker_end_of_turn(h);
     else if (l->reader)
         fiber_wake(l->reader);

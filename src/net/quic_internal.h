@@ -108,7 +108,9 @@ struct quic_worker {
     struct quic_conn *dirty, **dirty_end;
     struct turn_hook send, end;
     struct udp_batch batch;
-    char *out; /* UDP_MESSAGE_BYTES for the packets of a connection */
+    struct quic_listener *batch_of; /* whose it is; NULL: all of it has been looked at */
+    unsigned batch_at;              /* the next one */
+    char *out;                      /* UDP_MESSAGE_BYTES for the packets of a connection */
     struct metric_instance *metrics;
     struct metric_cells *cells;
 };

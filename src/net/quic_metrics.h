@@ -35,6 +35,8 @@
       "Datagrams dropped: of nobody, malformed, or from where a client was before")                         \
     X(QUIC_UNSENT, "unsent_datagrams_total", METRIC_COUNTER,                                                \
       "Datagrams that the socket did not take: sent again")                                                 \
+    X(QUIC_TURNS_FULL, "turns_full_total", METRIC_COUNTER,                                                  \
+      "Turns of the loop that left datagrams to the next")                                                  \
     X(QUIC_LOST, "lost_packets_total", METRIC_COUNTER, "Packets with stream data that were found lost")
 
 enum quic_metric {

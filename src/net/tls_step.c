@@ -10,7 +10,6 @@
 #if WEIR_HAVE_OPENSSL
 
 #include <openssl/err.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "core/fiber.h"
@@ -20,7 +19,7 @@
 
 /* In one turn: that many steps, and none is begun after that time; what is left waits for the next. So those
  * who are there already are not held up by a flood of newcomers. */
-#define STEPS_PER_TURN 8
+#define STEPS_PER_TURN 16
 #define STEPS_US_PER_TURN 1000
 /* What may come while a handshake waits: a hello of 16 KiB, and more than one has early. */
 #define PENDING_BYTES_MAX (64 * 1024)
@@ -172,18 +171,11 @@ static bool may_go_on(unsigned steps, uint64_t us)
     return steps < STEPS_PER_TURN && us < STEPS_US_PER_TURN;
 }
 
-static uint64_t clock_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void line_go_on(struct turn_hook *h)
 {
-    const uint64_t begin_us = clock_us();
+    const uint64_t begin_us = worker_clock_us();
     unsigned steps = 0;
-    for (; here.line && may_go_on(steps, clock_us() - begin_us); steps++) {
+    for (; here.line && may_go_on(steps, worker_clock_us() - begin_us); steps++) {
         struct tls *t = here.line;
         here.line = t->next;
         if (!here.line)

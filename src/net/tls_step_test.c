@@ -9,8 +9,8 @@ static void test_a_turn_has_an_end(void **state)
 {
     (void)state;
     assert_true(may_go_on(0, 0)); /* whatever a step takes, there is one in each turn */
-    assert_true(may_go_on(7, 999));
-    assert_false(may_go_on(8, 0));
+    assert_true(may_go_on(15, 999));
+    assert_false(may_go_on(16, 0));
     assert_false(may_go_on(1, 1000));
 }
 

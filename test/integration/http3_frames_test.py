@@ -1,13 +1,14 @@
 """HTTP/3 as no ordinary client speaks it: priorities, streams that are taken back, bounds, the end."""
 import hashlib
 import re
+import signal
 import ssl
 import threading
 
 import pytest
 
 from lib.conf import one_service
-from lib.http3 import Http3, Relay, certificate, needs_client, tls_listener
+from lib.http3 import Http3, Relay, certificate, needs_client, tls_listener, udp_bound, udp_waiting
 from lib.ports import free_port
 from lib.process import wait_until
 from lib.quic import (H3_INTERNAL_ERROR, H3_NO_ERROR, H3_REQUEST_CANCELLED, HEADERS, PRIORITY_UPDATE,
@@ -52,6 +53,20 @@ def quic():
     yield start
     for q in ours:
         q.close()
+
+
+@pytest.fixture
+def relay():
+    """Asked for before gate: so it stands until weir has been told of the clients' ends."""
+    ours = []
+
+    def start(gate):
+        ours.append(Relay(gate.port))
+        return ours[-1]
+
+    yield start
+    for r in ours:
+        r.close()
 
 
 SIZE = 30_000  # of all of them not more than a socket holds: nothing is lost and sent again
@@ -219,11 +234,11 @@ def test_what_nobody_takes_is_given_back(gate, quic):
     wait_until(lambda: len(g.lines()) == 30, 20)
 
 
-def test_what_comes_behind_the_answer_is_given_back(gate, quic, scripted):
+def test_what_comes_behind_the_answer_is_given_back(relay, gate, quic, scripted):
     """Of a body whose rest nobody wants, from a client that has not heard of that yet."""
     g = gate(one_service(scripted(answer(b"all"))).replace("[{", "[{match: /x, respond: 200 hello}, {"),
              http3="stream_window: 8k, window: 8k")
-    r = Relay(g.port)
+    r = relay(g)
     q = quic(r)
     r.dumb = True
     s = q.ask("/x", ("content-length", "6000"), method="POST", fin=False)
@@ -234,8 +249,6 @@ def test_what_comes_behind_the_answer_is_given_back(gate, quic, scripted):
     r.dumb = False
     assert q.answered(s) == b"hello"
     assert q.answered(q.ask("/up", body=b"b" * 6000)) == b"all"  # more than was left of the window
-    q.close()
-    r.close()
 
 
 def test_a_slow_client_slows_its_server(gate, quic, scripted):
@@ -292,12 +305,12 @@ def ends_in_order(q, s, go_on):
     assert q.goaways() == [ALL, s + 4]
 
 
-def test_answers_follow_a_client_that_moves(gate, quic, scripted, each_loop):
+def test_answers_follow_a_client_that_moves(relay, gate, quic, scripted, each_loop):
     """Its datagrams come from another address, and the one before is nobody's: RFC 9000 9.3."""
     relays = []
 
     def behind_a_relay(g):
-        relays.append(Relay(g.port))
+        relays.append(relay(g))
         return quic(relays[0])
 
     g, q, s, go_on = asked_late(gate, behind_a_relay, scripted)
@@ -306,8 +319,6 @@ def test_answers_follow_a_client_that_moves(gate, quic, scripted, each_loop):
     wait_until(lambda: g.metric("weir_quic_migrations_total") == 1, 20, "it has moved")
     go_on.set()
     assert q.answered(s) == b"late"
-    q.close()
-    relays[0].close()
 
 
 def test_the_end_is_told(gate, quic, scripted):
@@ -390,6 +401,19 @@ def test_handshakes_that_stop_are_given_up(gate, quic):
     assert gates[1].metric("weir_quic_connections") == 0 and gates[0].metric("weir_quic_connections") == 1
     for r in relays:
         r.close()
+
+
+def test_a_flood_of_handshakes_takes_turns(gate, quic, each_loop):
+    """Many clients begin while weir stands still: it does not answer all of them in one turn of its loop."""
+    g = gate(f"workers: 1\n{HELLO}", http3="retry: off")
+    wait_until(lambda: udp_bound(g.port), 20)
+    g.signal(signal.SIGSTOP)
+    clients = [quic(g, wait=False) for _ in range(40)]
+    wait_until(lambda: udp_waiting(g.port) >= 40 * 1200, 20, "all have begun")
+    g.signal(signal.SIGCONT)
+    for q in clients:
+        q.wait(lambda e: e[0] == "handshaken")
+    assert g.metric("weir_quic_turns_full_total") >= 1
 
 
 def test_congestion_marks_are_sent_and_reported(gate, tmp_path, each_loop):

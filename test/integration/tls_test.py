@@ -222,7 +222,7 @@ def test_a_flood_of_handshakes_takes_turns(weir, scripted, each_loop):
     gate.signal(signal.SIGCONT)
     wait_until(lambda: gate.metric("weir_tls_steps_total") == 30, 20, "all hellos are answered")
     full = gate.metric("weir_tls_turns_full_total")
-    assert full >= 2  # of 30 in one turn 8 are done
+    assert full >= 1  # of 30 in one turn 16 are done at most
     stand_still(gate)
     stays = [s for i, s in enumerate(clients) if i % 3]
     for s in clients:

@@ -281,5 +281,12 @@ def udp_bound(port):
                for line in Path(table).read_text().splitlines()[1:])
 
 
+def udp_waiting(port):
+    """Bytes that sockets there have not yet been asked for."""
+    from pathlib import Path
+    return sum(int(line.split()[4].split(":")[1], 16) for line in Path("/proc/net/udp").read_text().splitlines()[1:]
+               if line.split()[1].endswith(f":{port:04X}"))
+
+
 def wait_connections(gate, count, seconds=20):
     wait_until(lambda: gate.metric("weir_quic_connections") == count, seconds, f"{count} connections")
