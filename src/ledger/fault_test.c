@@ -8,6 +8,8 @@ static struct told_list told;
 static char wrong[256];
 static uint64_t runs;
 static enum ledger_durability durability;
+/* What workers saw of the counters, which only grow, when the writer had stopped. */
+static uint64_t shown[CLIENT_COUNTERS];
 
 static struct ledger_opts options(void)
 {
@@ -29,6 +31,7 @@ static int set_up(void **state)
     runs = 0;
     told.count = 0;
     wrong[0] = 0;
+    memset(shown, 0, sizeof shown);
     return folder_make(state);
 }
 
@@ -41,12 +44,27 @@ static void check(void *arg)
     worker_stop(worker_self());
 }
 
-/* The faults are over; all that was answered is there. */
+static uint64_t shown_of(uint32_t name)
+{
+    struct counter_key k;
+    uint64_t value = 0;
+    return ledger_look(clients.ledger, COUNTER_RULES, counter_key(&k, 'c', name), &value) ? value : 0;
+}
+
+static void note_shown(void)
+{
+    for (uint32_t i = 0; i < CLIENT_COUNTERS; i++)
+        shown[i] = shown_of(i);
+}
+
+/* The faults are over; all that was answered is there, and all that was shown. */
 static void look(void)
 {
     struct ledger_opts o = options();
     no_faults();
     clients.ledger = folder_open(&o);
+    for (uint32_t i = 0; i < CLIENT_COUNTERS; i++)
+        assert_true(shown_of(i) >= shown[i]);
     on_worker(check, NULL);
     ledger_close(clients.ledger);
     assert_string_equal(wrong, "");
@@ -102,6 +120,7 @@ static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
         print_error("stopped: %s\n", why);
     assert_non_null(strstr(why, expected));
     on_worker(ask_once, NULL);
+    note_shown();
     ledger_close(clients.ledger);
     assert_int_equal(lseek(clients.out, 0, SEEK_SET), 0);
     told_read(&told, clients.out);

@@ -200,6 +200,31 @@ static void follows_the_model(void **state)
     records_close(rs);
 }
 
+static void count_all(void *arg, const struct record *r)
+{
+    (void)r;
+    ++*(unsigned *)arg;
+}
+
+static void what_stays_is_given_when_others_go(void **state)
+{
+    (void)state;
+    struct records *rs;
+    struct record *large = NULL;
+    unsigned count = 0;
+    assert_int_equal(records_open(UINT64_MAX, &rs), OK);
+    records_begin(rs);
+    for (uint32_t i = 0; i < 4; i++)
+        large = record_make(rs, 1, (struct bytes){ (char *)&i, sizeof i }, i < 3 ? 8 : 100000);
+    assert_non_null(record_resize(rs, large, 100001));
+    for (uint32_t i = 0; i < 2; i++)
+        record_remove(rs, record_find(rs, 1, (struct bytes){ (char *)&i, sizeof i }));
+    records_keep(rs);
+    record_each(rs, 1, count_all, &count);
+    assert_int_equal(count, 2);
+    records_close(rs);
+}
+
 static void scan_one(void *arg, const struct record *r)
 {
     uint32_t i;

@@ -1,6 +1,7 @@
 """doc/ledger.md, against the running program: settings, state, copies, and that one process has it at a time."""
 import re
 import signal
+import struct
 
 import pytest
 
@@ -12,6 +13,8 @@ ledger: {ledger}
 routes:
   - match: GET /stock/{{item}}
     order: stock capture item
+  - {{match: "POST /buy/{{id}}", order: {{item: query item, id: capture id}}}}
+  - {{match: "POST /release/{{id}}", order: {{release: capture id}}}}
   - match: /*
     respond: 200 hello
 """
@@ -107,6 +110,43 @@ def test_what_cannot_be_opened_is_said(ledger, tmp_path):
     assert second.wait(20) == 1 and "damaged or missing: restore a backup" in second.log()
     assert program.run("ledger", "verify", tmp_path / "nothing").returncode == 1
     assert program.run("ledger", "look").returncode == 2
+
+
+def in_checkpoint(gate):
+    wait_until(lambda: (s := status(gate))["checkpoint_batch"] == s["batch"], 20, "the checkpoint has it")
+
+
+def test_a_finished_record_stands_in_one_table(ledger, tmp_path):
+    """In the checkpoint what is open is loaded at start, and what is finished stands in another table: in that alone."""
+    (tmp_path / "items.csv").write_text("radio,3\n")
+    settings = f", checkpoint_interval: 10ms, stock_file: {tmp_path}/items.csv"
+    gate = ledger(settings)
+    wait_until(lambda: gate.get("/stock/radio").status == 200, 20, "there are radios")
+    assert gate.request("POST", "/buy/one?item=radio").status == 202
+    in_checkpoint(gate)  # among the open ones
+    assert gate.request("POST", "/release/one").status == 200
+    in_checkpoint(gate)
+    assert gate.stop(20) == 0
+    found = program.run("ledger", "verify", tmp_path / "ledger")
+    assert found.returncode == 0, found.stderr
+    gate = ledger(settings)
+    again = gate.request("POST", "/buy/one?item=radio")
+    assert again.json["state"] == "released" and gate.get("/stock/radio").json["free"] == 3
+
+
+def test_a_checkpoint_of_another_version_is_refused(ledger, tmp_path):
+    gate = ledger()
+    gate.request("POST", "/buy/one?item=radio")
+    assert gate.stop(20) == 0
+    data = tmp_path / "ledger/checkpoint/data.mdb"
+    state, other = (b"state" + struct.pack("<II", version, 0) for version in (1, 2))
+    whole = data.read_bytes()
+    if state not in whole:
+        pytest.fail("the checkpoint has no state")
+    data.write_bytes(whole.replace(state, other))
+    second = ledger(ready=False)
+    second.status_expected = 1
+    assert second.wait(20) == 1 and "the checkpoint is of another version of the format" in second.log()
 
 
 def test_keys(ledger, tmp_path):
