@@ -36,12 +36,13 @@ enum io_flag {
     IO_POLL_OUT_ARMED = 1 << 14,
     IO_KERNEL_HAS = IO_RECV_ARMED | IO_SEND_ARMED | IO_POLL_IN_ARMED | IO_POLL_OUT_ARMED,
     IO_RECV_CANCELLED = 1 << 15,
-    IO_PAUSED = 1 << 16,  /* too much is unconsumed: io_consume asks for input again */
-    IO_WATCHED = 1 << 17, /* io_watch: wake is told of the end */
-    IO_CODED = 1 << 18,   /* there is a codec */
-    IO_OPENED = 1 << 19,  /* it is open, and nobody was told yet */
-    IO_CUT = 1 << 20,     /* with IO_ENDED: the codec's peer had more to say */
-    IO_FAR = 1 << 21,     /* it has no socket: io_far moves its bytes */
+    IO_PAUSED = 1 << 16,     /* too much is unconsumed: io_consume asks for input again */
+    IO_WATCHED = 1 << 17,    /* io_watch: wake is told of the end */
+    IO_CODED = 1 << 18,      /* there is a codec */
+    IO_OPENED = 1 << 19,     /* it is open, and nobody was told yet */
+    IO_CUT = 1 << 20,        /* with IO_ENDED: the codec's peer had more to say */
+    IO_FAR = 1 << 21,        /* it has no socket: io_far moves its bytes */
+    IO_SEND_WAITS = 1 << 22, /* io_uring: there was no room, so the next send waits for it */
     IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
 

@@ -29,9 +29,11 @@
 #define RING_ENTRIES (2 * RING_BUFFERS_MAX)
 #define RING_LOOK_TURNS 4096 /* after so many turns an oversized ring is halved */
 #define ACCEPTS_ARMED 4      /* of a listener with a bound */
-#define PORTION 16           /* so many completions, and there may be more */
+#define PORTION 16           /* so many completions that the kernel had to bring, and there may be more */
 #define PORTIONS_PER_TURN 64
 #define MESSAGES 64 /* sends of more than one segment between two submissions */
+/* What is longer may not find room at once, and waits for it in the kernel. */
+#define SEND_AT_ONCE_BYTES_MAX (16 * 1024)
 
 enum kind {
     KIND_NONE,
@@ -60,6 +62,7 @@ struct uring_loop {
     unsigned look_turns;
     bool ran_dry; /* the ring, in this turn */
     unsigned messages_used;
+    unsigned sends_at_once; /* prepared since completions were taken: each is complete when submitted */
     struct message messages[MESSAGES];
     struct lease *by_number[RING_ENTRIES];
 };
@@ -237,6 +240,16 @@ static struct message *message_get(struct uring_loop *loop)
     return &loop->messages[loop->messages_used++];
 }
 
+/* A send that does not wait for room is complete, whatever became of it, when its submission returns: nobody
+ * has to wake up for that (loop_turn). Most are such. */
+static uint32_t send_flags(struct uring_loop *loop, const struct io *io)
+{
+    if (io->flags & IO_SEND_WAITS || io->out_bytes > SEND_AT_ONCE_BYTES_MAX)
+        return MSG_NOSIGNAL | MSG_WAITALL;
+    loop->sends_at_once++;
+    return MSG_NOSIGNAL | MSG_DONTWAIT;
+}
+
 static void loop_send(struct io *io)
 {
     struct uring_loop *loop = loop_this();
@@ -244,28 +257,32 @@ static void loop_send(struct io *io)
     if (!first || io->flags & IO_SEND_ARMED)
         return;
     io->flags |= IO_SEND_ARMED;
+    struct io_uring_sqe *sqe;
     if (!first->next) {
-        struct io_uring_sqe *sqe = prepare(loop, IORING_OP_SEND, io->fd, io, KIND_SEND);
+        sqe = prepare(loop, IORING_OP_SEND, io->fd, io, KIND_SEND);
         sqe->addr = (uint64_t)(uintptr_t)first->ptr;
         sqe->len = (uint32_t)first->len;
-        sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
-        return;
+    } else {
+        struct message *m = message_get(loop);
+        m->head = (struct msghdr){ .msg_iov = m->parts };
+        io_out_parts(io, m->parts, &m->head.msg_iovlen);
+        sqe = prepare(loop, IORING_OP_SENDMSG, io->fd, io, KIND_SEND);
+        sqe->addr = (uint64_t)(uintptr_t)&m->head;
+        sqe->len = 1;
     }
-    struct message *m = message_get(loop);
-    m->head = (struct msghdr){ .msg_iov = m->parts };
-    io_out_parts(io, m->parts, &m->head.msg_iovlen);
-    struct io_uring_sqe *sqe = prepare(loop, IORING_OP_SENDMSG, io->fd, io, KIND_SEND);
-    sqe->addr = (uint64_t)(uintptr_t)&m->head;
-    sqe->len = 1;
-    sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+    sqe->msg_flags = send_flags(loop, io);
 }
 
 static void sent(struct io *io, int result)
 {
-    io->flags &= ~(uint32_t)IO_SEND_ARMED;
-    if (io->phase == IO_GONE)
+    io->flags &= ~(uint32_t)(IO_SEND_ARMED | IO_SEND_WAITS);
+    if (io->phase == IO_GONE) {
         free_if_gone(io);
-    else if (result >= 0 || result == -EAGAIN || result == -EINTR)
+        return;
+    }
+    if (result == -EAGAIN)
+        io->flags |= IO_SEND_WAITS;
+    if (result >= 0 || result == -EAGAIN || result == -EINTR)
         io_sent(io, result > 0 ? (size_t)result : 0, OK);
     else
         io_sent(io, 0, err_from_errno(-result));
@@ -431,15 +448,16 @@ static void complete(struct uring_loop *loop, const struct io_uring_cqe *cqe)
     }
 }
 
-/* How many there were. Only what is there now: a completion may bring forth another at once, and there are
- * fibers to run. */
+/* How many there were but for sends that are complete at once. Only what is there now: a completion may bring
+ * forth another at once, and there are fibers to run. */
 static unsigned complete_all(struct uring_loop *loop)
 {
     struct io_uring_cqe cqe;
-    unsigned count = uring_cqes_ready(&loop->ring);
+    unsigned count = uring_cqes_ready(&loop->ring), sends = loop->sends_at_once;
+    loop->sends_at_once = 0;
     for (unsigned left = count; left && uring_cqe(&loop->ring, &cqe); left--)
         complete(loop, &cqe);
-    return count;
+    return count > sends ? count - sends : 0;
 }
 
 /* The kernel gives what has come in portions of 20 (IO_LOCAL_TW_DEFAULT_MAX). All of it is taken before
@@ -448,10 +466,11 @@ static void loop_turn(struct worker *w, uint64_t timeout_us)
 {
     struct uring_loop *loop = w->loop;
     unsigned count, portions = 0;
+    bool wait = timeout_us && !loop->ring.stash_count;
     size_ring(loop);
     do {
         provide(loop);
-        uring_enter(&loop->ring, !portions && timeout_us && !loop->ring.stash_count, timeout_us);
+        uring_enter(&loop->ring, wait && !portions ? loop->sends_at_once + 1 : 0, timeout_us);
         loop->messages_used = 0;
         if (!portions)
             worker_slept(w);
