@@ -43,6 +43,7 @@ enum io_flag {
     IO_CUT = 1 << 20,        /* with IO_ENDED: the codec's peer had more to say */
     IO_FAR = 1 << 21,        /* it has no socket: io_far moves its bytes */
     IO_SEND_WAITS = 1 << 22, /* io_uring: there was no room, so the next send waits for it */
+    IO_SEND_QUIET = 1 << 23, /* with IO_SEND_ARMED: only what did not go out whole has a completion */
     IO_LISTED = IO_DIRTY | IO_WAKE_SOON,
 };
 

@@ -36,6 +36,59 @@ static void last_bytes_bring_the_end(void)
 }
 TEST(last_bytes_bring_the_end)
 
+/* ---- small sends ---- */
+
+enum { ROUNDS = 50 };
+
+static uint64_t turns_with(struct io *io)
+{
+    uint64_t before = worker_stats(worker_self()).turns;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (io)
+            send_text(io, "x");
+        must(fiber_sleep_us(1000) == OK);
+    }
+    return worker_stats(worker_self()).turns - before;
+}
+
+/* That one has gone out is no reason for a turn of the loop. */
+static void sends_wake_nobody(void)
+{
+    int fds[2];
+    pair_fds(fds);
+    struct io *io = io_open(fds[0]);
+    uint64_t without = turns_with(NULL);
+    must(turns_with(io) <= without + ROUNDS / 2);
+    io_close(io, 0, false);
+    close(fds[1]);
+}
+TEST(sends_wake_nobody)
+
+/* One a turn until there is no room; then all of it arrives. */
+static void small_sends_without_room(void)
+{
+    struct io *io[2];
+    tcp_pair(io);
+    char text[1000], got[sizeof text];
+    unsigned count = 0;
+    for (int stuck = 0; stuck < 3; count++) {
+        memset(text, 'a' + (int)(count % 26), sizeof text);
+        must(io_write(io[0], (struct bytes){ text, sizeof text }, deadline_in_ms(5000)) == OK);
+        fiber_yield();
+        fiber_yield();
+        stuck = io_queued(io[0]) ? stuck + 1 : 0;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        read_all(io[1], got, sizeof got);
+        memset(text, 'a' + (int)(i % 26), sizeof text);
+        must(memcmp(got, text, sizeof text) == 0);
+    }
+    must(io_queued(io[0]) == 0);
+    io_close(io[0], 0, false);
+    io_close(io[1], 0, false);
+}
+TEST(small_sends_without_room)
+
 /* ---- parking ---- */
 
 struct rest {
@@ -512,6 +565,8 @@ TEST(crowd)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_last_bytes_bring_the_end),
+    cmocka_unit_test(test_sends_wake_nobody),
+    cmocka_unit_test(test_small_sends_without_room),
     cmocka_unit_test(test_park_wakes),
     cmocka_unit_test(test_park_bytes_and_end_together),
     cmocka_unit_test(test_unpark),

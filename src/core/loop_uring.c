@@ -29,11 +29,12 @@
 #define RING_ENTRIES (2 * RING_BUFFERS_MAX)
 #define RING_LOOK_TURNS 4096 /* after so many turns an oversized ring is halved */
 #define ACCEPTS_ARMED 4      /* of a listener with a bound */
-#define PORTION 16           /* so many completions that the kernel had to bring, and there may be more */
+#define PORTION 16           /* so many completions, and there may be more */
 #define PORTIONS_PER_TURN 64
-#define MESSAGES 64 /* sends of more than one segment between two submissions */
+#define MESSAGES 64     /* sends of more than one segment between two submissions */
+#define QUIET_SENDS 512 /* in one turn */
 /* What is longer may not find room at once, and waits for it in the kernel. */
-#define SEND_AT_ONCE_BYTES_MAX (16 * 1024)
+#define QUIET_BYTES_MAX (16 * 1024)
 
 enum kind {
     KIND_NONE,
@@ -53,6 +54,11 @@ struct message {
     struct iovec parts[IO_PARTS_PER_SEND];
 };
 
+struct quiet_send {
+    struct io *io; /* NULL: it had a completion */
+    uint32_t bytes;
+};
+
 struct uring_loop {
     struct uring ring;
     struct uring_buffers provided;
@@ -62,7 +68,8 @@ struct uring_loop {
     unsigned look_turns;
     bool ran_dry; /* the ring, in this turn */
     unsigned messages_used;
-    unsigned sends_at_once; /* prepared since completions were taken: each is complete when submitted */
+    unsigned quiet_count;
+    struct quiet_send quiet[QUIET_SENDS];
     struct message messages[MESSAGES];
     struct lease *by_number[RING_ENTRIES];
 };
@@ -240,14 +247,19 @@ static struct message *message_get(struct uring_loop *loop)
     return &loop->messages[loop->messages_used++];
 }
 
-/* A send that does not wait for room is complete, whatever became of it, when its submission returns: nobody
- * has to wake up for that (loop_turn). Most are such. */
-static uint32_t send_flags(struct uring_loop *loop, const struct io *io)
+/* Almost every send goes out whole as soon as it is submitted. That needs no completion, which would only
+ * wake the loop at once again: such a send does not wait for room, and has a completion only if it did not go
+ * out whole; the others are over when the submission has returned (settle). Not where somebody waits for it.
+ */
+static bool send_quietly(struct uring_loop *loop, struct io *io, struct io_uring_sqe *sqe, size_t bytes)
 {
-    if (io->flags & IO_SEND_WAITS || io->out_bytes > SEND_AT_ONCE_BYTES_MAX)
-        return MSG_NOSIGNAL | MSG_WAITALL;
-    loop->sends_at_once++;
-    return MSG_NOSIGNAL | MSG_DONTWAIT;
+    if (worker_this->fibers.current || io->writer || io->phase != IO_OPEN || bytes > QUIET_BYTES_MAX ||
+        io->flags & (IO_SEND_WAITS | IO_FIN_WANTED) || loop->quiet_count == QUIET_SENDS)
+        return false;
+    loop->quiet[loop->quiet_count++] = (struct quiet_send){ io, (uint32_t)bytes };
+    io->flags |= IO_SEND_QUIET;
+    sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+    return true;
 }
 
 static void loop_send(struct io *io)
@@ -258,6 +270,7 @@ static void loop_send(struct io *io)
         return;
     io->flags |= IO_SEND_ARMED;
     struct io_uring_sqe *sqe;
+    size_t bytes = first->len;
     if (!first->next) {
         sqe = prepare(loop, IORING_OP_SEND, io->fd, io, KIND_SEND);
         sqe->addr = (uint64_t)(uintptr_t)first->ptr;
@@ -265,17 +278,19 @@ static void loop_send(struct io *io)
     } else {
         struct message *m = message_get(loop);
         m->head = (struct msghdr){ .msg_iov = m->parts };
-        io_out_parts(io, m->parts, &m->head.msg_iovlen);
+        bytes = io_out_parts(io, m->parts, &m->head.msg_iovlen);
         sqe = prepare(loop, IORING_OP_SENDMSG, io->fd, io, KIND_SEND);
         sqe->addr = (uint64_t)(uintptr_t)&m->head;
         sqe->len = 1;
     }
-    sqe->msg_flags = send_flags(loop, io);
+    sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+    if (send_quietly(loop, io, sqe, bytes))
+        sqe->msg_flags |= MSG_DONTWAIT;
 }
 
 static void sent(struct io *io, int result)
 {
-    io->flags &= ~(uint32_t)(IO_SEND_ARMED | IO_SEND_WAITS);
+    io->flags &= ~(uint32_t)(IO_SEND_ARMED | IO_SEND_QUIET | IO_SEND_WAITS);
     if (io->phase == IO_GONE) {
         free_if_gone(io);
         return;
@@ -286,6 +301,23 @@ static void sent(struct io *io, int result)
         io_sent(io, result > 0 ? (size_t)result : 0, OK);
     else
         io_sent(io, 0, err_from_errno(-result));
+}
+
+static void send_completed(struct uring_loop *loop, struct io *io, int result)
+{
+    for (unsigned i = 0; io->flags & IO_SEND_QUIET && i < loop->quiet_count; i++)
+        if (loop->quiet[i].io == io)
+            loop->quiet[i].io = NULL;
+    sent(io, result);
+}
+
+/* After the completions of those that did not go out whole. */
+static void settle(struct uring_loop *loop)
+{
+    for (unsigned i = 0; i < loop->quiet_count; i++)
+        if (loop->quiet[i].io)
+            sent(loop->quiet[i].io, (int)loop->quiet[i].bytes);
+    loop->quiet_count = 0;
 }
 
 /* ---- readiness ---- */
@@ -425,7 +457,7 @@ static void complete(struct uring_loop *loop, const struct io_uring_cqe *cqe)
         received(loop, object, cqe);
         break;
     case KIND_SEND:
-        sent(object, cqe->res);
+        send_completed(loop, object, cqe->res);
         break;
     case KIND_POLL_IN:
         polled(object, false);
@@ -448,16 +480,18 @@ static void complete(struct uring_loop *loop, const struct io_uring_cqe *cqe)
     }
 }
 
-/* How many there were but for sends that are complete at once. Only what is there now: a completion may bring
- * forth another at once, and there are fibers to run. */
+/* How many there were. Only what is there now: a completion may bring forth another at once, and there are
+ * fibers to run. */
 static unsigned complete_all(struct uring_loop *loop)
 {
     struct io_uring_cqe cqe;
-    unsigned count = uring_cqes_ready(&loop->ring), sends = loop->sends_at_once;
-    loop->sends_at_once = 0;
+    bool level = uring_is_level(&loop->ring);
+    unsigned count = uring_cqes_ready(&loop->ring);
     for (unsigned left = count; left && uring_cqe(&loop->ring, &cqe); left--)
         complete(loop, &cqe);
-    return count > sends ? count - sends : 0;
+    if (level)
+        settle(loop);
+    return count;
 }
 
 /* The kernel gives what has come in portions of 20 (IO_LOCAL_TW_DEFAULT_MAX). All of it is taken before
@@ -466,11 +500,10 @@ static void loop_turn(struct worker *w, uint64_t timeout_us)
 {
     struct uring_loop *loop = w->loop;
     unsigned count, portions = 0;
-    bool wait = timeout_us && !loop->ring.stash_count;
     size_ring(loop);
     do {
         provide(loop);
-        uring_enter(&loop->ring, wait && !portions ? loop->sends_at_once + 1 : 0, timeout_us);
+        uring_enter(&loop->ring, !portions && timeout_us && !loop->ring.stash_count, timeout_us);
         loop->messages_used = 0;
         if (!portions)
             worker_slept(w);
@@ -507,65 +540,6 @@ static void loop_close(struct worker *w)
     uring_buffers_close(&loop->ring, &loop->provided);
     uring_close(&loop->ring);
     mem_free(loop);
-}
-
-/* ---- is it to be had ---- */
-
-static err probe_receive(struct uring *u, struct uring_buffers *b, const int fds[2])
-{
-    char memory[64] = { 0 };
-    struct io_uring_cqe cqe;
-    uring_buffers_add(b, memory, sizeof memory);
-    uring_buffers_publish(b);
-    struct io_uring_sqe *sqe = uring_sqe(u);
-    sqe->opcode = IORING_OP_RECV;
-    sqe->fd = fds[0];
-    sqe->ioprio = IORING_RECV_MULTISHOT;
-    sqe->flags = IOSQE_BUFFER_SELECT;
-    sqe->buf_group = b->group;
-    uring_enter(u, 0, 0);
-    if (write(fds[1], "weir", 4) != 4)
-        return err_from_errno(errno);
-    uring_enter(u, 1, 1000000);
-    if (!uring_cqe(u, &cqe))
-        return ERR_TIMEOUT;
-    if (cqe.res < 0)
-        return cqe.res == -EINVAL ? ERR_UNSUPPORTED : err_from_errno(-cqe.res);
-    bool right = cqe.res == 4 && cqe.flags & IORING_CQE_F_BUFFER && cqe.flags & IORING_CQE_F_MORE;
-    return right && memcmp(memory, "weir", 4) == 0 ? OK : ERR_UNSUPPORTED;
-}
-
-static err probe(struct uring *u, const char **ret_step)
-{
-    struct uring_buffers b;
-    int fds[2];
-    *ret_step = "io_uring";
-    err e = uring_open(u, 8, 16);
-    if (e)
-        return e;
-    *ret_step = "io_uring's buffer rings";
-    e = uring_buffers_open(u, &b, 8, 0);
-    if (e)
-        return e;
-    *ret_step = "io_uring's multishot receive";
-    e = ERR_SYSTEM;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0) {
-        e = probe_receive(u, &b, fds);
-        close(fds[0]);
-        close(fds[1]);
-    }
-    uring_buffers_close(u, &b);
-    return e;
-}
-
-bool loop_uring_probe(char *ret_reason, unsigned reason_size)
-{
-    struct uring u = { .real_fd = -1 };
-    const char *step;
-    err e = probe(&u, &step);
-    snprintf(ret_reason, reason_size, "%s: %s", step, e ? err_text(e) : "all there");
-    uring_close(&u);
-    return e == OK;
 }
 
 const struct loop_ops loop_uring = {

@@ -54,6 +54,7 @@ static err map_rings(struct uring *u, const struct io_uring_params *p)
 
     u->sq_head = (unsigned *)(void *)(rings + p->sq_off.head);
     u->sq_tail = (unsigned *)(void *)(rings + p->sq_off.tail);
+    u->sq_flags = (unsigned *)(void *)(rings + p->sq_off.flags);
     u->sq_entries = p->sq_entries;
     u->sq_mask = p->sq_entries - 1;
     if (!(u->setup_flags & IORING_SETUP_NO_SQARRAY))
@@ -140,6 +141,11 @@ void uring_enter(struct uring *u, unsigned wanted, uint64_t timeout_us)
     /* What it returns is seen in the rings as well: what was not submitted, or not waited for, is so next
      * time. */
     syscall(__NR_io_uring_enter, u->fd, submit, wanted, u->enter_flags, &arg, sizeof arg);
+}
+
+bool uring_is_level(const struct uring *u)
+{
+    return SHARED_LOAD(u->sq_head) == u->sq_next && !(SHARED_LOAD(u->sq_flags) & IORING_SQ_CQ_OVERFLOW);
 }
 
 struct io_uring_sqe *uring_sqe(struct uring *u)

@@ -19,7 +19,7 @@ struct uring {
     uint64_t enters;
 
     struct io_uring_sqe *sqes;
-    unsigned *sq_head, *sq_tail, *sq_array; /* shared with the kernel; no array: NO_SQARRAY */
+    unsigned *sq_head, *sq_tail, *sq_flags, *sq_array; /* shared with the kernel; no array: NO_SQARRAY */
     unsigned sq_mask, sq_entries, sq_next;
 
     struct io_uring_cqe *cqes;
@@ -37,6 +37,8 @@ err uring_open(struct uring *u, unsigned entries, unsigned completions);
 void uring_close(struct uring *u);
 /* Submits what is prepared and waits for at least `wanted` completions (0: does not wait) or timeout_us. */
 void uring_enter(struct uring *u, unsigned wanted, uint64_t timeout_us);
+/* Is all submitted that was prepared, and is each completion of it to be seen that came at once? */
+bool uring_is_level(const struct uring *u);
 /* A cleared entry; submits by itself when the queue is full. */
 struct io_uring_sqe *uring_sqe(struct uring *u);
 unsigned uring_sqes_left(const struct uring *u);
