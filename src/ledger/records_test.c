@@ -415,9 +415,13 @@ static void more_than_expected_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(follows_the_model),      cmocka_unit_test(a_scan_gives_all_while_the_table_grows),
-        cmocka_unit_test(closing_gives_all_back), cmocka_unit_test(the_budget_is_kept),
-        cmocka_unit_test(threads_load_together),  cmocka_unit_test(more_than_expected_is_refused),
+        cmocka_unit_test(follows_the_model),
+        cmocka_unit_test(what_stays_is_given_when_others_go),
+        cmocka_unit_test(a_scan_gives_all_while_the_table_grows),
+        cmocka_unit_test(closing_gives_all_back),
+        cmocka_unit_test(the_budget_is_kept),
+        cmocka_unit_test(threads_load_together),
+        cmocka_unit_test(more_than_expected_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
