@@ -111,8 +111,7 @@ static bool refill(struct record_memory *m, uint64_t bytes_max)
         m->now = m->rests[--m->rests_count];
         return true;
     }
-    const bool many = m->taken >= MANY_BYTES && !m->filling;
-    struct record_piece *p = many ? piece_new(m, LARGE_PIECE_BYTES, bytes_max) : NULL;
+    struct record_piece *p = m->taken < MANY_BYTES ? NULL : piece_new(m, LARGE_PIECE_BYTES, bytes_max);
     if (!p)
         p = piece_new(m, PIECE_BYTES, bytes_max);
     if (!p)
