@@ -64,6 +64,21 @@ static void sends_wake_nobody(void)
 }
 TEST(sends_wake_nobody)
 
+/* Nothing else happens on this worker until the deadline. */
+static void who_waits_for_a_send_is_told(void)
+{
+    int fds[2];
+    pair_fds(fds);
+    struct io *io = io_open(fds[0]);
+    uint64_t begin_us = worker_now_us();
+    must(io_write(io, BYTES("x"), deadline_in_ms(30000)) == OK);
+    must(io_drain(io, 0, deadline_in_ms(30000)) == OK);
+    must(worker_now_us() - begin_us < 20000000);
+    io_close(io, 0, false);
+    close(fds[1]);
+}
+TEST(who_waits_for_a_send_is_told)
+
 /* One a turn until there is no room; then all of it arrives. */
 static void small_sends_without_room(void)
 {
@@ -566,6 +581,7 @@ TEST(crowd)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_last_bytes_bring_the_end),
     cmocka_unit_test(test_sends_wake_nobody),
+    cmocka_unit_test(test_who_waits_for_a_send_is_told),
     cmocka_unit_test(test_small_sends_without_room),
     cmocka_unit_test(test_park_wakes),
     cmocka_unit_test(test_park_bytes_and_end_together),
