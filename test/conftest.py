@@ -9,6 +9,7 @@
         assert gate.get("/").text == "hello"
 """
 import os
+import shutil
 import zlib
 
 import pytest
@@ -28,6 +29,7 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
+        item.has_failed = True
         for process in getattr(item, "weir_logs", []):
             report.sections.append((f"log of {process.log_path.name}", process.log()[-10000:]))
 
@@ -59,6 +61,14 @@ def each_loop(request):
     if request.param == "io_uring" and not weir_module.uring_usable():
         pytest.skip("this kernel refuses io_uring")
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def files(request, tmp_path):
+    """A test's files go when it has passed: a ledger's are large."""
+    yield
+    if not getattr(request.node, "has_failed", False):
+        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture
