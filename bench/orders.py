@@ -192,7 +192,7 @@ class Stack:
 
     def stop(self):
         for c in self.children:
-            for pid in reversed(descendants(c.pid)) if c.poll() is None else ():
+            for pid in descendants(c.pid) if c.poll() is None else ():  # parents first: they start others again
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:

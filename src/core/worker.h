@@ -45,7 +45,7 @@ struct worker *worker_self(void);
 unsigned worker_index(const struct worker *w);
 /* Monotonic microseconds as of the start of this turn. */
 uint64_t worker_now_us(void);
-/* The same clock, read now: for what measures its own work. Any thread. */
+/* The same clock, read now: for what measures its own work, or is compared with other workers. Any thread. */
 uint64_t worker_clock_us(void);
 /* Wall clock as of this turn, microseconds since 1970. */
 uint64_t worker_wall_us(void);

@@ -160,8 +160,8 @@ void http3_stream_free(struct http3_stream *s)
         conn_release(c);
         return;
     }
-    quic_stream_done(c->base.quic,
-                     true); /* so that those whose exchange still runs count among streams_max */
+    /* Not before: those whose exchange still runs count among streams_max. */
+    quic_stream_done(c->base.quic, true);
     if (c->going && c->streams_count == 0)
         end_conn(c);
 }

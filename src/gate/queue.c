@@ -1,7 +1,6 @@
 #include "gate/queue.h"
 
 #include <pthread.h>
-#include <time.h>
 
 #include "base/list.h"
 #include "base/mem.h"
@@ -538,14 +537,6 @@ static err wait_in_line(struct queue *q, struct waiter *w)
     return ERR_LIMIT;
 }
 
-/* Not the turn's: it is compared with that of other workers, whose turns began at other times. */
-static uint64_t moment_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 err queue_choose(struct exchange *x, struct pick *p, struct server **ret_server)
 {
     struct queue *q = x->service->queue;
@@ -566,13 +557,13 @@ err queue_choose(struct exchange *x, struct pick *p, struct server **ret_server)
         metric_inc(q->cells, METRIC_FULL);
         return ERR_LIMIT;
     }
-    struct waiter w = { .fiber = fiber_self(), .x = x, .pick = p, .since_us = moment_us() };
+    /* Not the turn's time: it is compared with that of other workers, whose turns began at other times. */
+    struct waiter w = { .fiber = fiber_self(), .x = x, .pick = p, .since_us = worker_clock_us() };
     err e = wait_in_line(q, &w);
     if (e)
         return e;
     metric_inc(q->cells, METRIC_WAITED);
-    const uint64_t now_us = worker_now_us();
-    metric_observe_ns(q->cells, METRIC_WAIT, now_us > w.since_us ? (now_us - w.since_us) * 1000 : 0);
+    metric_observe_ns(q->cells, METRIC_WAIT, (worker_clock_us() - w.since_us) * 1000);
     *ret_server = w.server;
     return OK;
 }
