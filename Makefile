@@ -41,6 +41,7 @@ soak: deps-bench deps-test build
 	@meson configure $(BUILD) -Dtests=enabled
 	@$(NINJA) -C $(BUILD) origin bench_load $(SOAK_TESTS)
 	@bench/soak_ledger $(BUILD)
+	@WEIR_LOOPS=both tool/test asan-system
 	@exec /usr/bin/python3 bench/soak
 
 install: build

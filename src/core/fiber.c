@@ -9,7 +9,6 @@
 #include "core/worker_internal.h"
 
 #define STACKS_KEPT 16
-#define TRIM_US (3 * 1000 * 1000)
 #define SWITCHES_PER_TURN 4096
 /* Cache lines by which the tops of stacks are staggered; at page-aligned tops the hot lines of all fibers
  * would fall into the same few sets of the first-level cache. */
@@ -71,7 +70,7 @@ static void stacks_trim(struct timer *t)
     }
     fs->rest_low_water = fs->rest_count;
     if (fs->rest_count > STACKS_KEPT)
-        timer_set(t, worker_this->now_us + TRIM_US);
+        timer_set(t, worker_this->now_us + FIBER_TRIM_US);
 }
 
 static struct stack *stack_take(struct fibers *fs)
@@ -89,7 +88,7 @@ static void stack_rest(struct fibers *fs, struct stack *s)
     list_push_front(&fs->rest, &s->rest);
     if (++fs->rest_count > STACKS_KEPT && !timer_is_set(&fs->trim)) {
         fs->rest_low_water = fs->rest_count;
-        timer_set(&fs->trim, worker_this->now_us + TRIM_US);
+        timer_set(&fs->trim, worker_this->now_us + FIBER_TRIM_US);
     }
 }
 

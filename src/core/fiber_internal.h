@@ -37,6 +37,9 @@ struct fiber {
     bool interrupted;
 };
 
+/* Stacks that nobody needed for so long go back to the kernel. */
+#define FIBER_TRIM_US (3 * 1000 * 1000)
+
 struct fibers {
     struct fiber *current; /* NULL: the loop */
     struct link ready;

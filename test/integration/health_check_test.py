@@ -118,7 +118,7 @@ def test_what_the_body_says(weir, scripted, each_loop):
         assert answered_by(gate) == {"a", "b"}
         for name in "ab":
             said[name] = "status: bad"
-            wait_until(lambda: answered_by(gate) == {"a", "b"} - {name}, 20)
+            wait_until(lambda: gate.metric("weir_health_check_up") == 1 and answered_by(gate) == {"a", "b"} - {name}, 20)
             said[name] = "status: fine"
             wait_until(lambda: gate.metric("weir_health_check_up") == 2, 20)
         assert "the body does not" in gate.log()

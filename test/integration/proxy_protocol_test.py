@@ -147,8 +147,8 @@ def test_health_checks_say_local(weir, nginx):
     behind = nginx(f"listen 127.0.0.1:{port} proxy_protocol; location / {{ return 200 ok; }}")
     behind.port = port
     for version in ("v1", "v2"):
-        gate = weir(plain(behind, version, ", health_check: {path: /, interval: 10s, timeout: 10s}"))
-        wait_until(lambda: gate.metric("weir_health_check_succeeded_total") >= 1, 20)
+        gate = weir(plain(behind, version, ", health_check: {path: /, interval: 2s, timeout: 2s}"))
+        wait_until(lambda: gate.metric("weir_health_check_succeeded_total") >= 2, 20)
         assert gate.metric("weir_health_check_failed_total") == 0
 
 
