@@ -31,7 +31,10 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         item.has_failed = True
         for process in getattr(item, "weir_logs", []):
-            report.sections.append((f"log of {process.log_path.name}", process.log()[-10000:]))
+            if hasattr(process, "log_path"):  # it may have failed before it had one
+                report.sections.append((f"log of {process.log_path.name}", process.log()[-10000:]))
+    elif call.when == "teardown" and not getattr(item, "has_failed", False) and "tmp_path" in item.funcargs:
+        shutil.rmtree(item.funcargs["tmp_path"], ignore_errors=True)  # a ledger's files are large
 
 
 def pytest_collection_modifyitems(config, items):
@@ -61,14 +64,6 @@ def each_loop(request):
     if request.param == "io_uring" and not weir_module.uring_usable():
         pytest.skip("this kernel refuses io_uring")
     return request.param
-
-
-@pytest.fixture(autouse=True)
-def files(request, tmp_path):
-    """A test's files go when it has passed: a ledger's are large."""
-    yield
-    if not getattr(request.node, "has_failed", False):
-        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture

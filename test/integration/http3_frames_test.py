@@ -429,27 +429,24 @@ def test_congestion_marks_are_sent_and_reported(gate, tmp_path, each_loop):
 # ---- where the client is ----
 
 
-def test_a_client_that_comes_back_at_once(gate, quic):
+def test_a_client_that_comes_back_at_once(relay, gate, quic):
     """ngtcp2 before 1.11 ends the process for a client that has answered the first probe at its new address, which is
     small as what the client had sent from there, and comes back before it has answered the full-sized one."""
     g = gate(HELLO)
-    relay = Relay(g.port)
-    try:
-        relay.sent_max = relay.received_max = 1200  # both still look for what the way takes
-        q = quic(relay)
-        assert q.answered(q.ask("/home")) == b"hello"
-        relay.back()
-        relay.received_max = 1199  # no full-sized probe reaches the client
-        relay.way = 1
-        assert q.answered(q.ask("/away")) == b"hello"
-        wait_until(lambda: g.metric("weir_quic_migrations_total") == 1, 20, "it has moved")
-        relay.way = 0
-        home = q.ask("/home-again")
-        wait_until(lambda: g.metric("weir_quic_dropped_datagrams_total") + g.metric("weir_quic_migrations_total") > 1,
-                   20, "it comes back")
-        relay.back()
-        relay.way = 2  # what was lost is sent again from there
-        assert q.answered(home) == b"hello"
-        assert g.metric("weir_quic_connections_total") == 1
-    finally:
-        relay.close()
+    relay = relay(g)
+    relay.sent_max = relay.received_max = 1200  # both still look for what the way takes
+    q = quic(relay)
+    assert q.answered(q.ask("/home")) == b"hello"
+    relay.back()
+    relay.received_max = 1199  # no full-sized probe reaches the client
+    relay.way = 1
+    assert q.answered(q.ask("/away")) == b"hello"
+    wait_until(lambda: g.metric("weir_quic_migrations_total") == 1, 20, "it has moved")
+    relay.way = 0
+    home = q.ask("/home-again")
+    wait_until(lambda: g.metric("weir_quic_dropped_datagrams_total") + g.metric("weir_quic_migrations_total") > 1,
+               20, "it comes back")
+    relay.back()
+    relay.way = 2  # what was lost is sent again from there
+    assert q.answered(home) == b"hello"
+    assert g.metric("weir_quic_connections_total") == 1
