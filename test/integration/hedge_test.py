@@ -43,7 +43,7 @@ def count(gate, name):
 
 def test_the_faster_answer_wins_and_the_other_is_given_up(weir, scripted, each_loop):
     a, b = Server("a", scripted), Server("b", scripted)
-    gate = weir(one_service(a, b, service="hedge: {after: 30ms, budget: 100%}"))
+    gate = weir(one_service(a, b, service="hedge: {after: 200ms, budget: 100%}"))
     a.slow = True
     with gate.connect() as client:
         for _ in range(10):
