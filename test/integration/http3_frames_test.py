@@ -252,7 +252,7 @@ def test_what_comes_behind_the_answer_is_given_back(relay, gate, quic, scripted)
 
 
 def test_a_slow_client_slows_its_server(gate, quic, scripted):
-    size, sent, seen = 20_000_000, [0], []
+    size, sent, seen = 200_000_000, [0], []
 
     def serve(peer):
         peer.read_request()
@@ -270,7 +270,7 @@ def test_a_slow_client_slows_its_server(gate, quic, scripted):
         return len(seen) > 30 and sent[0] and seen[-1][0] == seen[-30][0]
 
     wait_until(rests, 20, "the server waits")
-    assert sent[0] < 15_000_000  # what the kernel holds between weir and the server is some MiB
+    assert sent[0] < size // 2  # what the kernel holds between weir and the server may be tens of MiB
     q.tell("window", 200_000)
     q.wait(lambda e: e[:2] == ("data", s) and len(q.data(s)) > 150_000)
 
