@@ -2,6 +2,7 @@
  * io_uring as weir's (core/uring.h), and nothing else: no parser, no chain, no fibers, no timers, no errors.
  *
  *      floor PORT own|shared SERVER...      e.g.  floor 8081 own 127.0.0.1:9001 127.0.0.1:9002
+ *      floor check                          can it run here? (exit 0)
  *
  * What comes on a client's connection is one request and goes to the next server in turn as it is; what comes
  * from there goes back. own: over a kept connection that no other request has meanwhile, the last used one
@@ -12,10 +13,15 @@
  * Where an answer ends is known from its length: one is asked for at the start, and all are taken to be as
  * long. All sends of a turn go out with the next wait; those of one connection are one send. For the bench
  * alone, whose requests are one small segment and whose answers are up to 16 KiB. */
+#include "core/loop.h"
+
+#include <stdio.h>
+
+#if WEIR_HAVE_URING
+
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -366,6 +372,9 @@ static int listen_at(const char *port)
 
 int main(int argc, char **argv)
 {
+    char reason[128];
+    if (argc == 2 && strcmp(argv[1], "check") == 0)
+        return !loop_uring_probe(reason, sizeof reason);
     if (argc < 4 || argc - 3 > SERVERS_MAX) {
         fprintf(stderr, "floor PORT own|shared SERVER...\n");
         return 1;
@@ -380,3 +389,13 @@ int main(int argc, char **argv)
     for (;;)
         turn();
 }
+
+#else
+
+int main(void)
+{
+    fprintf(stderr, "floor: built without io_uring\n");
+    return 1;
+}
+
+#endif

@@ -435,6 +435,8 @@ def main():
         sys.exit("the bench needs two cores")
     ours = {"weir": OPTIONS.weir, "bare": OPTIONS.bare, "floor": OPTIONS.floor}
     missing = [p for p in OPTIONS.proxies if not shutil.which(ours.get(p, p))]
+    if "floor" in OPTIONS.proxies and "floor" not in missing and subprocess.run([OPTIONS.floor, "check"]).returncode:
+        missing.append("floor")  # no io_uring here
     if missing:
         print(f"left out, not there: {', '.join(missing)}", file=sys.stderr)
         OPTIONS.proxies = [p for p in OPTIONS.proxies if p not in missing]
@@ -444,7 +446,7 @@ def main():
     text = report(about, results)
     print(text)
     if not OPTIONS.smoke:
-        whole = not OPTIONS.case and not OPTIONS.proxy and not missing
+        whole = not OPTIONS.case and not OPTIONS.proxy and set(missing) <= {"floor"}
         stamp = about["date"].translate(str.maketrans({" ": "-", ":": ""}))
         for name in [stamp] + (["latest"] if whole else []):
             (RESULTS / f"{name}.json").write_text(json.dumps({**about, "cases": results}, indent=1) + "\n")

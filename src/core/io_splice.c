@@ -15,7 +15,8 @@
 #define PIPE_BYTES (1024 * 1024)
 #define PIPES_KEPT 64
 /* A wait is for so much or for the rest, so that a transfer is some large steps and not one a segment; and
- * only for so long. */
+ * only for so long. The kernel lets the receive buffer grow to hold it; of one of a fixed size it waits for
+ * half. */
 #define GATHER_BYTES (512 * 1024)
 #define GATHER_US 10000
 #define FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
