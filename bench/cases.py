@@ -6,19 +6,21 @@ PEERS = ("nginx", "haproxy")
 # part; upstream, congestion = weir's settings; servers, workers; fields = each adds Via, X-Forwarded-* and X-Request-Id
 # to the requests (weir's default), else none does (the peers' default); tcp = passed on as bytes; policies = below;
 # http2 = the clients are h2load, 16 connections with 32 streams each; http3 = weir load, the same over HTTP/3: no peer in the
-# distributions speaks it
+# distributions speaks it; floor = with floor.c beside them, which keeps the servers' connections so
 Case = collections.namedtuple("Case", "name title load target proxies pipelined congestion servers workers fields tcp policies tls http2 "
-                                      "http3", defaults=(None, None, False, None, 3, 1, False, False, False, False, False, False))
+                                      "http3 floor",
+                              defaults=(None, None, False, None, 3, 1, False, False, False, False, False, False, None))
 ALL = ("weir",) + PEERS
 CASES = [
-    Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL),
-    Case("pipelined", "100 B, 64 connections, weir `upstream: pipelined`", ["--connections", "64"], 0.42, ALL, True),
+    Case("keepalive", "100 B, 64 connections", ["--connections", "64"], 0.68, ALL, floor="own"),
+    Case("pipelined", "100 B, 64 connections, weir `upstream: pipelined`", ["--connections", "64"], 0.42, ALL, True,
+         floor="shared"),
     Case("fields", "100 B, 64 connections, all add Via, X-Forwarded-*, X-Request-Id", ["--connections", "64"], None, ALL,
          fields=True),
-    Case("10k", "10 KiB, 64 connections", ["--connections", "64", "--body", "10240"], 0.75, ALL),
+    Case("10k", "10 KiB, 64 connections", ["--connections", "64", "--body", "10240"], 0.75, ALL, floor="own"),
     Case("1m", "1 MiB, 16 connections", ["--connections", "16", "--body", "1048576"], 0.55, ALL, False, "reno"),
     Case("new", "100 B, a new connection per request, 64 at a time", ["--connections", "64", "--close"], 0.85, ALL),
-    Case("512", "100 B, 512 connections", ["--connections", "512"], 0.60, ALL),
+    Case("512", "100 B, 512 connections", ["--connections", "512"], 0.60, ALL, floor="own"),
     Case("client-pipelining", "100 B, 64 connections, clients pipeline 32 deep",
          ["--connections", "64", "--pipeline", "32"], None, ALL),
     Case("policies", "100 B, 64 connections, limit, breaker, retries, fields, log and metrics on", ["--connections", "64"], None,

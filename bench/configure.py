@@ -74,6 +74,8 @@ def configure(options, proxy, case, port, ports, folder):
         file, command = "haproxy.cfg", ["haproxy", "-db", "-f"]
     elif proxy == "bare":
         return [options.bare, "uring", str(port), *servers]
+    elif proxy == "floor":
+        return [options.floor, str(port), case.floor, *servers]
     elif proxy == "h2o":
         values["SERVERS"] = servers[0]
         file, command = "h2o.conf", ["h2o", "-c"]

@@ -301,7 +301,7 @@ def run_load(case, proxies, runs, errors):
 def run_case(case):
     proxies = [p for p in case.proxies if p in OPTIONS.proxies or (p == "plain" and "weir" in OPTIONS.proxies)]
     if len(case.proxies) > 1:
-        proxies += [p for p in ("h2o", "bare") if p in OPTIONS.proxies]
+        proxies += [p for p in ("h2o", "bare", "floor") if p in OPTIONS.proxies and (p != "floor" or case.floor)]
     runs = {p: [] for p in proxies}
     errors = []
     (run_idle if is_idle(case) else run_load)(case, proxies, runs, errors)
@@ -311,15 +311,15 @@ def run_case(case):
 
 # ---- what comes out ----
 
-def ratio_of(result, key="cpu_us"):
-    """The median over the rounds of weir's figure by that of the better peer, both of the same round: the machine
+def ratio_of(result, key="cpu_us", whose="weir"):
+    """The median over the rounds of weir's (or `whose`) figure by that of the better peer, both of the same round: the machine
     changes its pace from one second to the next, and both see that."""
     s, runs = result["summary"], result["runs"]
     peers = [p for p in PEERS if p in s]
-    if "weir" not in s or not peers:
+    if whose not in s or not peers:
         return None
     better = min(peers, key=lambda p: s[p][key])
-    return statistics.median(w[key] / max(b[key], 1e-9) for w, b in zip(runs["weir"], runs[better]))
+    return statistics.median(w[key] / max(b[key], 1e-9) for w, b in zip(runs[whose], runs[better]))
 
 
 def verdict(result):
@@ -341,16 +341,18 @@ def table(results):
     names = [p for p in ("weir", "nginx", "haproxy", "h2o", "bare") if any(p in r["summary"] for r in results.values())]
     word = {True: "met", False: "missed", None: ""}
     rows = [["case"] + [f"{p}, us" for p in names] + ["weir / better peer", "target", "", "weir p99 / better peer",
-                                                       "proxy core busy"]]
+                                                       "proxy core busy", "floor, us", "floor / better peer"]]
     for r in results.values():
         idle = "idle_bytes" in next(iter(r["summary"].values()), {})
         key, digits = ("idle_bytes", 0) if idle else ("cpu_us", 1)
         ratio, p99 = ratio_of(r, key), None if idle else ratio_of(r, "p99_us")
+        floor = ratio_of(r, whose="floor")
         target = "" if r["target"] is None else f"{r['target']} bytes" if idle else f"{r['target']:.2f}"
         busy = "" if idle else ", ".join(cell(r["summary"].get(p), "proxy_busy", 2) for p in names)
         rows.append([r["title"] + (" (bytes)" if idle else "")]
                     + [cell(r["summary"].get(p), key, digits) for p in names]
-                    + [f"{ratio:.2f}" if ratio else "", target, word[verdict(r)], f"{p99:.2f}" if p99 else "", busy])
+                    + [f"{ratio:.2f}" if ratio else "", target, word[verdict(r)], f"{p99:.2f}" if p99 else "", busy,
+                       cell(r["summary"].get("floor"), "cpu_us", 1), f"{floor:.2f}" if floor else ""])
     rows.insert(1, ["---"] * len(rows[0]))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
@@ -404,7 +406,7 @@ def report(about, results):
 def options():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--case", action="append", choices=[c.name for c in CASES], help="only this one (repeatable)")
-    p.add_argument("--proxy", action="append", choices=ALL + ("h2o", "bare"), help="only this one (repeatable)")
+    p.add_argument("--proxy", action="append", choices=ALL + ("h2o", "bare", "floor"), help="only this one (repeatable)")
     p.add_argument("--repeat", type=int, default=15, help="rounds")
     p.add_argument("--seconds", type=float, default=0.8, help="of one proxy in a round")
     p.add_argument("--warmup", type=float, default=0.2, help="before each of them")
@@ -412,12 +414,13 @@ def options():
     p.add_argument("--weir", default=str(ROOT / "build" / "weir"))
     p.add_argument("--load", default=str(ROOT / "build" / "bench_load"))
     p.add_argument("--bare", default=str(ROOT / "build" / "bench_bare"))
+    p.add_argument("--floor", default=str(ROOT / "build" / "bench_floor"))
     p.add_argument("--proxy-core", type=int, default=0)
     p.add_argument("--load-core", type=int, default=1)
     p.add_argument("--congestion", help="of the load's own sockets, instead of the case's; system: the system's")
     p.add_argument("--smoke", action="store_true", help="a second for each case, weir alone: does the bench work?")
     o = p.parse_args()
-    o.proxies = o.proxy or (("weir",) if o.smoke else ALL)
+    o.proxies = o.proxy or (("weir",) if o.smoke else ALL + ("floor",))
     if o.smoke:
         o.repeat, o.seconds, o.warmup, o.idle = 1, 1, 0.2, 1000
     others = [c for c in range(os.cpu_count()) if c not in (o.proxy_core, o.load_core)]
@@ -430,8 +433,10 @@ def main():
     raise_files_limit()
     if os.cpu_count() < 2:
         sys.exit("the bench needs two cores")
-    ours = {"weir": OPTIONS.weir, "bare": OPTIONS.bare}
+    ours = {"weir": OPTIONS.weir, "bare": OPTIONS.bare, "floor": OPTIONS.floor}
     missing = [p for p in OPTIONS.proxies if not shutil.which(ours.get(p, p))]
+    if "floor" in OPTIONS.proxies and "floor" not in missing and subprocess.run([OPTIONS.floor, "check"]).returncode:
+        missing.append("floor")  # no io_uring here
     if missing:
         print(f"left out, not there: {', '.join(missing)}", file=sys.stderr)
         OPTIONS.proxies = [p for p in OPTIONS.proxies if p not in missing]
@@ -441,7 +446,7 @@ def main():
     text = report(about, results)
     print(text)
     if not OPTIONS.smoke:
-        whole = not OPTIONS.case and not OPTIONS.proxy and not missing
+        whole = not OPTIONS.case and not OPTIONS.proxy and set(missing) <= {"floor"}
         stamp = about["date"].translate(str.maketrans({" ": "-", ":": ""}))
         for name in [stamp] + (["latest"] if whole else []):
             (RESULTS / f"{name}.json").write_text(json.dumps({**about, "cases": results}, indent=1) + "\n")
