@@ -224,6 +224,8 @@ static err write_one(struct lmdb_store *s, MDB_txn *txn, MDB_cursor *const curso
     return code ? fail("write a record", code, reterr) : OK;
 }
 
+#define WRITE_AHEAD 8
+
 static err write_all(struct lmdb_store *s, MDB_txn *txn, uint32_t count, struct diag *reterr)
 {
     MDB_cursor *cursors[RECORD_IN_DONE + 1] = { NULL };
@@ -231,8 +233,14 @@ static err write_all(struct lmdb_store *s, MDB_txn *txn, uint32_t count, struct 
     if (!code)
         code = mdb_cursor_open(txn, s->tables[RECORD_IN_DONE], &cursors[RECORD_IN_DONE]);
     err e = code ? fail("write", code, reterr) : OK;
-    for (uint32_t i = 0; !e && i < count; i++)
+    for (uint32_t i = 0; !e && i < count; i++) {
+        if (i + WRITE_AHEAD < count) {
+            __builtin_prefetch(s->order[i + WRITE_AHEAD].item);
+            __builtin_prefetch(s->order[i + WRITE_AHEAD].item + 64);
+            __builtin_prefetch(s->order[i + WRITE_AHEAD].item + 128);
+        }
         e = write_one(s, txn, cursors, s->order[i].item, reterr);
+    }
     for (unsigned i = 0; i <= RECORD_IN_DONE; i++) {
         if (cursors[i])
             mdb_cursor_close(cursors[i]);

@@ -229,13 +229,8 @@ void record_memory_close(struct record_memory *m)
 void record_list_add(struct record_list *l, struct record *r)
 {
     if (l->count == l->room) {
-        uint64_t room = l->room ? l->room * 2 : 1024;
-        struct record **larger = mem_must_get(room * sizeof(struct record *));
-        if (l->count)
-            memcpy(larger, l->at, l->count * sizeof(struct record *));
-        mem_free(l->at);
-        l->at = larger;
-        l->room = room;
+        l->room = l->room ? l->room * 2 : 1024;
+        l->at = mem_must_resize(l->at, l->room * sizeof(struct record *));
     }
     l->at[l->count++] = r;
 }

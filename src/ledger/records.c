@@ -6,6 +6,7 @@
 
 #define BUCKETS_MIN 1024
 #define MOVES_A_STEP 8 /* buckets of the old table, with each record that is made */
+#define MOVES_AHEAD 16 /* whose records are fetched into the cache */
 
 /* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
 
@@ -33,6 +34,8 @@ static void move_some(struct records *rs, unsigned buckets)
             *to = r;
         }
         rs->old.buckets[rs->moved] = NULL;
+        if (rs->moved + MOVES_AHEAD < rs->old.count && rs->old.buckets[rs->moved + MOVES_AHEAD])
+            __builtin_prefetch(rs->old.buckets[rs->moved + MOVES_AHEAD], 1);
         if (++rs->moved < rs->old.count)
             continue;
         mem_free(rs->old.buckets);
@@ -224,11 +227,17 @@ void record_fetch(const struct records *rs, uint32_t hash)
 
 struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, uint32_t value_bytes)
 {
+    return record_make_hashed(rs, rules, key, record_hash(rules, key), value_bytes);
+}
+
+struct record *record_make_hashed(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash,
+                                  uint32_t value_bytes)
+{
     if (!fits(key, value_bytes))
         return NULL;
     grow_table(rs);
     move_some(rs, MOVES_A_STEP);
-    struct record *r = record_new(rs, rules, key, record_hash(rules, key), value_bytes, records_room(rs));
+    struct record *r = record_new(rs, rules, key, hash, value_bytes, records_room(rs));
     if (!r)
         return NULL;
     record_link(rs, r);

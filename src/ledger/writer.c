@@ -126,36 +126,43 @@ void ledger_fail(struct ledger *l, err e, const struct diag *d)
     log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
 }
 
-#define FETCH_AHEAD 4
+/* What the entries to come look for: buckets first, then, when those have come, what is in them. */
+#define FETCH_AHEAD 16 /* a power of two */
+#define FETCH_RECORDS_AHEAD 8
+struct fetching {
+    struct ledger_call *next;
+    uint32_t buckets, records; /* entries whose buckets, and whose records, are on their way */
+    struct ledger_ahead ahead[FETCH_AHEAD];
+};
 
-/* A call lies on its fiber's stack, which another core has written, and its records lie anywhere. Returns the
- * next. */
-static struct ledger_call *fetch(const struct ledger *l, const struct ledger_call *c)
+/* For entry `at` and those behind it. A call lies on its fiber's stack, which another core has written. */
+static void fetch(const struct ledger *l, struct fetching *f, uint32_t at)
 {
-    if (c->next) {
-        __builtin_prefetch(c->next->ops->body.ptr);
-        __builtin_prefetch(c->next->ops->answer, 1);
+    for (; f->next && f->buckets < at + FETCH_AHEAD; f->next = f->next->next) {
+        if (f->next->next) {
+            __builtin_prefetch(f->next->next->ops->body.ptr);
+            __builtin_prefetch(f->next->next->ops->answer, 1);
+        }
+        machine_fetch(&l->machine, f->next, &f->ahead[f->buckets++ % FETCH_AHEAD]);
     }
-    machine_fetch(&l->machine, c);
-    return c->next;
+    for (; f->records < f->buckets && f->records < at + FETCH_RECORDS_AHEAD; f->records++)
+        machine_fetch_records(&l->machine, &f->ahead[f->records % FETCH_AHEAD]);
 }
 
 static void apply_waiting(struct ledger *l)
 {
-    struct ledger_call *c, *ahead = l->waiting;
+    struct fetching f = { .next = l->waiting };
+    struct ledger_call *c;
     uint32_t count = 0;
-    for (unsigned i = 0; ahead && i < FETCH_AHEAD; i++)
-        ahead = fetch(l, ahead);
     while ((c = l->waiting) && count < l->opts.batch_entries_max && machine_has_room(&l->machine, c)) {
+        fetch(l, &f, count);
         l->waiting = c->next;
-        if (ahead)
-            ahead = fetch(l, ahead);
         if (!l->waiting)
             l->waiting_last = &l->waiting;
         c->next = NULL;
         *l->done_last = c;
         l->done_last = &c->next;
-        machine_entry(&l->machine, c);
+        machine_entry(&l->machine, c, &f.ahead[count % FETCH_AHEAD]);
         count++;
     }
 }
