@@ -283,6 +283,20 @@ void machine_entry(struct machine *m, struct ledger_call *c, const struct ledger
     }
 }
 
+bool machine_look(struct machine *m, struct ledger_call *c, uint64_t now_ms)
+{
+    uint32_t crc = 0;
+    m->now_ms = now_ms > m->now_ms ? now_ms : m->now_ms;
+    c->ret_id = m->next_id;
+    c->ret_time_ms = m->now_ms;
+    records_begin(m->records);
+    c->ret_refused = apply_all(m, c, NULL, &crc);
+    if (!records_changed(m->records))
+        return true;
+    records_undo(m->records);
+    return false;
+}
+
 bool machine_end(struct machine *m)
 {
     if (!m->head.entries && !m->head.expired)

@@ -56,6 +56,9 @@ void machine_fetch_records(const struct machine *m, const struct ledger_ahead *a
 /* Applies one that it takes, and says so in it. ahead: what machine_fetch said of it; NULL: it was not asked.
  */
 void machine_entry(struct machine *m, struct ledger_call *c, const struct ledger_ahead *ahead);
+/* Between two batches, time being now_ms: what only looks. false: it would change something; nothing has
+ * happened. */
+bool machine_look(struct machine *m, struct ledger_call *c, uint64_t now_ms);
 /* false: nothing has changed, there is nothing to be written. Else m->head (its seq is the next) and m->batch
  * are what the log wants. */
 bool machine_end(struct machine *m);

@@ -53,6 +53,9 @@ struct ledger_rules {
     err (*apply)(struct ledger_apply *a, struct bytes op);
     /* op comes soon: says which records it will look for. NULL: is not worth it. */
     void (*fetch)(struct bytes op, struct ledger_ahead *ret_ahead);
+    /* Does op only look, and at little? Then a worker may do it by itself while the writer rests (a hint:
+     * what changes something all the same is undone, and goes to the writer). Any thread. NULL: none does. */
+    bool (*looks)(struct bytes op);
     /* r's time has come: removes it, or gives it a later time or none. a->answer is void. NULL: no record of
      * these rules ever has a time. */
     void (*due)(struct ledger_apply *a, struct record *r);

@@ -486,6 +486,12 @@ static void stock_fetch(struct bytes op, struct ledger_ahead *ret_ahead)
     ret_ahead->count = AHEAD_COUNT;
 }
 
+static bool stock_looks(struct bytes op)
+{
+    return op.len && (op.ptr[0] == STOCK_CODE_LOOK_ITEM || op.ptr[0] == STOCK_CODE_LOOK_ORDER ||
+                      op.ptr[0] == STOCK_CODE_LOOK_SUMS);
+}
+
 static bool stock_shown(const struct record *r, uint64_t *ret_value)
 {
     if (record_key(r).ptr[0] != 'i')
@@ -501,6 +507,7 @@ const struct ledger_rules stock_rules = {
     .version = STOCK_RULES_VERSION,
     .apply = stock_apply,
     .fetch = stock_fetch,
+    .looks = stock_looks,
     .due = stock_due,
     .shown = stock_shown,
     .check = stock_check,

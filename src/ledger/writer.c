@@ -23,7 +23,7 @@ uint64_t ledger_clock_us(void)
 }
 
 /* The wall clock; but it never goes back, and it goes on while the wall clock is behind it. */
-static uint64_t ledger_time_ms(struct ledger *l)
+uint64_t ledger_time_ms(struct ledger *l)
 {
     const uint64_t mono_us = clock_us(CLOCK_MONOTONIC), wall_ms = clock_us(CLOCK_REALTIME) / 1000;
     const uint64_t passed_ms = l->clock_us ? (mono_us - l->clock_us) / 1000 : 0;
@@ -83,10 +83,12 @@ static uint64_t idle_us(struct ledger *l)
 static void sleep_until_mail(struct ledger *l, uint64_t us)
 {
     const struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
+    pthread_mutex_unlock(&l->resting);
     atomic_store(&l->asleep, 1);
     if (!atomic_load(&l->mailbox) && !is_told_to_end(l))
         syscall(SYS_futex, &l->asleep, FUTEX_WAIT_PRIVATE, 1, us == UINT64_MAX ? NULL : &t, NULL, 0);
     atomic_store(&l->asleep, 0);
+    pthread_mutex_lock(&l->resting);
 }
 
 #define GATHER_TURNS 4
@@ -97,9 +99,11 @@ static void sleep_until_mail(struct ledger *l, uint64_t us)
 static bool take_what_comes(struct ledger *l)
 {
     unsigned turns = 0;
+    pthread_mutex_unlock(&l->resting);
     do
         sched_yield();
     while (take_mail(l) && ++turns < GATHER_TURNS);
+    pthread_mutex_lock(&l->resting);
     return turns > 0;
 }
 
@@ -112,6 +116,40 @@ static void gather(struct ledger *l)
         return;
     sleep_until_mail(l, us);
     take_what_comes(l);
+}
+
+/* ---- looks, by the workers ---- */
+
+static bool may_look(const struct ledger *l, const struct ledger_call *c)
+{
+    const struct ledger_rules *rules = l->machine.rules[c->ops->rules];
+    return c->ops_count == 1 && rules && rules->looks && rules->looks(c->ops->body);
+}
+
+/* What is in memory is durable while the writer rests. */
+static bool look(struct ledger *l, struct ledger_call *c)
+{
+    const uint64_t now_ms = ledger_time_ms(l);
+    if (!l->open || ledger_stopped(l) || records_due_next_ms(l->machine.records) <= now_ms)
+        return false;
+    l->looking = true;
+    l->missed = false;
+    const bool done = machine_look(&l->machine, c, now_ms);
+    l->looking = false;
+    if (done && !l->missed)
+        ledger_metrics_count_look(l, c);
+    return done && !l->missed;
+}
+
+bool ledger_do_look(struct ledger *l, struct ledger_call *c)
+{
+    if (!may_look(l, c) || pthread_mutex_trylock(&l->resting) != 0)
+        return false;
+    const bool done = look(l, c);
+    pthread_mutex_unlock(&l->resting);
+    if (!done)
+        c->ret_refused = OK;
+    return done;
 }
 
 /* ---- a batch ---- */
@@ -284,6 +322,7 @@ void *ledger_writer(void *arg)
 {
     struct ledger *l = arg;
     bool left = false;
+    pthread_mutex_lock(&l->resting);
     if (l->opts.later)
         open_later(l);
     while (!atomic_load(&l->stop) || has_work(l)) {
@@ -304,5 +343,6 @@ void *ledger_writer(void *arg)
     }
     if (!left)
         settle(l);
+    pthread_mutex_unlock(&l->resting);
     return NULL;
 }
