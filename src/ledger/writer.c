@@ -118,40 +118,6 @@ static void gather(struct ledger *l)
     take_what_comes(l);
 }
 
-/* ---- looks, by the workers ---- */
-
-static bool may_look(const struct ledger *l, const struct ledger_call *c)
-{
-    const struct ledger_rules *rules = l->machine.rules[c->ops->rules];
-    return c->ops_count == 1 && rules && rules->looks && rules->looks(c->ops->body);
-}
-
-/* What is in memory is durable while the writer rests. */
-static bool look(struct ledger *l, struct ledger_call *c)
-{
-    const uint64_t now_ms = ledger_time_ms(l);
-    if (!l->open || ledger_stopped(l) || records_due_next_ms(l->machine.records) <= now_ms)
-        return false;
-    l->looking = true;
-    l->missed = false;
-    const bool done = machine_look(&l->machine, c, now_ms);
-    l->looking = false;
-    if (done && !l->missed)
-        ledger_metrics_count_look(l, c);
-    return done && !l->missed;
-}
-
-bool ledger_do_look(struct ledger *l, struct ledger_call *c)
-{
-    if (!may_look(l, c) || pthread_mutex_trylock(&l->resting) != 0)
-        return false;
-    const bool done = look(l, c);
-    pthread_mutex_unlock(&l->resting);
-    if (!done)
-        c->ret_refused = OK;
-    return done;
-}
-
 /* ---- a batch ---- */
 
 void ledger_fail(struct ledger *l, err e, const struct diag *d)
