@@ -34,6 +34,13 @@ void *mem_must_get(size_t size)
     return memory;
 }
 
+void *mem_must_resize(void *memory, size_t size)
+{
+    void *resized = realloc(memory, size ? size : 1);
+    must(resized != NULL);
+    return resized;
+}
+
 void mem_free(void *memory)
 {
     free(memory);

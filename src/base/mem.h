@@ -12,6 +12,9 @@ void *mem_get(size_t size) __attribute__((malloc, warn_unused_result));
 /* The same at a multiple of align, a power of two: what must not share a cache line with others. */
 void *mem_get_aligned(size_t size, size_t align) __attribute__((malloc, warn_unused_result));
 void *mem_must_get(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
+/* memory, as large as size and maybe elsewhere; what is new of it is anything. What is large moves without
+ * being copied. */
+void *mem_must_resize(void *memory, size_t size) __attribute__((returns_nonnull, warn_unused_result));
 void mem_free(void *memory);
 
 /* The N-th mem_get from now (1 is the next) returns NULL, and every one after it; 0 turns it off. This

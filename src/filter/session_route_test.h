@@ -60,7 +60,7 @@ err fake_ledger_submit(struct ledger *l, struct ledger_call *c)
         others_do();
     machine_begin(&kt.machine, kt.now_ms);
     machine_expire(&kt.machine);
-    machine_entry(&kt.machine, c);
+    machine_entry(&kt.machine, c, NULL);
     kv_test_keep_batch();
     return OK;
 }

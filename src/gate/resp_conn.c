@@ -286,6 +286,7 @@ static err turn(struct resp_client *k)
         e = read_more(k, &r, c.need);
         if (e)
             break;
+        fiber_yield(); /* what only looks waits for nobody */
     }
     if (!r.copy)
         io_consume(k->io, r.done);

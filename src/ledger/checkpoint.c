@@ -26,11 +26,7 @@ static char *room_for(struct frozen *f, size_t bytes)
         size_t room = f->room ? f->room : 1u << 20;
         while (room - f->bytes < bytes)
             room *= 2;
-        char *larger = mem_must_get(room);
-        if (f->bytes)
-            memcpy(larger, f->data, f->bytes);
-        mem_free(f->data);
-        f->data = larger;
+        f->data = mem_must_resize(f->data, room);
         f->room = room;
     }
     char *at = f->data + f->bytes;

@@ -11,25 +11,17 @@
 #include <limits.h>
 #include <lmdb.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/crc32c.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "ledger/checkpoint_order.h"
 #include "ledger/checkpoint_walk.h"
 #include "ledger/crypt.h"
 
 #define STATE_VERSION 1
-
-/* What is frozen, to be sorted: the key's beginning beside it, so that few have to be looked at themselves.
- */
-#define ORDERED_WORDS 3
-struct ordered {
-    uint64_t front[ORDERED_WORDS]; /* rules and key as big-endian numbers, filled up with zeros */
-    const char *item;
-};
 
 struct lmdb_store {
     struct checkpoint_store store;
@@ -42,8 +34,7 @@ struct lmdb_store {
     bool damaged;  /* found by `find` */
     char *plain;   /* of what was found, decrypted */
     /* the committer's */
-    struct ordered *order;
-    size_t order_room;
+    struct checkpoint_order order;
     char *value;
 };
 
@@ -148,67 +139,13 @@ static err read_record(struct lmdb_store *s, unsigned thread, MDB_val key, MDB_v
 
 /* ---- writing ---- */
 
-static struct record_image image_of(const char *item, bool *ret_gone)
-{
-    const struct frozen one = { .data = (char *)(uintptr_t)item, .bytes = SIZE_MAX };
-    struct record_image image;
-    size_t at = 0;
-    frozen_next(&one, &at, &image, ret_gone);
-    return image;
-}
-
-static struct ordered ordered_of(const char *item, const struct record_image *image)
-{
-    char front[sizeof(uint64_t) * ORDERED_WORDS] = { (char)image->rules };
-    struct ordered o = { .item = item };
-    const size_t len = image->key.len < sizeof front - 1 ? image->key.len : sizeof front - 1;
-    if (len)
-        memcpy(front + 1, image->key.ptr, len);
-    memcpy(o.front, front, sizeof front);
-    for (unsigned i = 0; i < ORDERED_WORDS; i++)
-        o.front[i] = __builtin_bswap64(o.front[i]);
-    return o;
-}
-
-static int compare_items(const void *a, const void *b)
-{
-    const struct ordered *x = a, *y = b;
-    for (unsigned n = 0; n < ORDERED_WORDS; n++) {
-        if (x->front[n] != y->front[n])
-            return x->front[n] < y->front[n] ? -1 : 1;
-    }
-    bool gone;
-    const struct record_image i = image_of(x->item, &gone), j = image_of(y->item, &gone);
-    int c = memcmp(i.key.ptr, j.key.ptr, i.key.len < j.key.len ? i.key.len : j.key.len);
-    if (c == 0 && i.key.len != j.key.len)
-        return i.key.len < j.key.len ? -1 : 1;
-    return c ? c : x->item < y->item ? -1 : 1; /* of the same key as they came */
-}
-
-/* By key, so that neighbours share pages. */
-static void put_in_order(struct lmdb_store *s, const struct frozen *f)
-{
-    struct record_image image;
-    bool gone;
-    size_t at = 0, n = 0;
-    if (s->order_room < f->count) {
-        mem_free(s->order);
-        s->order_room = f->count * (size_t)2;
-        s->order = mem_must_get(s->order_room * sizeof *s->order);
-    }
-    for (size_t before = 0; frozen_next(f, &at, &image, &gone); before = at)
-        s->order[n++] = ordered_of(f->data + before, &image);
-    if (n)
-        qsort(s->order, n, sizeof *s->order, compare_items);
-}
-
 /* Neighbours are put by one cursor: it finds the next place from where it is. */
 static err write_one(struct lmdb_store *s, MDB_txn *txn, MDB_cursor *const cursors[RECORD_IN_DONE + 1],
                      const char *item, struct diag *reterr)
 {
     char text[RECORD_KEY_BYTES_MAX + 1];
     bool gone;
-    const struct record_image image = image_of(item, &gone);
+    const struct record_image image = checkpoint_ordered_image(item, &gone);
     MDB_val key = stored_key(text, image.rules, image.key), value;
     if (image.was_in && (gone || image.was_in != image.goes_to)) {
         int code = mdb_del(txn, s->tables[image.was_in], &key, NULL);
@@ -224,6 +161,8 @@ static err write_one(struct lmdb_store *s, MDB_txn *txn, MDB_cursor *const curso
     return code ? fail("write a record", code, reterr) : OK;
 }
 
+#define WRITE_AHEAD 8
+
 static err write_all(struct lmdb_store *s, MDB_txn *txn, uint32_t count, struct diag *reterr)
 {
     MDB_cursor *cursors[RECORD_IN_DONE + 1] = { NULL };
@@ -231,8 +170,15 @@ static err write_all(struct lmdb_store *s, MDB_txn *txn, uint32_t count, struct 
     if (!code)
         code = mdb_cursor_open(txn, s->tables[RECORD_IN_DONE], &cursors[RECORD_IN_DONE]);
     err e = code ? fail("write", code, reterr) : OK;
-    for (uint32_t i = 0; !e && i < count; i++)
-        e = write_one(s, txn, cursors, s->order[i].item, reterr);
+    for (uint32_t i = 0; !e && i < count; i++) {
+        if (i + WRITE_AHEAD < count) {
+            const char *later = s->order.at[i + WRITE_AHEAD].item;
+            __builtin_prefetch(later);
+            __builtin_prefetch(later + 64);
+            __builtin_prefetch(later + 128);
+        }
+        e = write_one(s, txn, cursors, s->order.at[i].item, reterr);
+    }
     for (unsigned i = 0; i <= RECORD_IN_DONE; i++) {
         if (cursors[i])
             mdb_cursor_close(cursors[i]);
@@ -253,7 +199,7 @@ static err lmdb_commit(struct checkpoint_store *store, const struct frozen *f, s
 {
     struct lmdb_store *s = of(store);
     MDB_txn *txn;
-    put_in_order(s, f);
+    checkpoint_order(&s->order, f);
     int code = mdb_txn_begin(s->env, NULL, 0, &txn);
     if (code)
         return fail("begin", code, reterr);
@@ -469,7 +415,7 @@ static void lmdb_close(struct checkpoint_store *store)
         mdb_env_close(s->env);
     mem_free(s->plain);
     mem_free(s->value);
-    mem_free(s->order);
+    checkpoint_order_close(&s->order);
     mem_free(s);
 }
 

@@ -170,11 +170,22 @@ static inline bool counter_check(struct records *rs, struct diag *reterr)
     return false;
 }
 
+/* One with a token may change something all the same, or want what has left memory. */
+static inline bool counter_looks(struct bytes op)
+{
+    struct counter_op o;
+    if (op.len < sizeof o)
+        return false;
+    memcpy(&o, op.ptr, sizeof o);
+    return o.what == COUNTER_GET || (o.what == COUNTER_ADD && o.token);
+}
+
 static const struct ledger_rules counter_rules = {
     .name = "counter",
     .id = COUNTER_RULES,
     .version = 1,
     .apply = counter_apply,
+    .looks = counter_looks,
     .due = counter_due,
     .shown = counter_shown,
     .check = counter_check,

@@ -309,6 +309,33 @@ static err kv_apply(struct ledger_apply *a, struct bytes op)
     return OK;
 }
 
+/* ---- operations that only look ---- */
+
+#define LOOK_BYTES_MAX 16384
+#define KV_BIT(name) (1ull << KV_##name)
+#define KV_LOOKS                                                                                     \
+    (KV_BIT(GET) | KV_BIT(MGET) | KV_BIT(EXISTS) | KV_BIT(TTL) | KV_BIT(TYPE) | KV_BIT(STRLEN) |     \
+     KV_BIT(HGET) | KV_BIT(HMGET) | KV_BIT(HGETALL) | KV_BIT(HKEYS) | KV_BIT(HVALS) | KV_BIT(HLEN) | \
+     KV_BIT(HEXISTS) | KV_BIT(HSTRLEN) | KV_BIT(VERSION))
+_Static_assert(KV_WHATS <= 64, "a bit each");
+
+static bool kv_looks(struct bytes op)
+{
+    const char *at = op.ptr + sizeof(struct op_head), *end = op.ptr + op.len;
+    struct command_head h;
+    struct bytes key;
+    if (op.len < sizeof(struct op_head) + sizeof h || op.len > LOOK_BYTES_MAX)
+        return false;
+    while (at < end) {
+        if ((size_t)(end - at) < sizeof h)
+            return false;
+        memcpy(&h, at, sizeof h);
+        if (h.what >= KV_WHATS || !(KV_LOOKS >> h.what & 1) || !first_argument(&at, end, &key))
+            return false;
+    }
+    return true;
+}
+
 /* ---- what they promise ---- */
 
 static void count_record(void *arg, const struct record *r)
@@ -340,6 +367,7 @@ const struct ledger_rules kv_rules = {
     .id = KV_RULES_ID,
     .version = KV_RULES_VERSION,
     .apply = kv_apply,
+    .looks = kv_looks,
     .due = kv_due_now,
     .check = kv_check,
 };

@@ -104,7 +104,7 @@ static inline err kv_test_do(void)
     struct ledger_call c = { .ops = &op, .ops_count = 1 };
     machine_begin(&kt.machine, kt.now_ms);
     machine_expire(&kt.machine);
-    machine_entry(&kt.machine, &c);
+    machine_entry(&kt.machine, &c, NULL);
     kv_test_keep_batch();
     size_t n = 0;
     kt.text[0] = 0;

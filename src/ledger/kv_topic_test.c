@@ -58,7 +58,7 @@ static err run(void)
                             .answer_size = sizeof kt.answer };
     struct ledger_call c = { .ops = &op, .ops_count = 1 };
     machine_begin(&kt.machine, kt.now_ms);
-    machine_entry(&kt.machine, &c);
+    machine_entry(&kt.machine, &c, NULL);
     kv_test_keep_batch();
     struct bytes rest = { kt.answer, op.ret_answer_bytes };
     for (values_count = 0; !c.ret_refused && kv_read(&rest, &values[values_count]);)

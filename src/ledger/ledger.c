@@ -130,6 +130,8 @@ void ledger_send(struct ledger *l, struct ledger_call *c)
         c->ret_failed = ERR_LIMIT;
     if (c->ret_failed)
         return;
+    if (!p->under_way && ledger_do_look(l, c)) /* nothing of ours, that it could overtake, waits */
+        return;
     if (p->newest && p->ledger != l)
         send_chain(&p->send);
     c->answered = false;

@@ -4,6 +4,9 @@
  *   worker: ledger_send ─┴──────────▶ [mailbox] ─▶                        write a batch ─▶ answers
  *   worker: fiber wakes ◀──────────── one mail a batch ◀──────────────────────────────────────┘
  *
+ * What only looks a worker does by itself when none of its entries is under way and the writer rests
+ * (look.c).
+ *
  * An entry is a list of operations, each of one kind of rules; all of them happen or none. It is answered
  * when it is as durable as the settings say, and what it only looked at was. Entries of one worker that are
  * sent in one turn reach the writer together and in order.

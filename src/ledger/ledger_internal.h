@@ -30,6 +30,12 @@ struct ledger {
     bool had_left;          /* it had records that were left on disk */
     pthread_t thread;
     sem_t left; /* posted when it has been left */
+    /* Protects the machine, the store's reader and what follows here. The writer has it from the first entry
+     * of a batch until all is durable and answered; while it rests or gathers a worker may take it to look
+     * (ledger_do_look), which never waits for it. */
+    pthread_mutex_t resting;
+    bool missed; /* a look wanted what has left memory */
+    bool looking;
     /* the writer's own */
     struct ledger_call *waiting; /* taken from the mailbox, oldest first */
     struct ledger_call **waiting_last;
@@ -50,6 +56,9 @@ struct ledger {
         told_log_bytes, told_time_ms;
 };
 
+/* The worker's thread: does an entry that only looks. false: it has to go to the writer. */
+bool ledger_do_look(struct ledger *l, struct ledger_call *c);
+uint64_t ledger_time_ms(struct ledger *l);
 /* The writer's thread. */
 void *ledger_writer(void *arg);
 /* The folder, whose it is, what is in it: ready to write. */

@@ -88,6 +88,12 @@ static void count(struct ledger *l, struct metric_cells *cells, uint64_t commit_
     }
 }
 
+void ledger_metrics_count_look(struct ledger *l, const struct ledger_call *c)
+{
+    if (l->metrics.cells)
+        metric_inc(l->metrics.cells, c->ret_refused ? LEDGER_METRIC_REFUSED : LEDGER_METRIC_READS);
+}
+
 void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns)
 {
     struct metric_cells *cells = l->metrics.cells;

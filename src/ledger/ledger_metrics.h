@@ -43,5 +43,8 @@ void ledger_metrics_close(struct ledger_metrics *m);
 /* The writer, after a batch of so many; commit_ns 0: nothing was written. */
 struct ledger;
 void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns);
+/* With the machine in hand: an entry that a worker did. */
+struct ledger_call;
+void ledger_metrics_count_look(struct ledger *l, const struct ledger_call *c);
 /* What is a state and no count. */
 void ledger_metrics_look(struct ledger *l);

@@ -48,7 +48,7 @@ static struct lock_answer ask(unsigned i, struct lock_op op)
     struct ledger_call c = { .ops = &o, .ops_count = 1 };
     machine_begin(&machine, now_ms);
     machine_expire(&machine);
-    machine_entry(&machine, &c);
+    machine_entry(&machine, &c, NULL);
     assert_int_equal(c.ret_refused, OK);
     if (machine_end(&machine)) {
         must(batches_count < LOG_MAX);

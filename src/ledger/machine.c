@@ -59,11 +59,15 @@ static void note_changed(void *arg, const struct record *r)
 {
     struct machine *m = arg;
     const struct ledger_rules *rules = m->rules[r->rules];
-    struct machine_shown s = { 0 };
-    if (!rules || !rules->shown)
+    struct machine_shown s = { .record = r, .gone = !record_is_here(r) };
+    if (!rules || !rules->shown || !rules->shown(r, &s.value))
         return;
+    if (m->shown_count && m->shown[m->shown_count - 1].record == r) {
+        m->shown[m->shown_count - 1].value = s.value;
+        m->shown[m->shown_count - 1].gone = s.gone;
+        return;
+    }
     s.hash = board_hash(r->rules, record_key(r));
-    s.gone = !record_is_here(r) || !rules->shown(r, &s.value);
     note_shown(m, s);
 }
 
@@ -209,7 +213,8 @@ static void log_entry(struct machine *m, const struct ledger_call *c)
     m->next_id++;
 }
 
-static err apply(struct machine *m, struct ledger_op *op, uint32_t i, uint8_t version, uint32_t *crc)
+static err apply(struct machine *m, struct ledger_op *op, uint32_t i, uint8_t version,
+                 const struct ledger_ahead *ahead, uint32_t *crc)
 {
     const struct ledger_rules *rules = m->rules[op->rules];
     struct ledger_apply a = { .records = m->records,
@@ -217,6 +222,7 @@ static err apply(struct machine *m, struct ledger_op *op, uint32_t i, uint8_t ve
                               .id = m->next_id,
                               .op = i,
                               .version = version,
+                              .ahead = ahead,
                               .answer = op->answer,
                               .answer_size = op->answer_size };
     err e = rules->apply(&a, op->body);
@@ -226,11 +232,12 @@ static err apply(struct machine *m, struct ledger_op *op, uint32_t i, uint8_t ve
     return e;
 }
 
-static err apply_all(struct machine *m, struct ledger_call *c, uint32_t *crc)
+static err apply_all(struct machine *m, struct ledger_call *c, const struct ledger_ahead *ahead,
+                     uint32_t *crc)
 {
     for (uint32_t i = 0; i < c->ops_count; i++) {
         const struct ledger_rules *rules = m->rules[c->ops[i].rules];
-        err e = rules ? apply(m, &c->ops[i], i, rules->version, crc) : ERR_UNSUPPORTED;
+        err e = rules ? apply(m, &c->ops[i], i, rules->version, i ? NULL : ahead, crc) : ERR_UNSUPPORTED;
         if (e) {
             c->ret_op = i;
             return e;
@@ -239,14 +246,24 @@ static err apply_all(struct machine *m, struct ledger_call *c, uint32_t *crc)
     return OK;
 }
 
-void machine_fetch(const struct machine *m, const struct ledger_call *c)
+void machine_fetch(const struct machine *m, const struct ledger_call *c, struct ledger_ahead *ret_ahead)
 {
     const struct ledger_rules *rules = m->rules[c->ops->rules];
-    if (rules && rules->fetch)
-        rules->fetch(m->records, c->ops->body);
+    ret_ahead->count = 0;
+    if (!rules || !rules->fetch)
+        return;
+    rules->fetch(c->ops->body, ret_ahead);
+    for (unsigned i = 0; i < ret_ahead->count; i++)
+        record_fetch_bucket(m->records, ret_ahead->hashes[i]);
 }
 
-void machine_entry(struct machine *m, struct ledger_call *c)
+void machine_fetch_records(const struct machine *m, const struct ledger_ahead *ahead)
+{
+    for (unsigned i = 0; i < ahead->count; i++)
+        record_fetch(m->records, ahead->hashes[i]);
+}
+
+void machine_entry(struct machine *m, struct ledger_call *c, const struct ledger_ahead *ahead)
 {
     uint32_t crc = m->head.answers_crc;
     c->ret_id = m->next_id;
@@ -254,7 +271,7 @@ void machine_entry(struct machine *m, struct ledger_call *c)
     c->ret_failed = c->ret_refused = OK;
     must(machine_takes(c));
     records_begin(m->records);
-    c->ret_refused = apply_all(m, c, &crc);
+    c->ret_refused = apply_all(m, c, ahead, &crc);
     m->taken++;
     if (c->ret_refused) {
         m->refused++;
@@ -264,6 +281,20 @@ void machine_entry(struct machine *m, struct ledger_call *c)
         m->head.answers_crc = crc;
         log_entry(m, c);
     }
+}
+
+bool machine_look(struct machine *m, struct ledger_call *c, uint64_t now_ms)
+{
+    uint32_t crc = 0;
+    m->now_ms = now_ms > m->now_ms ? now_ms : m->now_ms;
+    c->ret_id = m->next_id;
+    c->ret_time_ms = m->now_ms;
+    records_begin(m->records);
+    c->ret_refused = apply_all(m, c, NULL, &crc);
+    if (!records_changed(m->records))
+        return true;
+    records_undo(m->records);
+    return false;
 }
 
 bool machine_end(struct machine *m)
@@ -291,7 +322,7 @@ static err replay_op(struct machine *m, const struct batch_op *op, uint32_t *crc
     struct ledger_op o = { .rules = op->rules, .body = op->body };
     if (!m->rules[op->rules] || op->version > m->rules[op->rules]->version)
         return ERR_UNSUPPORTED;
-    return apply(m, &o, op->op, op->version, crc);
+    return apply(m, &o, op->op, op->version, NULL, crc);
 }
 
 static err replay_entries(struct machine *m, const struct batch_head *head, struct bytes payload,

@@ -16,6 +16,7 @@
 
 /* What the rules show of a record that this batch changed. */
 struct machine_shown {
+    const struct record *record; /* told from others, and not looked at */
     uint64_t hash, value;
     bool gone;
 };
@@ -49,10 +50,15 @@ void machine_expire(struct machine *m);
 bool machine_has_room(const struct machine *m, const struct ledger_call *c);
 /* Is it one, and not too large for any batch? */
 bool machine_takes(const struct ledger_call *c);
-/* It comes soon: where its records are, or will be, is fetched into the cache. */
-void machine_fetch(const struct machine *m, const struct ledger_call *c);
-/* Applies one that it takes, and says so in it. */
-void machine_entry(struct machine *m, struct ledger_call *c);
+/* It comes soon: where its records are, or will be, is fetched into the cache; somewhat later the records. */
+void machine_fetch(const struct machine *m, const struct ledger_call *c, struct ledger_ahead *ret_ahead);
+void machine_fetch_records(const struct machine *m, const struct ledger_ahead *ahead);
+/* Applies one that it takes, and says so in it. ahead: what machine_fetch said of it; NULL: it was not asked.
+ */
+void machine_entry(struct machine *m, struct ledger_call *c, const struct ledger_ahead *ahead);
+/* Between two batches, time being now_ms: what only looks. false: it would change something; nothing has
+ * happened. */
+bool machine_look(struct machine *m, struct ledger_call *c, uint64_t now_ms);
 /* false: nothing has changed, there is nothing to be written. Else m->head (its seq is the next) and m->batch
  * are what the log wants. */
 bool machine_end(struct machine *m);

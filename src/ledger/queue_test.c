@@ -451,7 +451,7 @@ static void room_and_bounds_are_kept(void **state)
         struct ledger_op o = { .rules = QUEUE_RULES_ID, .body = { bytes, i % 64 } };
         struct ledger_call call = { .ops = &o, .ops_count = 1 };
         machine_begin(&qt.machine, qt.now_ms);
-        machine_entry(&qt.machine, &call);
+        machine_entry(&qt.machine, &call, NULL);
         queue_test_end_batch();
     }
 }

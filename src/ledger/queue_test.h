@@ -65,7 +65,7 @@ static inline enum queue_result queue_test_ask(const struct queue_op *asked)
     struct ledger_call c = { .ops = &o, .ops_count = 1 };
     machine_begin(&qt.machine, qt.now_ms);
     machine_expire(&qt.machine);
-    machine_entry(&qt.machine, &c);
+    machine_entry(&qt.machine, &c, NULL);
     queue_test_end_batch();
     free(bytes);
     qt.answer_bytes = o.ret_answer_bytes;

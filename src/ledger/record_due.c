@@ -57,12 +57,8 @@ static void sink(struct due_heap *h, uint64_t i)
 
 static void set_room(struct due_heap *h, uint64_t room)
 {
-    struct due_entry *other = mem_must_get(room * sizeof *other);
     must(room < UINT32_MAX);
-    if (h->count)
-        memcpy(other, h->at, h->count * sizeof *other);
-    mem_free(h->at);
-    h->at = other;
+    h->at = mem_must_resize(h->at, room * sizeof *h->at);
     h->room = room;
 }
 

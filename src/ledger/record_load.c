@@ -17,7 +17,7 @@ struct records_loader {
     unsigned at;
 };
 
-static struct record **bucket_of(const struct records_loader *l, const struct record *r)
+static record_bucket *bucket_of(const struct records_loader *l, const struct record *r)
 {
     const struct record_table *t = &l->records->now;
     return &t->buckets[r->hash & (t->count - 1)];
@@ -29,8 +29,13 @@ static void link_next(struct records_loader *l, struct record *next)
     struct record *r = l->linking[l->at];
     l->linking[l->at] = next;
     l->at = (l->at + 1) % LINKING;
-    if (r)
-        r->next = __atomic_exchange_n(bucket_of(l, r), r, __ATOMIC_RELAXED);
+    if (!r)
+        return;
+    record_bucket *bucket = bucket_of(l, r), before = __atomic_load_n(bucket, __ATOMIC_RELAXED);
+    do
+        r->next = bucket_first(before);
+    while (!__atomic_compare_exchange_n(bucket, &before, bucket_with(before, r), true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED));
 }
 
 err records_loader_open(struct records *rs, struct records_loader **ret_loader)

@@ -9,8 +9,9 @@
 #include "ledger/records_internal.h"
 
 #define PIECE_BYTES (1u << 20)
-/* Who has so much gets it in larger pieces, and these in huge pages: what lies here and there in a gigabyte
- * is found sooner. */
+/* Who has so much gets it in larger pieces, and these, once they are full, in huge pages: what lies here and
+ * there in a gigabyte is found sooner. The kernel makes them behind our back: a first touch would wait for it
+ * to find one. */
 #define MANY_BYTES (64u << 20)
 #define LARGE_PIECE_BYTES (16u << 20)
 #define HUGE_PAGE_BYTES (2u << 20)
@@ -118,8 +119,8 @@ static bool refill(struct record_memory *m, uint64_t bytes_max)
         return false;
     if (m->filling)
         populate(p);
-    else
-        record_memory_advise(p, p->bytes);
+    else if (m->now)
+        record_memory_advise(m->now, m->now->bytes);
     p->next = m->pieces;
     m->pieces = p;
     m->now = p;
@@ -229,13 +230,8 @@ void record_memory_close(struct record_memory *m)
 void record_list_add(struct record_list *l, struct record *r)
 {
     if (l->count == l->room) {
-        uint64_t room = l->room ? l->room * 2 : 1024;
-        struct record **larger = mem_must_get(room * sizeof(struct record *));
-        if (l->count)
-            memcpy(larger, l->at, l->count * sizeof(struct record *));
-        mem_free(l->at);
-        l->at = larger;
-        l->room = room;
+        l->room = l->room ? l->room * 2 : 1024;
+        l->at = mem_must_resize(l->at, l->room * sizeof(struct record *));
     }
     l->at[l->count++] = r;
 }

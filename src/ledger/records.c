@@ -6,6 +6,7 @@
 
 #define BUCKETS_MIN 1024
 #define MOVES_A_STEP 8 /* buckets of the old table, with each record that is made */
+#define MOVES_AHEAD 16 /* whose records are fetched into the cache */
 
 /* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
 
@@ -16,23 +17,29 @@ uint32_t record_hash(uint8_t rules, struct bytes key)
     return (uint32_t)hash_sip13(k, key);
 }
 
-static struct record **bucket_of(const struct records *rs, uint32_t hash)
+static record_bucket *bucket_of(const struct records *rs, uint32_t hash)
 {
     if (rs->old.count && (hash & (rs->old.count - 1)) >= rs->moved)
         return &rs->old.buckets[hash & (rs->old.count - 1)];
     return &rs->now.buckets[hash & (rs->now.count - 1)];
 }
 
+static void put(record_bucket *b, struct record *r)
+{
+    r->next = bucket_first(*b);
+    *b = bucket_with(*b, r);
+}
+
 static void move_some(struct records *rs, unsigned buckets)
 {
     for (; rs->old.count && buckets > 0; buckets--) {
-        for (struct record *r = rs->old.buckets[rs->moved], *next; r; r = next) {
-            struct record **to = &rs->now.buckets[r->hash & (rs->now.count - 1)];
+        for (struct record *r = bucket_first(rs->old.buckets[rs->moved]), *next; r; r = next) {
             next = r->next;
-            r->next = *to;
-            *to = r;
+            put(&rs->now.buckets[r->hash & (rs->now.count - 1)], r);
         }
-        rs->old.buckets[rs->moved] = NULL;
+        rs->old.buckets[rs->moved] = 0;
+        if (rs->moved + MOVES_AHEAD < rs->old.count)
+            __builtin_prefetch(bucket_first(rs->old.buckets[rs->moved + MOVES_AHEAD]), 1);
         if (++rs->moved < rs->old.count)
             continue;
         mem_free(rs->old.buckets);
@@ -45,10 +52,10 @@ static void grow_table(struct records *rs)
 {
     if (rs->old.count || rs->count < rs->now.count || rs->now.count > UINT32_MAX / 2)
         return;
-    struct record **buckets = mem_get(rs->now.count * 2 * sizeof(struct record *));
+    record_bucket *buckets = mem_get(rs->now.count * 2 * sizeof *buckets);
     if (!buckets)
         return; /* longer chains, then */
-    record_memory_advise(buckets, rs->now.count * 2 * sizeof(struct record *));
+    record_memory_advise(buckets, rs->now.count * 2 * sizeof *buckets);
     rs->old = rs->now;
     rs->now = (struct record_table){ buckets, rs->old.count * 2 };
     rs->moved = 0;
@@ -57,11 +64,8 @@ static void grow_table(struct records *rs)
 void record_link(struct records *rs, struct record *r)
 {
     const bool was_gone = r->flags & RECORD_GONE;
-    if (!was_gone || !(r->flags & RECORD_STORED)) {
-        struct record **bucket = bucket_of(rs, r->hash);
-        r->next = *bucket;
-        *bucket = r;
-    }
+    if (!was_gone || !(r->flags & RECORD_STORED))
+        put(bucket_of(rs, r->hash), r);
     if (was_gone)
         rs->gone_bytes -= record_bytes(r->key_bytes, r->value_bytes);
     r->flags &= (uint16_t)~RECORD_GONE;
@@ -73,11 +77,15 @@ void record_link(struct records *rs, struct record *r)
 
 void record_take_out(struct records *rs, struct record *r)
 {
-    struct record **at = bucket_of(rs, r->hash);
+    record_bucket *bucket = bucket_of(rs, r->hash), left = 0;
+    struct record *first = bucket_first(*bucket), **at = &first;
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
     r->next = NULL;
+    for (const struct record *other = first; other; other = other->next)
+        left |= bucket_bit(other->hash);
+    *bucket = left | (uintptr_t)first;
 }
 
 void record_unlink(struct records *rs, struct record *r)
@@ -113,8 +121,11 @@ void record_bury(struct records *rs, struct record *r)
 static struct record *find_here(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash,
                                 bool *ret_gone)
 {
+    const record_bucket bucket = *bucket_of(rs, hash);
     *ret_gone = false;
-    for (struct record *r = *bucket_of(rs, hash); r; r = r->next) {
+    if (!(bucket & bucket_bit(hash)))
+        return NULL;
+    for (struct record *r = bucket_first(bucket); r; r = r->next) {
         if (r->hash != hash || r->rules != rules || !bytes_eq(record_key(r), key))
             continue;
         if (!(r->flags & RECORD_GONE))
@@ -215,8 +226,9 @@ void record_fetch_bucket(const struct records *rs, uint32_t hash)
 /* Its head and key, and where the value begins. */
 void record_fetch(const struct records *rs, uint32_t hash)
 {
-    const struct record *r = *bucket_of(rs, hash);
-    if (!r)
+    const record_bucket bucket = *bucket_of(rs, hash);
+    const struct record *r = bucket_first(bucket);
+    if (!(bucket & bucket_bit(hash)))
         return;
     __builtin_prefetch(r);
     __builtin_prefetch((const char *)r + 64);
@@ -224,11 +236,17 @@ void record_fetch(const struct records *rs, uint32_t hash)
 
 struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, uint32_t value_bytes)
 {
+    return record_make_hashed(rs, rules, key, record_hash(rules, key), value_bytes);
+}
+
+struct record *record_make_hashed(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash,
+                                  uint32_t value_bytes)
+{
     if (!fits(key, value_bytes))
         return NULL;
     grow_table(rs);
     move_some(rs, MOVES_A_STEP);
-    struct record *r = record_new(rs, rules, key, record_hash(rules, key), value_bytes, records_room(rs));
+    struct record *r = record_new(rs, rules, key, hash, value_bytes, records_room(rs));
     if (!r)
         return NULL;
     record_link(rs, r);
@@ -345,7 +363,7 @@ void record_scan(struct records *rs, uint8_t rules, uint64_t *cursor, uint32_t w
     move_some(rs, UINT32_MAX);
     uint64_t mask = rs->now.count - 1, at = *cursor;
     do {
-        struct record *r = rs->now.buckets[at & mask];
+        struct record *r = bucket_first(rs->now.buckets[at & mask]);
         each_in(r, rules, fn, arg);
         at = reversed(reversed(at | ~mask) + 1);
     } while (at && --wanted);
@@ -357,7 +375,7 @@ void record_scan(struct records *rs, uint8_t rules, uint64_t *cursor, uint32_t w
 err records_open(uint64_t bytes_max, struct records **ret_records)
 {
     struct records *rs = mem_get(sizeof *rs);
-    struct record **buckets = mem_get(BUCKETS_MIN * sizeof(struct record *));
+    record_bucket *buckets = mem_get(BUCKETS_MIN * sizeof *buckets);
     if (!rs || !buckets) {
         mem_free(rs);
         mem_free(buckets);
@@ -374,11 +392,11 @@ err records_expect(struct records *rs, uint64_t count)
     uint64_t buckets_count = BUCKETS_MIN;
     while (buckets_count < count && buckets_count < UINT32_MAX)
         buckets_count *= 2;
-    struct record **buckets = mem_get(buckets_count * sizeof(struct record *));
+    record_bucket *buckets = mem_get(buckets_count * sizeof *buckets);
     must(rs->count == 0);
     if (!buckets)
         return ERR_MEMORY;
-    record_memory_advise(buckets, buckets_count * sizeof(struct record *));
+    record_memory_advise(buckets, buckets_count * sizeof *buckets);
     mem_free(rs->now.buckets);
     rs->now = (struct record_table){ buckets, buckets_count };
     return due_heap_expect(&rs->due, count);

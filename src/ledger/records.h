@@ -58,6 +58,8 @@ struct record *record_find_hashed(struct records *rs, uint8_t rules, struct byte
 /* A new one, its value zeroed; there is none with this key. NULL: the budget is used up, or a length is out
  * of bounds: the rule says ERR_LIMIT. */
 struct record *record_make(struct records *rs, uint8_t rules, struct bytes key, uint32_t value_bytes);
+struct record *record_make_hashed(struct records *rs, uint8_t rules, struct bytes key, uint32_t hash,
+                                  uint32_t value_bytes);
 /* Before its value is changed; once an operation is enough, more do no harm. */
 void record_write(struct records *rs, struct record *r);
 /* Another length: what is kept of the value stays, what is new is zeroed. The record may have moved. NULL as

@@ -82,8 +82,28 @@ void due_heap_remove(struct due_heap *h, struct record *r);
 
 /* ---- the index */
 
+/* A bucket is its first record's address, and above that a bit for each of its records' hashes: what is not
+ * there is mostly known without a look at what is. */
+#define BUCKET_ADDRESS_BITS 48
+typedef uint64_t record_bucket;
+static inline struct record *bucket_first(record_bucket b)
+{
+    return (struct record *)(uintptr_t)(b & ((UINT64_C(1) << BUCKET_ADDRESS_BITS) - 1));
+}
+static inline record_bucket bucket_bit(uint32_t hash)
+{
+    return UINT64_C(1) << (BUCKET_ADDRESS_BITS + (hash >> 28));
+}
+/* With r in front, whose next is bucket_first(b). */
+static inline record_bucket bucket_with(record_bucket b, const struct record *r)
+{
+    const uint64_t address = (uintptr_t)r;
+    must(address >> BUCKET_ADDRESS_BITS == 0);
+    return b >> BUCKET_ADDRESS_BITS << BUCKET_ADDRESS_BITS | bucket_bit(r->hash) | address;
+}
+
 struct record_table {
-    struct record **buckets;
+    record_bucket *buckets;
     uint64_t count; /* of buckets: a power of two, or 0 */
 };
 

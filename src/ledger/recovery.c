@@ -138,6 +138,10 @@ static bool find_left(void *arg, uint8_t rules, struct bytes key, struct record_
     struct ledger *l = arg;
     if (!l->had_left && !records_stats(l->machine.records).evicted)
         return false; /* what is finished is in memory still: a new id costs no look into the tree */
+    if (l->looking) { /* no worker waits for the disk */
+        l->missed = true;
+        return false;
+    }
     return l->store->ops->find(l->store, rules, key, ret_image);
 }
 
@@ -309,6 +313,7 @@ static void release(struct ledger *l)
     board_close(&l->board);
     machine_close(&l->machine);
     sem_destroy(&l->left);
+    pthread_mutex_destroy(&l->resting);
     mem_free(l);
 }
 
@@ -322,6 +327,7 @@ err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, stru
     l->waiting_last = &l->waiting;
     l->done_last = &l->done;
     sem_init(&l->left, 0, 0);
+    pthread_mutex_init(&l->resting, NULL);
     err e = open_all(l, reterr);
     if (e) {
         release(l);
@@ -366,6 +372,7 @@ err ledger_verify(const struct ledger_rules *const *rules, const char *folder, s
     l->opts.read_only = true;
     l->lock_fd = -1;
     sem_init(&l->left, 0, 0);
+    pthread_mutex_init(&l->resting, NULL);
     *ret_report = (struct ledger_report){ 0 };
     err e = verify(l, ret_report, reterr);
     release(l);

@@ -13,9 +13,17 @@
 #include "base/diag.h"
 #include "ledger/records.h"
 
+/* Hashes of the keys that an operation will look for, in an order of its rules' own, so that they are made
+ * once and their records are in the cache in time. */
+#define LEDGER_AHEAD_MAX 3
+struct ledger_ahead {
+    uint32_t count, hashes[LEDGER_AHEAD_MAX];
+};
+
 /* What an operation gets, and where its answer goes. */
 struct ledger_apply {
     struct records *records;
+    const struct ledger_ahead *ahead; /* what `fetch` said; NULL: nothing */
     uint64_t now_ms; /* since 1970; the same for all of a batch, and never less than before */
     uint64_t id;     /* of the entry: it only grows; the next entry's is at least 1 more. Unique with op */
     unsigned op;     /* of the entry, from 0 */
@@ -43,14 +51,17 @@ struct ledger_rules {
      * is undone: ERR_SYNTAX (not an operation: op comes from outside), ERR_LIMIT (no memory), or what the
      * rules say. The answer's bytes are told in both cases. At most LEDGER_ANSWER_BYTES_MAX. */
     err (*apply)(struct ledger_apply *a, struct bytes op);
-    /* op comes soon: its records may be fetched into the cache (record_fetch_bucket). NULL: is not worth it.
-     */
-    void (*fetch)(const struct records *rs, struct bytes op);
+    /* op comes soon: says which records it will look for. NULL: is not worth it. */
+    void (*fetch)(struct bytes op, struct ledger_ahead *ret_ahead);
+    /* Does op only look, and at little? Then a worker may do it by itself while the writer rests (a hint:
+     * what changes something all the same is undone, and goes to the writer). Any thread. NULL: none does. */
+    bool (*looks)(struct bytes op);
     /* r's time has come: removes it, or gives it a later time or none. a->answer is void. NULL: no record of
      * these rules ever has a time. */
     void (*due)(struct ledger_apply *a, struct record *r);
     /* What workers may know of a record without asking (ledger_look): told after every change that was made
-     * durable. false: nothing is to be known. A record that is removed is not known any more. NULL: none. */
+     * durable. false: nothing is ever to be known of a record with such a key. One that is removed (asked
+     * about once more) is not known any more. NULL: none. */
     bool (*shown)(const struct record *r, uint64_t *ret_value);
     /* Do the records hold what they promise (total = free + held + sold)? Asked after recovery and by
      * `weir ledger verify`. In words what is wrong. NULL: nothing to check. */

@@ -155,7 +155,7 @@ static void ask(struct asked *a)
                                      .body = { (const char *)&a->ops[i], sizeof a->ops[i] },
                                      .answer = (char *)&a->value,
                                      .answer_size = sizeof a->value };
-    machine_entry(&sim.machine, &c);
+    machine_entry(&sim.machine, &c, NULL);
     a->refused = c.ret_refused;
     a->ret_op = c.ret_op;
     sim.refused += a->refused != OK;

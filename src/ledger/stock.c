@@ -101,11 +101,16 @@ static err change_item(struct ledger_apply *a, struct unpack *u)
 
 /* ---- users ---- */
 
+/* What `fetch` says of a reserve: its order, and its user of the first line. */
+enum reserve_ahead { AHEAD_ORDER, AHEAD_USER, AHEAD_COUNT };
+#define AHEAD_NONE LEDGER_AHEAD_MAX
+
 /* NULL: has none. */
-static struct record *user_find(struct ledger_apply *a, struct bytes item, struct bytes user)
+static struct record *user_find(struct ledger_apply *a, struct bytes item, struct bytes user, unsigned ahead)
 {
     struct stock_key k;
-    return find(a, key_of_user(&k, item, user));
+    const struct bytes key = key_of_user(&k, item, user);
+    return record_find_hashed(a->records, STOCK_RULES_ID, key, hash_of(a, ahead, key));
 }
 
 static uint64_t user_has(const struct record *r)
@@ -113,17 +118,18 @@ static uint64_t user_has(const struct record *r)
     return r ? *(const uint64_t *)record_value(r) : 0;
 }
 
-/* quantity more or less; r: the user's record. false: there is no room for a new one. */
-static bool user_count(struct ledger_apply *a, struct record *r, struct bytes item, struct bytes user,
-                       int64_t quantity)
+/* The first of a user. NULL: there is no room. */
+static struct record *user_make(struct ledger_apply *a, struct bytes item, struct bytes user, unsigned ahead)
 {
     struct stock_key k;
-    if (r)
-        record_write(a->records, r);
-    else
-        r = make(a, key_of_user(&k, item, user), sizeof(uint64_t));
-    if (!r)
-        return false;
+    const struct bytes key = key_of_user(&k, item, user);
+    return record_make_hashed(a->records, STOCK_RULES_ID, key, hash_of(a, ahead, key), sizeof(uint64_t));
+}
+
+/* quantity more or less. */
+static void user_count(struct ledger_apply *a, struct record *r, int64_t quantity)
+{
+    record_write(a->records, r);
     uint64_t *count = record_value(r);
     *count += (uint64_t)quantity;
     must((int64_t)*count >= 0);
@@ -131,7 +137,6 @@ static bool user_count(struct ledger_apply *a, struct record *r, struct bytes it
         record_set_finished(a->records, r, true);
     else
         record_remove(a->records, r);
-    return true;
 }
 
 /* ---- orders ---- */
@@ -177,7 +182,7 @@ static enum stock_result may_reserve(struct ledger_apply *a, const struct stock_
         if (i->per_user && !r->user.len)
             return STOCK_MALFORMED;
         if (i->per_user)
-            shelves[n].user = user_find(a, l->item, r->user);
+            shelves[n].user = user_find(a, l->item, r->user, n ? AHEAD_NONE : AHEAD_USER);
         if (i->per_user && user_has(shelves[n].user) + l->quantity > i->per_user)
             return STOCK_USER_LIMIT;
         if (stock_free(i) < l->quantity)
@@ -201,10 +206,12 @@ static struct record *order_make(struct ledger_apply *a, const struct stock_rese
                                  struct stock_sums *all, const struct shelf shelves[STOCK_LINES_MAX])
 {
     struct stock_key k;
+    const struct bytes key = key_of_name(&k, 'o', r->order);
     size_t bytes = sizeof(struct stock_order_value) + r->user.len;
     for (unsigned i = 0; i < r->count; i++)
         bytes += 8 + 4 + 1 + r->lines[i].item.len;
-    struct record *order = make(a, key_of_name(&k, 'o', r->order), bytes);
+    struct record *order =
+        record_make_hashed(a->records, STOCK_RULES_ID, key, hash_of(a, AHEAD_ORDER, key), (uint32_t)bytes);
     if (!order)
         return NULL;
     struct stock_order_value *o = record_value(order);
@@ -217,9 +224,13 @@ static struct record *order_make(struct ledger_apply *a, const struct stock_rese
         i->sums[STOCK_SUM_RESERVED]++;
         o->amount += i->price * l->quantity;
         if (i->per_user) {
+            struct record *user = shelves[n].user;
             o->counted |= 1u << n;
-            if (!user_count(a, shelves[n].user, l->item, r->user, l->quantity))
+            if (!user)
+                user = user_make(a, l->item, r->user, n ? AHEAD_NONE : AHEAD_USER);
+            if (!user)
                 return NULL;
+            user_count(a, user, l->quantity);
         }
         stock_pack_line(&p, i->price, l->quantity, l->item);
     }
@@ -236,11 +247,13 @@ static err reserve(struct ledger_apply *a, struct unpack *u)
 {
     struct stock_reserve r;
     struct shelf shelves[STOCK_LINES_MAX];
+    struct stock_key k;
     unsigned line = 0;
     stock_unpack_reserve(u, &r);
     if (u->bad)
         return answer(a, STOCK_MALFORMED, 0);
-    struct record *order = find_named(a, 'o', r.order);
+    const struct bytes key = key_of_name(&k, 'o', r.order);
+    struct record *order = record_find_hashed(a->records, STOCK_RULES_ID, key, hash_of(a, AHEAD_ORDER, key));
     if (order)
         return answer_order(a, is_same(order, &r) ? STOCK_DONE_BEFORE : STOCK_OTHER_ORDER,
                             record_value(order));
@@ -333,8 +346,11 @@ static void move_lines(struct ledger_apply *a, struct record *order, struct stoc
         struct stock_item *i = record_value(r);
         item_move(i, all, moves[move].held * (int64_t)l->quantity, moves[move].sold * (int64_t)l->quantity);
         count_move(i->sums, move, o->state, l->price * l->quantity);
-        if (moves[move].held + moves[move].sold < 0 && o->counted & 1u << n)
-            must(user_count(a, user_find(a, l->item, user), l->item, user, -(int64_t)l->quantity));
+        if (moves[move].held + moves[move].sold >= 0 || !(o->counted & 1u << n))
+            continue;
+        struct record *counted = user_find(a, l->item, user, AHEAD_NONE);
+        must(counted);
+        user_count(a, counted, -(int64_t)l->quantity);
     }
 }
 
@@ -451,18 +467,29 @@ static err stock_apply(struct ledger_apply *a, struct bytes op)
 }
 
 /* A new order and its user lie anywhere in the index. */
-static void stock_fetch(const struct records *rs, struct bytes op)
+static void stock_fetch(struct bytes op, struct ledger_ahead *ret_ahead)
 {
     struct unpack u = { .at = op.ptr, .end = op.ptr + op.len };
-    struct stock_reserve r;
     struct stock_key k;
     if (unpack_u8(&u) != STOCK_CODE_RESERVE)
         return;
-    stock_unpack_reserve(&u, &r);
-    if (u.bad)
+    const struct bytes order = unpack_text(&u), user = unpack_text(&u);
+    unpack_u64(&u);
+    unpack_u8(&u);
+    unpack_u32(&u);
+    const struct bytes item = unpack_text(&u);
+    if (u.bad || order.len > STOCK_NAME_BYTES_MAX || user.len > STOCK_NAME_BYTES_MAX ||
+        item.len > STOCK_NAME_BYTES_MAX)
         return;
-    record_fetch_bucket(rs, record_hash(STOCK_RULES_ID, key_of_name(&k, 'o', r.order)));
-    record_fetch_bucket(rs, record_hash(STOCK_RULES_ID, key_of_user(&k, r.lines[0].item, r.user)));
+    ret_ahead->hashes[AHEAD_ORDER] = record_hash(STOCK_RULES_ID, key_of_name(&k, 'o', order));
+    ret_ahead->hashes[AHEAD_USER] = record_hash(STOCK_RULES_ID, key_of_user(&k, item, user));
+    ret_ahead->count = AHEAD_COUNT;
+}
+
+static bool stock_looks(struct bytes op)
+{
+    return op.len && (op.ptr[0] == STOCK_CODE_LOOK_ITEM || op.ptr[0] == STOCK_CODE_LOOK_ORDER ||
+                      op.ptr[0] == STOCK_CODE_LOOK_SUMS);
 }
 
 static bool stock_shown(const struct record *r, uint64_t *ret_value)
@@ -480,6 +507,7 @@ const struct ledger_rules stock_rules = {
     .version = STOCK_RULES_VERSION,
     .apply = stock_apply,
     .fetch = stock_fetch,
+    .looks = stock_looks,
     .due = stock_due,
     .shown = stock_shown,
     .check = stock_check,

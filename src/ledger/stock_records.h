@@ -62,6 +62,13 @@ static inline struct record *make(struct ledger_apply *a, struct bytes key, size
     return record_make(a->records, STOCK_RULES_ID, key, (uint32_t)bytes);
 }
 
+/* What `fetch` said, of the n-th key. */
+static inline uint32_t hash_of(const struct ledger_apply *a, unsigned n, struct bytes key)
+{
+    return n < LEDGER_AHEAD_MAX && a->ahead && n < a->ahead->count ? a->ahead->hashes[n]
+                                                                   : record_hash(STOCK_RULES_ID, key);
+}
+
 static inline struct record *find_named(struct ledger_apply *a, char kind, struct bytes name)
 {
     struct stock_key k;

@@ -34,7 +34,7 @@ static void make_room(struct ledger *l)
         records_evict(l->machine.records, max / 8 * 5);
 }
 
-static err take_result(struct ledger *l, struct diag *reterr)
+static err take_result(struct ledger *l, bool *ret_taken, struct diag *reterr)
 {
     struct diag d;
     err e;
@@ -47,6 +47,7 @@ static err take_result(struct ledger *l, struct diag *reterr)
         return e;
     }
     records_frozen_is_stored(l->machine.records);
+    *ret_taken = true;
     return OK;
 }
 
@@ -68,10 +69,13 @@ static bool is_due(const struct ledger *l)
 
 err ledger_tend(struct ledger *l, struct diag *reterr)
 {
-    err e = take_result(l, reterr);
+    bool taken = false;
+    err e = take_result(l, &taken, reterr);
     if (e)
         return e;
     make_room(l);
+    if (taken)
+        ledger_metrics_look(l); /* there may be no batch for a while that would tell of it */
     if (!is_due(l))
         return OK;
     struct frozen *f = checkpoint_free(l->checkpoint);
@@ -80,13 +84,14 @@ err ledger_tend(struct ledger *l, struct diag *reterr)
 
 err ledger_tend_last(struct ledger *l, struct diag *reterr)
 {
+    bool taken;
     checkpoint_wait(l->checkpoint);
-    err e = take_result(l, reterr);
+    err e = take_result(l, &taken, reterr);
     if (!e && records_stats(l->machine.records).dirty) {
         e = begin(l, checkpoint_free(l->checkpoint), reterr);
         checkpoint_wait(l->checkpoint);
         if (!e)
-            e = take_result(l, reterr);
+            e = take_result(l, &taken, reterr);
     }
     return e;
 }

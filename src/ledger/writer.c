@@ -23,7 +23,7 @@ uint64_t ledger_clock_us(void)
 }
 
 /* The wall clock; but it never goes back, and it goes on while the wall clock is behind it. */
-static uint64_t ledger_time_ms(struct ledger *l)
+uint64_t ledger_time_ms(struct ledger *l)
 {
     const uint64_t mono_us = clock_us(CLOCK_MONOTONIC), wall_ms = clock_us(CLOCK_REALTIME) / 1000;
     const uint64_t passed_ms = l->clock_us ? (mono_us - l->clock_us) / 1000 : 0;
@@ -83,10 +83,12 @@ static uint64_t idle_us(struct ledger *l)
 static void sleep_until_mail(struct ledger *l, uint64_t us)
 {
     const struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
+    pthread_mutex_unlock(&l->resting);
     atomic_store(&l->asleep, 1);
     if (!atomic_load(&l->mailbox) && !is_told_to_end(l))
         syscall(SYS_futex, &l->asleep, FUTEX_WAIT_PRIVATE, 1, us == UINT64_MAX ? NULL : &t, NULL, 0);
     atomic_store(&l->asleep, 0);
+    pthread_mutex_lock(&l->resting);
 }
 
 #define GATHER_TURNS 4
@@ -97,9 +99,11 @@ static void sleep_until_mail(struct ledger *l, uint64_t us)
 static bool take_what_comes(struct ledger *l)
 {
     unsigned turns = 0;
+    pthread_mutex_unlock(&l->resting);
     do
         sched_yield();
     while (take_mail(l) && ++turns < GATHER_TURNS);
+    pthread_mutex_lock(&l->resting);
     return turns > 0;
 }
 
@@ -126,36 +130,43 @@ void ledger_fail(struct ledger *l, err e, const struct diag *d)
     log_error("ledger", "stopped: %s; nothing is accepted until weir is started again", l->why.text);
 }
 
-#define FETCH_AHEAD 4
+/* What the entries to come look for: buckets first, then, when those have come, what is in them. */
+#define FETCH_AHEAD 16 /* a power of two */
+#define FETCH_RECORDS_AHEAD 8
+struct fetching {
+    struct ledger_call *next;
+    uint32_t buckets, records; /* entries whose buckets, and whose records, are on their way */
+    struct ledger_ahead ahead[FETCH_AHEAD];
+};
 
-/* A call lies on its fiber's stack, which another core has written, and its records lie anywhere. Returns the
- * next. */
-static struct ledger_call *fetch(const struct ledger *l, const struct ledger_call *c)
+/* For entry `at` and those behind it. A call lies on its fiber's stack, which another core has written. */
+static void fetch(const struct ledger *l, struct fetching *f, uint32_t at)
 {
-    if (c->next) {
-        __builtin_prefetch(c->next->ops->body.ptr);
-        __builtin_prefetch(c->next->ops->answer, 1);
+    for (; f->next && f->buckets < at + FETCH_AHEAD; f->next = f->next->next) {
+        if (f->next->next) {
+            __builtin_prefetch(f->next->next->ops->body.ptr);
+            __builtin_prefetch(f->next->next->ops->answer, 1);
+        }
+        machine_fetch(&l->machine, f->next, &f->ahead[f->buckets++ % FETCH_AHEAD]);
     }
-    machine_fetch(&l->machine, c);
-    return c->next;
+    for (; f->records < f->buckets && f->records < at + FETCH_RECORDS_AHEAD; f->records++)
+        machine_fetch_records(&l->machine, &f->ahead[f->records % FETCH_AHEAD]);
 }
 
 static void apply_waiting(struct ledger *l)
 {
-    struct ledger_call *c, *ahead = l->waiting;
+    struct fetching f = { .next = l->waiting };
+    struct ledger_call *c;
     uint32_t count = 0;
-    for (unsigned i = 0; ahead && i < FETCH_AHEAD; i++)
-        ahead = fetch(l, ahead);
     while ((c = l->waiting) && count < l->opts.batch_entries_max && machine_has_room(&l->machine, c)) {
+        fetch(l, &f, count);
         l->waiting = c->next;
-        if (ahead)
-            ahead = fetch(l, ahead);
         if (!l->waiting)
             l->waiting_last = &l->waiting;
         c->next = NULL;
         *l->done_last = c;
         l->done_last = &c->next;
-        machine_entry(&l->machine, c);
+        machine_entry(&l->machine, c, &f.ahead[count % FETCH_AHEAD]);
         count++;
     }
 }
@@ -277,6 +288,7 @@ void *ledger_writer(void *arg)
 {
     struct ledger *l = arg;
     bool left = false;
+    pthread_mutex_lock(&l->resting);
     if (l->opts.later)
         open_later(l);
     while (!atomic_load(&l->stop) || has_work(l)) {
@@ -297,5 +309,6 @@ void *ledger_writer(void *arg)
     }
     if (!left)
         settle(l);
+    pthread_mutex_unlock(&l->resting);
     return NULL;
 }

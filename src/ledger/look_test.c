@@ -1,0 +1,160 @@
+/* What only looks: done at once while the writer rests, and never out of order. */
+#include "core/io.h"
+#include "ledger/counter_test.h"
+#include "ledger/folder_test.h"
+#include "ledger/ledger_internal.h"
+
+#define DEADLINE_US (20 * 1000000)
+
+static struct ledger *ledger;
+
+static void with_ledger(void (*fn)(void), enum ledger_durability durability)
+{
+    struct ledger_opts o = LEDGER_OPTS_DEFAULT;
+    o.path = folder;
+    o.rules = counter_registry;
+    o.segment_bytes = 1u << 20;
+    o.durability = durability;
+    ledger = folder_open(&o);
+    on_worker((void (*)(void *))(void *)fn, NULL);
+    ledger_close(ledger);
+}
+
+struct asked {
+    struct counter_op body;
+    int64_t value;
+    struct ledger_op op;
+    struct ledger_call call;
+};
+
+static void send_one(struct asked *q, struct counter_op body)
+{
+    *q = (struct asked){ .body = body };
+    q->op = (struct ledger_op){ .rules = COUNTER_RULES,
+                                .body = { (const char *)&q->body, sizeof q->body },
+                                .answer = (char *)&q->value,
+                                .answer_size = sizeof q->value };
+    q->call.ops = &q->op;
+    q->call.ops_count = 1;
+    ledger_send(ledger, &q->call);
+}
+
+static int64_t wait_for(struct asked *q)
+{
+    assert_int_equal(ledger_wait(&q->call), OK);
+    assert_int_equal(q->call.ret_refused, OK);
+    return q->value;
+}
+
+static int64_t ask(struct counter_op body)
+{
+    struct asked q;
+    send_one(&q, body);
+    return wait_for(&q);
+}
+
+/* The writer may be at something of its own, and is asked then. */
+static bool is_done_at_once(struct counter_op body, int64_t expected)
+{
+    const uint64_t end_us = worker_clock_us() + DEADLINE_US;
+    bool at_once = false;
+    while (!at_once && worker_clock_us() < end_us) {
+        struct asked q;
+        send_one(&q, body);
+        at_once = q.call.answered;
+        assert_int_equal(wait_for(&q), expected);
+        assert_int_equal(q.call.ret_durability, LEDGER_COMMIT);
+    }
+    return at_once;
+}
+
+static void look(void)
+{
+    assert_int_equal(ask((struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 5, .token = 9 }), 5);
+    assert_true(is_done_at_once((struct counter_op){ .what = COUNTER_GET, .name = 1 }, 5));
+    /* the same once more changes nothing */
+    assert_true(
+        is_done_at_once((struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 5, .token = 9 }, 5));
+    worker_stop(worker_self());
+}
+
+static void a_look_is_done_at_once(void **state)
+{
+    (void)state;
+    with_ledger(look, LEDGER_COMMIT);
+}
+
+static void follow(void)
+{
+    for (int64_t i = 1; i <= 100; i++) {
+        struct asked add, get;
+        send_one(&add, (struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 1 });
+        send_one(&get, (struct counter_op){ .what = COUNTER_GET, .name = 1 });
+        assert_false(get.call.answered);
+        assert_int_equal(wait_for(&add), i);
+        assert_int_equal(wait_for(&get), i);
+    }
+    worker_stop(worker_self());
+}
+
+static void a_look_overtakes_nothing(void **state)
+{
+    (void)state;
+    with_ledger(follow, LEDGER_COMMIT);
+}
+
+/* It said that it only looks: it is undone, and done by the writer, once. */
+static void change(void)
+{
+    for (int64_t i = 1; i <= 100; i++) {
+        struct asked q;
+        send_one(&q, (struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 1, .token = (uint64_t)i });
+        assert_false(q.call.answered);
+        assert_int_equal(wait_for(&q), i);
+    }
+    worker_stop(worker_self());
+}
+
+static void find(void)
+{
+    assert_int_equal(ask((struct counter_op){ .what = COUNTER_GET, .name = 1 }), 100);
+    worker_stop(worker_self());
+}
+
+static void what_changes_all_the_same_goes_to_the_writer(void **state)
+{
+    (void)state;
+    with_ledger(change, LEDGER_COMMIT);
+    with_ledger(find, LEDGER_COMMIT);
+}
+
+/* The writer has it while what it did is not durable yet. */
+static void look_in_between(void)
+{
+    struct asked q;
+    assert_int_equal(ask((struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 5 }), 5);
+    pthread_mutex_lock(&ledger->resting);
+    send_one(&q, (struct counter_op){ .what = COUNTER_GET, .name = 1 });
+    assert_false(q.call.answered);
+    pthread_mutex_unlock(&ledger->resting);
+    assert_int_equal(wait_for(&q), 5);
+    worker_stop(worker_self());
+}
+
+static void a_look_does_not_see_a_batch_at_hand(void **state)
+{
+    (void)state;
+    with_ledger(look_in_between, LEDGER_COMMIT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_look_is_done_at_once, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_look_overtakes_nothing, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_changes_all_the_same_goes_to_the_writer, folder_make,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(a_look_does_not_see_a_batch_at_hand, folder_make, folder_remove),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
