@@ -303,6 +303,70 @@ static void verifying_finds_damage(void **state)
     assert_true(access(path, F_OK) < 0);
 }
 
+/* A value that is easy to find: the counter's, little-endian. */
+#define SECRET 0x0b2c3
+#define SECRET_TOKEN 0x1122334455667788
+
+static void add_secret(void *arg)
+{
+    (void)arg;
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = SECRET, .token = SECRET_TOKEN };
+    if (client_ask(&o, &t) != OK)
+        snprintf(wrong, sizeof wrong, "the secret is not taken");
+    worker_stop(worker_self());
+}
+
+/* A letter of the value that stands behind each key of that bytes. */
+static void damage_value_of(const char *path, struct bytes key_bytes, struct bytes value)
+{
+    struct stat st;
+    int fd = open(path, O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    const size_t size = (size_t)st.st_size;
+    char *data = malloc(size), *at = data;
+    unsigned found = 0;
+    assert_int_equal(pread(fd, data, size, 0), st.st_size);
+    while ((at = memmem(at, (size_t)(data + size - at), key_bytes.ptr, key_bytes.len))) {
+        at += key_bytes.len;
+        const size_t near = (size_t)(data + size - at) < 64 ? (size_t)(data + size - at) : 64;
+        char *there = memmem(at, near, value.ptr, value.len);
+        if (!there)
+            continue;
+        *there ^= 1;
+        assert_int_equal(pwrite(fd, there, 1, there - data), 1);
+        found++;
+    }
+    assert_true(found > 0);
+    free(data);
+    close(fd);
+}
+
+static void ask_for_what_is_damaged(void *arg)
+{
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = 1, .token = SECRET_TOKEN };
+    (void)arg;
+    if (client_ask(&o, &t) != ERR_UNAVAILABLE || !ledger_stopped(clients.ledger) ||
+        !strstr(ledger_stopped(clients.ledger), "a record is damaged"))
+        snprintf(wrong, sizeof wrong, "it was told %lld", (long long)t.value);
+    worker_stop(worker_self());
+}
+
+/* A start does not read what is finished. When it is asked for, the writer stops: it is not taken for new. */
+static void a_finished_one_that_is_damaged_stops_the_writer(void **state)
+{
+    (void)state;
+    static const uint64_t token = SECRET_TOKEN;
+    static const int64_t secret = SECRET;
+    char path[256];
+    with_ledger(folder, add_secret);
+    snprintf(path, sizeof path, "%s/checkpoint/data.mdb", folder);
+    damage_value_of(path, (struct bytes){ (const char *)&token, sizeof token },
+                    (struct bytes){ (const char *)&secret, sizeof secret });
+    with_ledger(folder, ask_for_what_is_damaged);
+}
+
 /* ---- encryption ---- */
 
 #define KEY_1 "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -336,24 +400,11 @@ static bool any_file_has(const char *in, struct bytes text)
     return found;
 }
 
-/* A value that is easy to find: the counter's, little-endian. */
-#define SECRET 0x0b2c3
-
-static void add_secret(void *arg)
-{
-    (void)arg;
-    struct told t;
-    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = SECRET, .token = 0x1122334455667788 };
-    if (client_ask(&o, &t) != OK)
-        snprintf(wrong, sizeof wrong, "the secret is not taken");
-    worker_stop(worker_self());
-}
-
 static void find_secret(void *arg)
 {
     (void)arg;
     struct told t;
-    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = 1, .token = 0x1122334455667788 };
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = 1, .token = SECRET_TOKEN };
     if (client_ask(&o, &t) != OK || t.value != SECRET)
         snprintf(wrong, sizeof wrong, "the secret is %lld", (long long)t.value);
     worker_stop(worker_self());
@@ -437,6 +488,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_copy_needs_of_the_log_stays, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(one_that_is_not_open_yet_is_not_copied, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(verifying_finds_damage, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_finished_one_that_is_damaged_stops_the_writer, set_up,
+                                        folder_remove),
         cmocka_unit_test_setup_teardown(nothing_can_be_read_without_the_key, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_copy_of_an_encrypted_one, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_segment_of_another_ledger_is_refused, set_up, folder_remove),

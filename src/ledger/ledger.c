@@ -117,6 +117,11 @@ static struct ledger_port *port_get(void)
     return p;
 }
 
+static bool is_passed_on(const struct ledger *l, const struct ledger_call *c)
+{
+    return c->may_pass && atomic_load_explicit(&l->passes, memory_order_acquire);
+}
+
 void ledger_send(struct ledger *l, struct ledger_call *c)
 {
     struct ledger_port *p = port_get();
@@ -125,7 +130,7 @@ void ledger_send(struct ledger *l, struct ledger_call *c)
     c->fiber = NULL;
     c->answered = true;
     c->ret_durability = l->opts.durability;
-    c->ret_failed = ledger_stopped(l) ? ERR_UNAVAILABLE : OK;
+    c->ret_failed = ledger_stopped(l) && !is_passed_on(l, c) ? ERR_UNAVAILABLE : OK;
     if (p->under_way >= PORT_CALLS_MAX || !machine_takes(c))
         c->ret_failed = ERR_LIMIT;
     if (c->ret_failed)
