@@ -15,6 +15,7 @@
 #include "ledger/batch.h"
 #include "ledger/clients_test.h"
 #include "ledger/folder_test.h"
+#include "ledger/pack.h"
 
 static char copy[96], back[96];
 static struct told_list told;
@@ -466,6 +467,20 @@ static void a_copy_of_an_encrypted_one(void **state)
     copy_and_restore();
 }
 
+static void a_clean_stop_leaves_nothing_to_replay(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_report r;
+    struct ledger_opts o = options(folder);
+    o.checkpoint_interval_ms = 3600000;
+    clients.ledger = folder_open(&o);
+    on_worker(add_secret, NULL);
+    ledger_close(clients.ledger);
+    assert_int_equal(ledger_verify(counter_registry, folder, key, &r, &d), OK);
+    assert_true(r.last_seq > 0 && r.checkpoint_seq == r.last_seq);
+}
+
 /* A segment says whose it is: files that were mixed up are not read. */
 static void a_segment_of_another_ledger_is_refused(void **state)
 {
@@ -480,6 +495,56 @@ static void a_segment_of_another_ledger_is_refused(void **state)
     is_refused("belongs to another ledger");
 }
 
+/* One entry, by itself, in the last segment's first block. */
+static void write_batch(uint32_t flags)
+{
+    char name[512], block[DISK_BLOCK_BYTES] = { 0 };
+    struct segment_head head;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = 1 };
+    struct batch_entry_head entry = { .ops = 1 };
+    struct batch_op_head op = { .rules = COUNTER_RULES, .bytes = sizeof o };
+    struct batch_head h = {
+        .magic = BATCH_MAGIC, .seq = 1, .time_ms = 1, .id_first = 1, .entries = 1, .flags = flags
+    };
+    entry.bytes = sizeof entry + sizeof op + sizeof o;
+    h.bytes = (uint32_t)sizeof h + entry.bytes;
+    struct pack p = { .at = block + sizeof h, .end = block + sizeof block };
+    pack_raw(&p, (struct bytes){ (const char *)&entry, sizeof entry });
+    pack_raw(&p, (struct bytes){ (const char *)&op, sizeof op });
+    pack_raw(&p, (struct bytes){ (const char *)&o, sizeof o });
+    folder_last_segment(folder, name);
+    int fd = open(name, O_RDWR);
+    assert_int_equal(pread(fd, &head, sizeof head, 0), sizeof head);
+    memcpy(block, &h, sizeof h);
+    h.crc = batch_crc(head.salt, block, h.bytes);
+    memcpy(block, &h, sizeof h);
+    assert_int_equal(pwrite(fd, block, sizeof block, DISK_BLOCK_BYTES), sizeof block);
+    close(fd);
+}
+
+static void do_nothing(void *arg)
+{
+    (void)arg;
+    worker_stop(worker_self());
+}
+
+/* Whoever can write to the disk, and has not the key, gets nothing into the log. */
+static void a_plain_batch_in_an_encrypted_log_is_refused(void **state)
+{
+    (void)state;
+    if (!WEIR_HAVE_OPENSSL)
+        skip();
+    with_ledger(folder, do_nothing);
+    write_batch(BATCH_ENCRYPTED);
+    is_refused("only one says that it is encrypted");
+    assert_int_equal(folder_remove(NULL), 0);
+    setenv("WEIR_TEST_KEY", KEY_1, 1);
+    key = BYTES("env:WEIR_TEST_KEY");
+    with_ledger(folder, do_nothing);
+    write_batch(0);
+    is_refused("only one says that it is encrypted");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +557,8 @@ int main(void)
                                         folder_remove),
         cmocka_unit_test_setup_teardown(nothing_can_be_read_without_the_key, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_copy_of_an_encrypted_one, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_clean_stop_leaves_nothing_to_replay, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_plain_batch_in_an_encrypted_log_is_refused, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_segment_of_another_ledger_is_refused, set_up, folder_remove),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -338,6 +338,16 @@ static void a_failed_checkpoint_drops_nothing(void **state)
     assert_string_equal(wrong, "");
 }
 
+/* And not only at the end: what it was to have is not taken for stored. */
+static void a_failed_checkpoint_stops_the_writer(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        run_into(&fault.checkpoint_syncs_left, random_below(3), "Input/output error");
+        look();
+    }
+}
+
 static unsigned segments_after(uint64_t keep_bytes)
 {
     char path[96];
@@ -443,6 +453,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_found_in_the_log_is_synced, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_checkpoint_is_never_ahead_of_the_log, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_failed_checkpoint_drops_nothing, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_failed_checkpoint_stops_the_writer, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(as_much_of_the_log_stays_as_is_wanted, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, set_up, folder_remove),
     };
