@@ -100,6 +100,16 @@ static void load_with_fault(void *arg)
         atomic_store(fault_at, fault_value);
 }
 
+static void is_not_copied(void)
+{
+    struct diag d = DIAG_NONE;
+    char path[96];
+    snprintf(path, sizeof path, "%s.copy", folder);
+    assert_int_equal(ledger_backup(clients.ledger, path, &d), ERR_UNAVAILABLE);
+    assert_non_null(strstr(d.text, "has stopped"));
+    assert_true(access(path, F_OK) < 0);
+}
+
 /* Answers go into a file: nobody reads at the same time. */
 static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
 {
@@ -120,6 +130,7 @@ static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
         print_error("stopped: %s\n", why);
     assert_non_null(strstr(why, expected));
     on_worker(ask_once, NULL);
+    is_not_copied();
     note_shown();
     ledger_close(clients.ledger);
     assert_int_equal(lseek(clients.out, 0, SEEK_SET), 0);

@@ -345,14 +345,14 @@ static void a_group_goes_back_in_time(void **state)
     (void)state;
     PUBLISH("a");
     queue_test_pass(10);
-    PUBLISH("b");
+    const struct queue_id b = PUBLISH("b");
     queue_test_pass(10);
     PUBLISH("c");
     for (unsigned i = 0; i < 2; i++) {
         ASK_DONE(.what = QUEUE_PULL, C, .flags = QUEUE_NO_ACK);
         assert_string_equal(queue_test_messages(), i ? "b:1 c:1" : "a:1 b:1 c:1");
         ASK_GETS("", .what = QUEUE_PULL, C);
-        ASK_DONE(.what = QUEUE_SET_ID, G, .id = { 1005, 0 }, .flags = QUEUE_BY_TIME);
+        ASK_DONE(.what = QUEUE_SET_ID, G, .id = { b.ms, 0 }, .flags = QUEUE_BY_TIME);
     }
     ASK_DONE(.what = QUEUE_SET_ID, G, .flags = QUEUE_FROM_END);
     ASK_GETS("", .what = QUEUE_PULL, C);

@@ -380,3 +380,22 @@ def test_the_ledgers_own_clients_come_again(weir, tmp_path):
         assert closed.value.got == b""
     with Client(http) as again:
         assert again.get("/v1/stock/radio", auth).json["free"] == 10
+
+
+def test_what_the_old_process_remembers_is_not_believed(weir, tmp_path):
+    """It has seen the last one go; more have come since, in the next process."""
+    (tmp_path / "ledger.tokens").write_text("shop:secret\n")
+    (tmp_path / "ledger.csv").write_text("radio,1\n")
+    http = free_port()
+    gate = weir(LEDGER.format(path=tmp_path / "ledger", http=http))
+    with Client(gate.port) as resting:
+        wait_until(lambda: resting.request("POST", "/buy?item=radio").status == 202, 20, "there is a radio")
+        assert resting.request("POST", "/buy?item=radio").status == 409
+        gate.upgrade()
+        wait_until(lambda: gate.log().count("ledger: open path=") == 2, 20, "the next process has the ledger")
+        with Client(http) as api:
+            assert api.request("POST", "/v1/stock/radio/add", {"Authorization": "Bearer secret"}, b'{"add": 1}').status == 200
+        try:
+            assert resting.request("POST", "/buy?item=radio").status == 202
+        except Closed as closed:  # a busy machine: it has rested too long by now
+            assert closed.got == b""
