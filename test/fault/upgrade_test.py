@@ -367,7 +367,8 @@ def test_the_ledgers_own_clients_come_again(weir, tmp_path):
     http = free_port()
     gate = weir(LEDGER.format(path=tmp_path / "ledger", http=http))
     auth = {"Authorization": "Bearer secret"}
-    with Client(http) as resting, Client(http) as waiting:
+    with Client(http) as resting, Client(http) as waiting, Client(gate.port) as shopper:
+        assert shopper.get("/").status == 204  # and keeps its connection: the old process stays a while
         wait_until(lambda: waiting.request("PUT", "/v1/topics/orders/groups/g", auth, b"{}").status == 200, 20, "there is a group")
         assert resting.get("/v1/stock/radio", auth).json["free"] == 10
         waiting.send_request("POST", "/v1/topics/orders/groups/g/pull", auth, b'{"wait": "30s"}')
