@@ -9,6 +9,7 @@ const STEPS = ["held", "paid", "delivered"];
 
 const at = (id) => document.getElementById(id);
 const orders = new Map(); // id -> {state, due_ms, skew_ms}
+const delivered = new Map(); // shop server -> how many it has delivered
 const samples = []; // {total, sold, held, reserved, at}
 const shopper = localStorage.getItem("shopper") || crypto.randomUUID();
 localStorage.setItem("shopper", shopper);
@@ -45,6 +46,14 @@ function receipt(...nodes) {
   at("receipt").replaceChildren(...nodes);
 }
 
+const SAID = {
+  held: "It is held for you: pay within 30 seconds.",
+  paid: "Paid: one of the shop's servers delivers it as soon as it can.",
+  delivered: "Delivered. Enjoy it.",
+  released: "You have given it up; somebody else may have it.",
+  expired: "It was not paid in time, and somebody else may have it.",
+};
+
 const REFUSALS = {
   sold_out: (r) => (r.may_come_back ? "All that are left are held by others. Some may not be paid: try again in a moment." : "Sold out."),
   user_limit: () => "That is as many as one customer may have.",
@@ -58,7 +67,7 @@ async function buy() {
     const r = await ask("POST", "/api/buy", { shopper }, { "Idempotency-Key": `"${key}"` });
     if (r.status === 202) {
       orders.set(r.order, { state: r.state, due_ms: r.due_ms, skew_ms: r.now_ms - Date.now() });
-      receipt(element("p", "", "It is held for you: pay within 30 seconds."));
+      receipt(element("p", "", SAID.held));
       drawOrders();
       break;
     }
@@ -79,17 +88,23 @@ async function buy() {
 
 // ---- orders
 
+// What has become of it; of the order that came last it stands under the button, too.
+function become(id, state) {
+  const o = orders.get(id);
+  if (!state || o.state === state)
+    return;
+  o.state = state;
+  if (SAID[state] && id === [...orders.keys()].pop() && !at("buy").disabled)
+    receipt(element("p", "", SAID[state]));
+}
+
 async function pay(id) {
-  const r = await ask("POST", `/api/pay/${encodeURIComponent(id)}`);
-  if (r.state)
-    orders.get(id).state = r.state;
+  become(id, (await ask("POST", `/api/pay/${encodeURIComponent(id)}`)).state);
   drawOrders();
 }
 
 async function leave(id) {
-  const r = await ask("POST", `/api/orders/${encodeURIComponent(id)}/release`);
-  if (r.state)
-    orders.get(id).state = r.state;
+  become(id, (await ask("POST", `/api/orders/${encodeURIComponent(id)}/release`)).state);
   drawOrders();
 }
 
@@ -167,23 +182,26 @@ async function look() {
       continue;
     const r = await ask("GET", `/api/orders/${encodeURIComponent(id)}`);
     if (r.status === 200)
-      o.state = r.state;
+      become(id, r.state);
   }
   drawOrders();
+  await showServer();
   setTimeout(look, LOOK_MS);
 }
 
+// Whichever server weir asks: each says how many it has delivered itself, at its own pace.
 async function showServer() {
-  try {
-    const answer = await fetch("/api/product", { cache: "no-store" });
-    at("served").textContent = answer.headers.get("x-server") || "weir";
-  } catch {
-    at("served").textContent = "nobody";
-  }
+  const r = await ask("GET", "/api/product");
+  if (r.server || r.status === 0)
+    at("served").textContent = r.server || "nobody";
+  if (r.status !== 200)
+    return;
+  delivered.set(r.server, r.delivered_here);
+  const all = [...delivered].sort().map(([name, count]) => `${name} ${count}`);
+  at("servers").textContent = `Delivered by ${all.join(", ")}.`;
 }
 
 at("buy").addEventListener("click", buy);
-showServer();
 look();
 
 // ?demo=buy presses the button by itself, and pays: for screenshots and tests.

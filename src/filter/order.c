@@ -255,7 +255,7 @@ static err answer_refusal(struct order_request *a, const struct stock_answer *s)
  * sold out or not. */
 static bool is_sold_out(const struct order_request *a, struct stock_answer *ret_answer)
 {
-    const struct ledger *l = ledger_here();
+    const struct ledger *l = ledger_handed_over() ? NULL : ledger_here();
     for (unsigned i = 0; l && a->own_id && i < a->reserve.count; i++) {
         struct stock_key key;
         uint64_t shown;

@@ -297,6 +297,11 @@ static void wait_for_signals(void)
     }
 }
 
+static void serve_before(void *arg)
+{
+    ledger_serve_before((int)(intptr_t)arg);
+}
+
 static err start(struct generation *first, struct diag *reterr)
 {
     struct generation_origin origin = { .author = "file", .reason = "start" };
@@ -318,6 +323,9 @@ static err start(struct generation *first, struct diag *reterr)
         topic_watch_start();
     }
     log_info("process", "ready workers=%u", process_self.count);
+    const int entries = upgrade_take_entries();
+    if (entries >= 0)
+        fiber_spawn(serve_before, (void *)(intptr_t)entries);
     upgrade_ready();
     char text[64];
     snprintf(text, sizeof text, "READY=1\nMAINPID=%d", (int)getpid());

@@ -40,7 +40,7 @@ static err ask_end(struct ask *q, struct bytes *ret_answer)
                             .body = { q->start, (size_t)(q->at - q->start) },
                             .answer = arena_get(q->a, q->room),
                             .answer_size = (uint32_t)q->room };
-    struct ledger_call c = { .ops = &op, .ops_count = 1 };
+    struct ledger_call c = { .ops = &op, .ops_count = 1, .may_pass = true };
     if (!l)
         return ERR_UNAVAILABLE;
     if (!op.answer)

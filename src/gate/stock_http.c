@@ -7,7 +7,7 @@ err stock_ask(struct stock_ask *q, char *room, size_t room_size)
 {
     struct ledger *l = ledger_here();
     struct ledger_op ops[STOCK_ASK_OPS_MAX];
-    struct ledger_call c = { .ops = ops, .ops_count = 1 + q->others_count };
+    struct ledger_call c = { .ops = ops, .ops_count = 1 + q->others_count, .may_pass = true };
     ops[0] = (struct ledger_op){ .rules = stock_rules.id,
                                  .body = stock_op_bytes(&q->op),
                                  .answer = room,

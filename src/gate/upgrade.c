@@ -22,6 +22,7 @@
 #include "gate/process_internal.h"
 #include "gate/shared.h"
 #include "gate/upgrade_internal.h"
+#include "ledger/ledger_conf.h"
 
 #define SEND_WAIT_MS 10000
 #define END_WAIT_MS 5000 /* after it has said that it failed */
@@ -165,7 +166,19 @@ static void put_conf(struct sending *s)
         close(fd);
 }
 
-static err send_all(int socket)
+/* Where entries go that reach us when it has the ledger already. *ret_ours: our end; -1: there is none. */
+static void put_entries(struct sending *s, int *ret_ours)
+{
+    int pair[2];
+    *ret_ours = -1;
+    if (!ledger_here() || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+        return;
+    put(s, BYTES("entries"), &pair[1], 1);
+    close(pair[1]);
+    *ret_ours = pair[0];
+}
+
+static err send_all(int socket, int *ret_entries)
 {
     struct sending s = { .socket = socket };
     char text[96];
@@ -184,6 +197,7 @@ static err send_all(int socket)
     put_quic(&s);
 #endif
     control_listeners_each(put_control, &s);
+    put_entries(&s, ret_entries);
     put_conf(&s);
     for (unsigned i = 0; i < upgrade_self.elders_count; i++)
         put(&s, BYTES("elder"), &upgrade_self.elders[i], 1);
@@ -235,9 +249,9 @@ static void end_child(pid_t pid, bool at_once)
     }
 }
 
-static err run(int socket, struct handover_record *r, struct diag *reterr)
+static err run(int socket, struct handover_record *r, int *ret_entries, struct diag *reterr)
 {
-    err e = send_all(socket);
+    err e = send_all(socket, ret_entries);
     if (e == ERR_CLOSED)
         return hear(socket, r, reterr) == OK ? ERR_CLOSED : ERR_CONF; /* it said why before it closed */
     if (e) {
@@ -249,7 +263,7 @@ static err run(int socket, struct handover_record *r, struct diag *reterr)
 
 err upgrade_run(pid_t *ret_pid, struct diag *reterr)
 {
-    int pair[2];
+    int pair[2], entries = -1;
     pid_t pid;
     if (upgrade_self.elders_count == ELDERS_MAX) {
         diag_set(reterr, "%d processes of earlier upgrades are still draining", ELDERS_MAX);
@@ -264,17 +278,20 @@ err upgrade_run(pid_t *ret_pid, struct diag *reterr)
     if (!e) {
         log_info("upgrade", "started process %d", (int)pid);
         struct handover_record *r = mem_must_get(sizeof *r);
-        e = run(pair[0], r, reterr);
+        e = run(pair[0], r, &entries, reterr);
         mem_free(r);
         if (e)
             end_child(pid, e == ERR_TIMEOUT);
     }
     if (e) {
         close(pair[0]);
+        if (entries >= 0)
+            close(entries);
         listeners_give_none();
         shared_kept();
         return e;
     }
+    ledger_next_process(entries);
     shared_given(); /* the socket stays open: its end tells the new process of ours */
     *ret_pid = pid;
     return OK;

@@ -28,6 +28,8 @@ uint64_t upgrade_generation(void);
 const struct bytes *upgrade_conf(uint64_t *ret_number);
 /* which: enum control_listener. -1: the old process does not listen there. */
 int upgrade_take_control(unsigned which, const struct addr *a);
+/* What the old process's entries for the ledger come over; the caller's. -1: there is nothing. */
+int upgrade_take_entries(void);
 /* Serves from now on; tells so, and waits (on a fiber) for the old one to end. */
 void upgrade_ready(void);
 /* Cannot; the old one shall say why. */

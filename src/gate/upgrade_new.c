@@ -30,6 +30,7 @@ static struct {
     bool active;
     uint64_t generation, rolled_back_to;
     struct bytes conf;
+    int entries; /* + 1; 0: none */
     struct {
         int fd; /* + 1; 0: none */
         char addr[ADDR_TEXT_BYTES_MAX];
@@ -140,6 +141,10 @@ static err take_with_fd(struct handover_record *r)
         upgrade_self.elders[upgrade_self.elders_count++] = fd;
         return OK;
     }
+    if (handover_word(r->text, BYTES("entries"), &rest) && !self.entries) {
+        self.entries = fd + 1;
+        return OK;
+    }
     err e = handover_word(r->text, BYTES("conf"), &rest) ? take_conf(rest, fd) : OK;
     close(fd);
     return e;
@@ -217,6 +222,13 @@ int upgrade_take_control(unsigned which, const struct addr *a)
     if (fd < 0 || strcmp(text, self.control[which].addr) != 0)
         return -1;
     self.control[which].fd = 0;
+    return fd;
+}
+
+int upgrade_take_entries(void)
+{
+    const int fd = self.entries - 1;
+    self.entries = 0;
     return fd;
 }
 

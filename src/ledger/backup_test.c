@@ -15,6 +15,7 @@
 #include "ledger/batch.h"
 #include "ledger/clients_test.h"
 #include "ledger/folder_test.h"
+#include "ledger/pack.h"
 
 static char copy[96], back[96];
 static struct told_list told;
@@ -48,15 +49,18 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
-static bool is_synced(const char *path)
+/* Its place among the last ones, from 1 on; 0: it is not synced. */
+static unsigned synced_as(const char *in, const char *name)
 {
+    char path[512];
     struct stat st;
+    snprintf(path, sizeof path, "%s/%s", in, name);
     assert_int_equal(stat(path, &st), 0);
-    for (unsigned i = 0; i < SYNCED_MAX; i++) {
-        if (synced[i] == st.st_ino)
-            return true;
+    for (unsigned n = synced_count, i = 0; i < n && i < SYNCED_MAX; i++) {
+        if (synced[(n - 1 - i) % SYNCED_MAX] == st.st_ino)
+            return n - i;
     }
-    return false;
+    return 0;
 }
 
 /* When the checkpoint has been copied, and the log not yet. */
@@ -190,7 +194,7 @@ static void each_file_is_synced(const char *path)
         if (strcmp(e->d_name, "..") == 0)
             continue;
         snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-        if (!is_synced(name))
+        if (!synced_as(path, e->d_name))
             fail_msg("%s is not synced", name);
         if (e->d_type == DT_DIR && strcmp(e->d_name, ".") != 0)
             each_file_is_synced(name);
@@ -211,6 +215,7 @@ static void copy_and_restore(void)
     assert_int_equal(e, OK);
     assert_true(r.records > 0 && r.left_on_disk > 0 && r.last_seq >= r.checkpoint_seq);
     each_file_is_synced(back);
+    assert_true(synced_as(back, "ledger") > synced_as(back, "checkpoint/data.mdb")); /* half of one is none */
     with_ledger(back, check_copy);
 }
 
@@ -303,6 +308,70 @@ static void verifying_finds_damage(void **state)
     assert_true(access(path, F_OK) < 0);
 }
 
+/* A value that is easy to find: the counter's, little-endian. */
+#define SECRET 0x0b2c3
+#define SECRET_TOKEN 0x1122334455667788
+
+static void add_secret(void *arg)
+{
+    (void)arg;
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = SECRET, .token = SECRET_TOKEN };
+    if (client_ask(&o, &t) != OK)
+        snprintf(wrong, sizeof wrong, "the secret is not taken");
+    worker_stop(worker_self());
+}
+
+/* A letter of the value that stands behind each key of that bytes. */
+static void damage_value_of(const char *path, struct bytes key_bytes, struct bytes value)
+{
+    struct stat st;
+    int fd = open(path, O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    const size_t size = (size_t)st.st_size;
+    char *data = malloc(size), *at = data;
+    unsigned found = 0;
+    assert_int_equal(pread(fd, data, size, 0), st.st_size);
+    while ((at = memmem(at, (size_t)(data + size - at), key_bytes.ptr, key_bytes.len))) {
+        at += key_bytes.len;
+        const size_t near = (size_t)(data + size - at) < 64 ? (size_t)(data + size - at) : 64;
+        char *there = memmem(at, near, value.ptr, value.len);
+        if (!there)
+            continue;
+        *there ^= 1;
+        assert_int_equal(pwrite(fd, there, 1, there - data), 1);
+        found++;
+    }
+    assert_true(found > 0);
+    free(data);
+    close(fd);
+}
+
+static void ask_for_what_is_damaged(void *arg)
+{
+    struct told t;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = 1, .token = SECRET_TOKEN };
+    (void)arg;
+    if (client_ask(&o, &t) != ERR_UNAVAILABLE || !ledger_stopped(clients.ledger) ||
+        !strstr(ledger_stopped(clients.ledger), "a record is damaged"))
+        snprintf(wrong, sizeof wrong, "it was told %lld", (long long)t.value);
+    worker_stop(worker_self());
+}
+
+/* A start does not read what is finished. When it is asked for, the writer stops: it is not taken for new. */
+static void a_finished_one_that_is_damaged_stops_the_writer(void **state)
+{
+    (void)state;
+    static const uint64_t token = SECRET_TOKEN;
+    static const int64_t secret = SECRET;
+    char path[256];
+    with_ledger(folder, add_secret);
+    snprintf(path, sizeof path, "%s/checkpoint/data.mdb", folder);
+    damage_value_of(path, (struct bytes){ (const char *)&token, sizeof token },
+                    (struct bytes){ (const char *)&secret, sizeof secret });
+    with_ledger(folder, ask_for_what_is_damaged);
+}
+
 /* ---- encryption ---- */
 
 #define KEY_1 "1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -336,24 +405,11 @@ static bool any_file_has(const char *in, struct bytes text)
     return found;
 }
 
-/* A value that is easy to find: the counter's, little-endian. */
-#define SECRET 0x0b2c3
-
-static void add_secret(void *arg)
-{
-    (void)arg;
-    struct told t;
-    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = SECRET, .token = 0x1122334455667788 };
-    if (client_ask(&o, &t) != OK)
-        snprintf(wrong, sizeof wrong, "the secret is not taken");
-    worker_stop(worker_self());
-}
-
 static void find_secret(void *arg)
 {
     (void)arg;
     struct told t;
-    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = 1, .token = 0x1122334455667788 };
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 5, .n = 1, .token = SECRET_TOKEN };
     if (client_ask(&o, &t) != OK || t.value != SECRET)
         snprintf(wrong, sizeof wrong, "the secret is %lld", (long long)t.value);
     worker_stop(worker_self());
@@ -415,6 +471,20 @@ static void a_copy_of_an_encrypted_one(void **state)
     copy_and_restore();
 }
 
+static void a_clean_stop_leaves_nothing_to_replay(void **state)
+{
+    (void)state;
+    struct diag d = DIAG_NONE;
+    struct ledger_report r;
+    struct ledger_opts o = options(folder);
+    o.checkpoint_interval_ms = 3600000;
+    clients.ledger = folder_open(&o);
+    on_worker(add_secret, NULL);
+    ledger_close(clients.ledger);
+    assert_int_equal(ledger_verify(counter_registry, folder, key, &r, &d), OK);
+    assert_true(r.last_seq > 0 && r.checkpoint_seq == r.last_seq);
+}
+
 /* A segment says whose it is: files that were mixed up are not read. */
 static void a_segment_of_another_ledger_is_refused(void **state)
 {
@@ -429,6 +499,56 @@ static void a_segment_of_another_ledger_is_refused(void **state)
     is_refused("belongs to another ledger");
 }
 
+/* One entry, by itself, in the last segment's first block. */
+static void write_batch(uint32_t flags)
+{
+    char name[512], block[DISK_BLOCK_BYTES] = { 0 };
+    struct segment_head head;
+    const struct counter_op o = { .what = COUNTER_ADD, .name = 1, .n = 1, .token = 1 };
+    struct batch_entry_head entry = { .ops = 1 };
+    struct batch_op_head op = { .rules = COUNTER_RULES, .bytes = sizeof o };
+    struct batch_head h = {
+        .magic = BATCH_MAGIC, .seq = 1, .time_ms = 1, .id_first = 1, .entries = 1, .flags = flags
+    };
+    entry.bytes = sizeof entry + sizeof op + sizeof o;
+    h.bytes = (uint32_t)sizeof h + entry.bytes;
+    struct pack p = { .at = block + sizeof h, .end = block + sizeof block };
+    pack_raw(&p, (struct bytes){ (const char *)&entry, sizeof entry });
+    pack_raw(&p, (struct bytes){ (const char *)&op, sizeof op });
+    pack_raw(&p, (struct bytes){ (const char *)&o, sizeof o });
+    folder_last_segment(folder, name);
+    int fd = open(name, O_RDWR);
+    assert_int_equal(pread(fd, &head, sizeof head, 0), sizeof head);
+    memcpy(block, &h, sizeof h);
+    h.crc = batch_crc(head.salt, block, h.bytes);
+    memcpy(block, &h, sizeof h);
+    assert_int_equal(pwrite(fd, block, sizeof block, DISK_BLOCK_BYTES), sizeof block);
+    close(fd);
+}
+
+static void do_nothing(void *arg)
+{
+    (void)arg;
+    worker_stop(worker_self());
+}
+
+/* Whoever can write to the disk, and has not the key, gets nothing into the log. */
+static void a_plain_batch_in_an_encrypted_log_is_refused(void **state)
+{
+    (void)state;
+    if (!WEIR_HAVE_OPENSSL)
+        skip();
+    with_ledger(folder, do_nothing);
+    write_batch(BATCH_ENCRYPTED);
+    is_refused("only one says that it is encrypted");
+    assert_int_equal(folder_remove(NULL), 0);
+    setenv("WEIR_TEST_KEY", KEY_1, 1);
+    key = BYTES("env:WEIR_TEST_KEY");
+    with_ledger(folder, do_nothing);
+    write_batch(0);
+    is_refused("only one says that it is encrypted");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,8 +557,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_copy_needs_of_the_log_stays, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(one_that_is_not_open_yet_is_not_copied, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(verifying_finds_damage, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_finished_one_that_is_damaged_stops_the_writer, set_up,
+                                        folder_remove),
         cmocka_unit_test_setup_teardown(nothing_can_be_read_without_the_key, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_copy_of_an_encrypted_one, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_clean_stop_leaves_nothing_to_replay, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_plain_batch_in_an_encrypted_log_is_refused, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_segment_of_another_ledger_is_refused, set_up, folder_remove),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,5 @@
+#include <pthread.h>
+
 #include "ledger/crypt.h"
 
 #include <stdlib.h>
@@ -66,6 +68,15 @@ static void the_same_is_never_sealed_alike(void **state)
     crypt_close(c);
 }
 
+static struct crypt_segment *segment_with(struct crypt *c, unsigned char salt)
+{
+    struct diag d = DIAG_NONE;
+    struct crypt_segment *s;
+    const unsigned char salts[CRYPT_SALT_BYTES] = { salt };
+    assert_int_equal(crypt_segment_open(c, 1, salts, &s, &d), OK);
+    return s;
+}
+
 /* The first key is for what is written; what an older one has sealed is opened as long as that is there. */
 static void keys_are_rotated(void **state)
 {
@@ -73,15 +84,23 @@ static void keys_are_rotated(void **state)
     if (!WEIR_HAVE_OPENSSL)
         skip();
     struct diag d = DIAG_NONE;
-    char old[128], new[128], out[128];
+    char old[128], new[128], out[128], batch[128];
     size_t len, got;
     struct crypt *c = open_with(KEY_1);
+    struct crypt_segment *s = segment_with(c, 1);
     assert_int_equal(crypt_seal_record(c, ABOUT, PLAIN, old, &len, &d), OK);
+    memcpy(batch, PLAIN.ptr, PLAIN.len);
+    assert_int_equal(crypt_seal_batch(s, 7, ABOUT, batch, PLAIN.len, &d), OK);
+    crypt_segment_close(s);
     crypt_close(c);
     c = open_with(KEY_2 "\n" KEY_1);
     assert_int_equal(crypt_key_id(c), 2);
     assert_int_equal(crypt_open_record(c, 0, 1, ABOUT, (struct bytes){ old, len }, out, &got, &d), OK);
     assert_bytes_equal(((struct bytes){ out, got }), PLAIN);
+    s = segment_with(c, 1);
+    assert_int_equal(crypt_open_batch(s, 7, ABOUT, batch, PLAIN.len + CRYPT_TAG_BYTES, &d), OK);
+    assert_memory_equal(batch, PLAIN.ptr, PLAIN.len);
+    crypt_segment_close(s);
     assert_int_equal(crypt_seal_record(c, ABOUT, PLAIN, new, &len, &d), OK);
     crypt_close(c);
     c = open_with(KEY_2);
@@ -91,13 +110,48 @@ static void keys_are_rotated(void **state)
     crypt_close(c);
 }
 
-static struct crypt_segment *segment_with(struct crypt *c, unsigned char salt)
+struct opener {
+    pthread_t thread;
+    struct crypt *crypt;
+    unsigned number;
+    struct bytes sealed;
+    unsigned wrong;
+};
+
+static void *open_many(void *arg)
 {
+    struct opener *o = arg;
+    for (unsigned i = 0; i < 20000; i++) {
+        struct diag d = DIAG_NONE;
+        char out[128];
+        size_t len;
+        o->wrong += crypt_open_record(o->crypt, o->number, 1, ABOUT, o->sealed, out, &len, &d) != OK ||
+                    !bytes_eq((struct bytes){ out, len }, PLAIN);
+    }
+    return NULL;
+}
+
+/* As a start does it: each has what it works with for itself. */
+static void several_threads_open_at_a_time(void **state)
+{
+    (void)state;
+    if (!WEIR_HAVE_OPENSSL)
+        skip();
     struct diag d = DIAG_NONE;
-    struct crypt_segment *s;
-    const unsigned char salts[CRYPT_SALT_BYTES] = { salt };
-    assert_int_equal(crypt_segment_open(c, 1, salts, &s, &d), OK);
-    return s;
+    struct opener openers[CRYPT_OPENERS];
+    char sealed[128];
+    size_t len;
+    struct crypt *c = open_with(KEY_1);
+    assert_int_equal(crypt_seal_record(c, ABOUT, PLAIN, sealed, &len, &d), OK);
+    for (unsigned i = 0; i < CRYPT_OPENERS; i++) {
+        openers[i] = (struct opener){ .crypt = c, .number = i, .sealed = { sealed, len } };
+        assert_int_equal(pthread_create(&openers[i].thread, NULL, open_many, &openers[i]), 0);
+    }
+    for (unsigned i = 0; i < CRYPT_OPENERS; i++)
+        pthread_join(openers[i].thread, NULL);
+    for (unsigned i = 0; i < CRYPT_OPENERS; i++)
+        assert_int_equal(openers[i].wrong, 0);
+    crypt_close(c);
 }
 
 static void a_batch_is_opened_where_it_was_written(void **state)
@@ -138,6 +192,7 @@ int main(void)
         cmocka_unit_test(only_what_was_sealed_is_opened),
         cmocka_unit_test(the_same_is_never_sealed_alike),
         cmocka_unit_test(keys_are_rotated),
+        cmocka_unit_test(several_threads_open_at_a_time),
         cmocka_unit_test(a_batch_is_opened_where_it_was_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

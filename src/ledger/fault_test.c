@@ -100,6 +100,16 @@ static void load_with_fault(void *arg)
         atomic_store(fault_at, fault_value);
 }
 
+static void is_not_copied(void)
+{
+    struct diag d = DIAG_NONE;
+    char path[96];
+    snprintf(path, sizeof path, "%s.copy", folder);
+    assert_int_equal(ledger_backup(clients.ledger, path, &d), ERR_UNAVAILABLE);
+    assert_non_null(strstr(d.text, "has stopped"));
+    assert_true(access(path, F_OK) < 0);
+}
+
 /* Answers go into a file: nobody reads at the same time. */
 static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
 {
@@ -120,6 +130,7 @@ static void run_into(_Atomic int64_t *at, int64_t value, const char *expected)
         print_error("stopped: %s\n", why);
     assert_non_null(strstr(why, expected));
     on_worker(ask_once, NULL);
+    is_not_copied();
     note_shown();
     ledger_close(clients.ledger);
     assert_int_equal(lseek(clients.out, 0, SEEK_SET), 0);
@@ -338,6 +349,48 @@ static void a_failed_checkpoint_drops_nothing(void **state)
     assert_string_equal(wrong, "");
 }
 
+/* And not only at the end: what it was to have is not taken for stored. */
+static void a_failed_checkpoint_stops_the_writer(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        run_into(&fault.checkpoint_syncs_left, random_below(3), "Input/output error");
+        look();
+    }
+}
+
+static unsigned segments_after(uint64_t keep_bytes)
+{
+    char path[96];
+    unsigned count = 0;
+    uint64_t first;
+    struct ledger_opts o = options();
+    snprintf(path, sizeof path, "%s.%llu", folder, (unsigned long long)keep_bytes);
+    o.path = path;
+    o.checkpoint_interval_ms = 3600000;
+    o.log_keep_bytes = keep_bytes;
+    clients.ledger = folder_open(&o);
+    on_worker(fill_segments, NULL);
+    ledger_close(clients.ledger);
+    assert_string_equal(wrong, "");
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));)
+        count += segment_parse_name(e->d_name, &first);
+    closedir(dir);
+    return count;
+}
+
+/* The checkpoint has all of it: none is needed, but so many bytes are wanted. */
+static void as_much_of_the_log_stays_as_is_wanted(void **state)
+{
+    (void)state;
+    durability = LEDGER_MEMORY;
+    assert_int_equal(segments_after(0), 1);
+    assert_int_equal(segments_after(2u << 20), 2);
+    assert_in_range(segments_after(64u << 20), 4, 8);
+}
+
 /* ---- the clock ---- */
 
 static uint64_t time_before;
@@ -411,6 +464,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_found_in_the_log_is_synced, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_checkpoint_is_never_ahead_of_the_log, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_failed_checkpoint_drops_nothing, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(a_failed_checkpoint_stops_the_writer, set_up, folder_remove),
+        cmocka_unit_test_setup_teardown(as_much_of_the_log_stays_as_is_wanted, set_up, folder_remove),
         cmocka_unit_test_setup_teardown(a_clock_that_is_set_back, set_up, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,7 @@ static struct {
     _Atomic int64_t checkpoint_syncs_left;          /* and for the checkpoint's alone */
     _Atomic int64_t checkpoints, checkpoints_ahead; /* syncs of the checkpoint; those in spite of that */
     _Atomic bool failed;
-    const char *watched; /* a file of this name, NULL: none; how often it was synced */
+    const char *_Atomic watched; /* a file of this name, NULL: none; how often it was synced */
     _Atomic int64_t watched_syncs;
 } fault;
 

@@ -2,6 +2,7 @@
 #include "ledger/ledger.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ struct ledger_port {
     uint32_t under_way;
     struct mail mail; /* posted by who puts the first into answered */
     _Atomic(struct ledger_call *) answered;
+    _Atomic uint32_t posting; /* writers that are about to wake the worker, or at it */
 };
 
 static _Thread_local struct ledger_port *port_here;
@@ -55,11 +57,13 @@ static void give_back(struct ledger_port *p, struct ledger_call *newest, struct 
 {
     struct ledger_call *before = atomic_load_explicit(&p->answered, memory_order_relaxed);
     struct worker *w = newest->worker;
+    atomic_fetch_add_explicit(&p->posting, 1, memory_order_relaxed);
     do
         oldest->next = before;
     while (!atomic_compare_exchange_weak(&p->answered, &before, newest));
     if (!before)
         worker_post(w, &p->mail);
+    atomic_fetch_sub_explicit(&p->posting, 1, memory_order_release);
 }
 
 void ledger_answer_all(struct ledger_call *c)
@@ -100,6 +104,8 @@ static void end_port(struct turn_hook *h)
 {
     struct ledger_port *p = container_of(h, struct ledger_port, end);
     must(!p->under_way && !p->newest);
+    while (atomic_load_explicit(&p->posting, memory_order_acquire))
+        sched_yield(); /* the last answer has been taken, and its writer still has our worker in its hand */
     mem_free(p);
     port_here = NULL;
 }
@@ -117,6 +123,11 @@ static struct ledger_port *port_get(void)
     return p;
 }
 
+static bool is_passed_on(const struct ledger *l, const struct ledger_call *c)
+{
+    return c->may_pass && atomic_load_explicit(&l->passes, memory_order_acquire);
+}
+
 void ledger_send(struct ledger *l, struct ledger_call *c)
 {
     struct ledger_port *p = port_get();
@@ -125,7 +136,7 @@ void ledger_send(struct ledger *l, struct ledger_call *c)
     c->fiber = NULL;
     c->answered = true;
     c->ret_durability = l->opts.durability;
-    c->ret_failed = ledger_stopped(l) ? ERR_UNAVAILABLE : OK;
+    c->ret_failed = ledger_stopped(l) && !is_passed_on(l, c) ? ERR_UNAVAILABLE : OK;
     if (p->under_way >= PORT_CALLS_MAX || !machine_takes(c))
         c->ret_failed = ERR_LIMIT;
     if (c->ret_failed)

@@ -47,10 +47,11 @@ struct ledger_op {
 };
 
 /* An entry on its way. It, its operations and their bytes are the writer's from ledger_send until it is
- * answered. ops, ops_count are set by the caller, the rest zero. */
+ * answered. ops, ops_count, may_pass are set by the caller, the rest zero. */
 struct ledger_call {
     struct ledger_op *ops;
     uint32_t ops_count;
+    bool may_pass;   /* the next process may do it, when this one has let the ledger go (ledger/pass_on.h) */
     uint32_t ret_op; /* the operation that refused */
     err ret_refused; /* OK: all is done; else what the rules of ret_op said, and nothing happened */
     err ret_failed;  /* see ledger_wait */

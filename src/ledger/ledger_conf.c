@@ -4,11 +4,13 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/file_read.h"
 #include "core/helper.h"
 #include "core/log.h"
 #include "ledger/crypt.h"
+#include "ledger/pass_on.h"
 #include "ledger/topic_conf.h"
 #include "net/tls_conf.h"
 
@@ -282,10 +284,17 @@ err ledger_copy(const char *folder, struct diag *reterr)
     return e ? e : c.result;
 }
 
+static int next_process = -1;
+
+void ledger_next_process(int fd)
+{
+    next_process = fd;
+}
+
 static void leave(void *arg)
 {
     pthread_mutex_lock(&files);
-    ledger_leave(arg);
+    ledger_leave(arg, next_process);
     pthread_mutex_unlock(&files);
 }
 
@@ -301,6 +310,14 @@ void ledger_hand_over(void)
     atomic_store(&handed_over, own != NULL);
     if (own && helper_run(&pool, leave, own) != OK)
         log_error("ledger", "cannot be handed over: the next process gets it when this one ends");
+}
+
+void ledger_serve_before(int fd)
+{
+    if (own)
+        pass_on_serve(own, fd);
+    else
+        close(fd);
 }
 
 void ledger_stop(void)

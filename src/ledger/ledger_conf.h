@@ -42,12 +42,16 @@ err ledger_start(const struct ledger_conf *conf, bool later, struct diag *reterr
 void ledger_compare(const struct ledger_conf *now, const struct ledger_conf *next);
 /* From a fiber: a copy of it in a new folder. */
 err ledger_copy(const char *folder, struct diag *reterr) CHECK_RESULT;
+/* The process that takes over will be at the other end of that socket (ledger/pass_on.h), which is ours from
+ * now on. */
+void ledger_next_process(int fd);
 /* From a fiber. The next process may have it: what was sent is answered and safe, what is sent from now on is
- * not accepted.
+ * passed on to it or not accepted.
  */
 void ledger_hand_over(void);
-/* Any thread: it is the next process' (or about to be): what ERR_UNAVAILABLE says from now on never happened.
- */
+/* Any thread: it is the next process' (or about to be). Nothing is shown here any more. */
 bool ledger_handed_over(void);
+/* From a fiber, which stays: what the process before passes on over that socket is done. */
+void ledger_serve_before(int fd);
 /* The same, and all is freed: the workers have ended. */
 void ledger_stop(void);

@@ -9,6 +9,7 @@
 #include "ledger/ledger_metrics.h"
 #include "ledger/ledger_open.h"
 #include "ledger/machine.h"
+#include "ledger/pass_on.h"
 
 /* The file that says: this folder is a ledger. It is also the lock. */
 #define LEDGER_IDENTITY_NAME "ledger"
@@ -44,12 +45,14 @@ struct ledger {
     uint64_t clock_us;                     /* when machine.now_ms was last set */
     uint64_t frozen_us, frozen_bytes;      /* the last checkpoint was begun then; log written since */
     struct diag why;                       /* it stopped; written once, before stopped is set */
+    struct pass_on next;                   /* who has it after us; set before leave */
 
     /* what other threads touch, on lines of their own */
     _Alignas(64) _Atomic(struct ledger_call *) mailbox; /* the newest first */
     _Atomic uint32_t asleep;
     _Atomic bool leave, stop;
     _Alignas(64) _Atomic(const char *) stopped;
+    _Atomic bool passes; /* it has left, and the next process does what may be passed on */
     /* what ledger_status tells */
     _Atomic bool open;
     _Atomic uint64_t told_evicted, told_seq, told_checkpoint_seq, told_records, told_record_bytes,

@@ -29,11 +29,11 @@ void ledger_metrics_close(struct ledger_metrics *m)
     metric_instance_free(m->instance);
 }
 
-static uint64_t length(const struct ledger_call *c)
+static uint64_t count_failed(const struct ledger_call *c)
 {
     uint64_t n = 0;
     for (; c; c = c->next)
-        n++;
+        n += c->ret_failed != OK;
     return n;
 }
 
@@ -74,7 +74,7 @@ static void count(struct ledger *l, struct metric_cells *cells, uint64_t commit_
     const struct batch_head *h = &m->head;
     metric_set(cells, LEDGER_METRIC_STOPPED, ledger_stopped(l) != NULL);
     if (ledger_stopped(l)) {
-        metric_add(cells, LEDGER_METRIC_UNAVAILABLE, length(l->done));
+        metric_add(cells, LEDGER_METRIC_UNAVAILABLE, count_failed(l->done));
         return;
     }
     metric_add(cells, LEDGER_METRIC_ENTRIES, h->entries);

@@ -39,8 +39,9 @@ struct ledger_status {
 };
 struct ledger_status ledger_status(const struct ledger *l);
 /* Another process may have it: what was sent is answered and safe, all files are closed. What is sent from
- * now on gets ERR_UNAVAILABLE. Blocks. */
-void ledger_leave(struct ledger *l);
+ * now on gets ERR_UNAVAILABLE; but the process at the other end of that socket (ledger/pass_on.h; its own
+ * from now on, -1: there is none) does what may be passed on. Blocks. */
+void ledger_leave(struct ledger *l, int next_process);
 /* What waits is answered, what is in memory is made durable; then it ends. Nobody may send any more. Blocks.
  */
 void ledger_close(struct ledger *l);

@@ -3,13 +3,11 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/io.h"
-#include "ledger/batch.h"
 #include "ledger/counter_test.h"
 #include "ledger/folder_test.h"
 #include "ledger/ledger_log.h"
@@ -320,6 +318,24 @@ static void what_is_open_fills_memory_and_no_more(void **state)
     small_memory = 0;
 }
 
+static void find_all_held(void)
+{
+    const struct counter_op again = { .what = COUNTER_HOLD, .name = 1, .token = 2, .hold_ms = 1 };
+    assert_int_equal(ask(&again, 1, NULL, NULL), ERR_EXISTS);
+    worker_stop(worker_self());
+}
+
+/* What was answered is there, also where memory_bytes_max is less than it was. */
+static void what_is_in_the_log_has_room(void **state)
+{
+    (void)state;
+    small_memory = 2u << 20;
+    with_crash(hold_until_refused);
+    small_memory = 1u << 20;
+    with_ledger(find_all_held);
+    small_memory = 0;
+}
+
 static void one_process_only(void **state)
 {
     (void)state;
@@ -356,16 +372,24 @@ static void find_nine(void)
     worker_stop(worker_self());
 }
 
+static err verify(struct ledger_report *ret_report)
+{
+    return ledger_verify(both_rules, folder, BYTES_NONE, ret_report, &DIAG_NONE);
+}
+
 static void a_torn_end_is_cut(void **state)
 {
     (void)state;
-    struct stat st;
+    struct stat st = { 0 };
+    struct ledger_report r;
     with_crash(add_a_few);
     folder_last_segment(folder, segment);
     damage(10);
-    with_crash(find_nine); /* which leaves the segment where it is */
-    assert_int_equal(stat(segment, &st), 0);
-    assert_int_equal(st.st_size, 10 * DISK_BLOCK_BYTES);
+    assert_int_equal(verify(&r), OK);
+    assert_true(r.last_seq == 9 && r.torn_bytes > 0);
+    assert_true(stat(segment, &st) == 0 && st.st_size == 1u << 20); /* as it was */
+    with_crash(find_nine);                                          /* which leaves the segment where it is */
+    assert_true(stat(segment, &st) == 0 && st.st_size == 10 * DISK_BLOCK_BYTES);
     with_ledger(find_nine);
 }
 
@@ -380,12 +404,16 @@ static void is_refused(const char *expected)
 
 static void a_hole_is_refused(void **state)
 {
+    struct ledger_report r;
     (void)state;
     with_crash(add_a_few);
     folder_last_segment(folder, segment);
     damage(4);
     is_refused("batch 4 is damaged or missing");
+    assert_int_equal(verify(&r), ERR_SYNTAX);
     damage(4); /* as it was */
+    assert_int_equal(verify(&r), OK);
+    assert_int_equal(r.last_seq, 10);
     with_ledger(find_a_few);
 }
 
@@ -395,7 +423,7 @@ static void do_nothing(void)
 }
 
 /* The next segment was begun when the last batch of this one was safe: empty, and with batches. */
-static void a_hole_before_the_next_segment_is_refused(void **state)
+static void a_hole_before_the_next_is_refused(void **state)
 {
     (void)state;
     with_crash(add_a_few);
@@ -420,21 +448,6 @@ static void a_log_that_ends_before_the_checkpoint_is_refused(void **state)
     is_refused("batch 10 is damaged or missing");
     damage(10);
     with_ledger(find_a_few);
-}
-
-/* Whatever a client sends, it is no batch: it does not know the segment's salt. */
-static void a_batch_of_another_segment_is_none(void **state)
-{
-    (void)state;
-    char data[BATCH_HEAD_BYTES + 100] = { 0 };
-    struct batch_head h = { .magic = BATCH_MAGIC, .bytes = sizeof data, .seq = 1 }, found;
-    memcpy(data, &h, sizeof h);
-    h.crc = batch_crc(7, data, sizeof data);
-    memcpy(data, &h, sizeof h);
-    assert_true(batch_is_whole(7, (struct bytes){ data, sizeof data }, &found));
-    assert_false(batch_is_whole(8, (struct bytes){ data, sizeof data }, &found));
-    data[BATCH_HEAD_BYTES + 50] ^= 1;
-    assert_false(batch_is_whole(7, (struct bytes){ data, sizeof data }, &found));
 }
 
 static void a_missing_segment_is_refused(void **state)
@@ -571,14 +584,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_due_happens_by_itself, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(what_is_finished_leaves_memory, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(what_is_open_fills_memory_and_no_more, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_in_the_log_has_room, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(one_process_only, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_torn_end_is_cut, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_hole_is_refused, folder_make, folder_remove),
-        cmocka_unit_test_setup_teardown(a_hole_before_the_next_segment_is_refused, folder_make,
-                                        folder_remove),
+        cmocka_unit_test_setup_teardown(a_hole_before_the_next_is_refused, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_log_that_ends_before_the_checkpoint_is_refused, folder_make,
                                         folder_remove),
-        cmocka_unit_test(a_batch_of_another_segment_is_none),
         cmocka_unit_test_setup_teardown(another_outcome_is_refused, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(a_contradiction_is_refused, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(batches_are_bounded, folder_make, folder_remove),

@@ -161,7 +161,7 @@ static void step(void)
     case LOCK_RELEASE: {
         r = ask(i, (struct lock_op){ .what = LOCK_STATUS });
         const bool right = m->owner && random_below(4);
-        op.token = r.token + !right;
+        op.token = right ? r.token : random_below(2) ? r.token + 1 : r.token - 1; /* of who had it before */
         r = ask(i, op);
         assert_int_equal(r.result, !right ? LOCK_OTHER : op.what == LOCK_RENEW ? LOCK_HELD : LOCK_FREE);
         if (!right)

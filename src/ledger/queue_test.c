@@ -345,14 +345,14 @@ static void a_group_goes_back_in_time(void **state)
     (void)state;
     PUBLISH("a");
     queue_test_pass(10);
-    PUBLISH("b");
+    const struct queue_id b = PUBLISH("b");
     queue_test_pass(10);
     PUBLISH("c");
     for (unsigned i = 0; i < 2; i++) {
         ASK_DONE(.what = QUEUE_PULL, C, .flags = QUEUE_NO_ACK);
         assert_string_equal(queue_test_messages(), i ? "b:1 c:1" : "a:1 b:1 c:1");
         ASK_GETS("", .what = QUEUE_PULL, C);
-        ASK_DONE(.what = QUEUE_SET_ID, G, .id = { 1005, 0 }, .flags = QUEUE_BY_TIME);
+        ASK_DONE(.what = QUEUE_SET_ID, G, .id = { b.ms, 0 }, .flags = QUEUE_BY_TIME);
     }
     ASK_DONE(.what = QUEUE_SET_ID, G, .flags = QUEUE_FROM_END);
     ASK_GETS("", .what = QUEUE_PULL, C);
@@ -404,6 +404,8 @@ static void what_is_pending_is_listed_and_claimed(void **state)
 static void what_is_deleted_is_swept(void **state)
 {
     (void)state;
+    if (queue_test_restarts)
+        skip(); /* too many steps for that */
     char name[8];
     for (unsigned i = 0; i < 3000; i++) {
         snprintf(name, sizeof name, "%u", i);
@@ -427,6 +429,8 @@ static void what_is_deleted_is_swept(void **state)
 static void room_and_bounds_are_kept(void **state)
 {
     (void)state;
+    if (queue_test_restarts)
+        skip(); /* too many steps for that */
     char name[QUEUE_NAME_BYTES_MAX + 2];
     memset(name, 'n', sizeof name);
     PUBLISH("12345678901234567890");
@@ -480,5 +484,7 @@ int main(void)
         TEST(what_is_deleted_is_swept),
         TEST(room_and_bounds_are_kept),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    queue_test_restarts = true;
+    return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }

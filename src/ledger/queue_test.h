@@ -18,6 +18,7 @@ struct queue_test {
 };
 
 static struct queue_test qt;
+static bool queue_test_restarts; /* behind each step: what the checkpoint does not know is lost */
 
 static const struct ledger_rules *const queue_test_rules[] = { &queue_rules, NULL };
 
@@ -42,6 +43,19 @@ static inline void queue_test_end_batch(void)
     durable_end_batch(&qt.durable);
 }
 
+static inline void queue_test_crash(void)
+{
+    durable_crash(&qt.durable);
+}
+
+static inline void queue_test_end_step(void)
+{
+    for (unsigned i = 0; queue_test_restarts && i < 3; i++)
+        durable_checkpoint_step(&qt.durable, 0);
+    if (queue_test_restarts)
+        queue_test_crash();
+}
+
 /* Time passes, and nobody asks anything. */
 static inline void queue_test_pass(uint64_t ms)
 {
@@ -49,6 +63,7 @@ static inline void queue_test_pass(uint64_t ms)
     machine_begin(&qt.machine, qt.now_ms);
     machine_expire(&qt.machine);
     queue_test_end_batch();
+    queue_test_end_step();
 }
 
 static inline enum queue_result queue_test_ask(const struct queue_op *asked)
@@ -71,12 +86,8 @@ static inline enum queue_result queue_test_ask(const struct queue_op *asked)
     qt.answer_bytes = o.ret_answer_bytes;
     must(queue_read_answer((struct bytes){ qt.answer, o.ret_answer_bytes }, &qt.head, &qt.rest));
     assert_int_equal((c.ret_refused == OK), (qt.head.result == QUEUE_DONE));
+    queue_test_end_step();
     return (enum queue_result)qt.head.result;
-}
-
-static inline void queue_test_crash(void)
-{
-    durable_crash(&qt.durable);
 }
 
 /* "a:1 b:2!": first values of fields with the attempts; "~" one that is gone. */

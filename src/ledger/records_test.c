@@ -222,6 +222,11 @@ static void what_stays_is_given_when_others_go(void **state)
     records_keep(rs);
     record_each(rs, 1, count_all, &count);
     assert_int_equal(count, 2);
+    const uint32_t third = 2;
+    record_remove(rs, record_find(rs, 1, (struct bytes){ (const char *)&third, sizeof third }));
+    count = 0;
+    record_each(rs, 1, count_all, &count);
+    assert_int_equal(count, 1);
     records_close(rs);
 }
 

@@ -308,6 +308,7 @@ static err open_all(struct ledger *l, struct diag *reterr)
 static void release(struct ledger *l)
 {
     ledger_release_files(l);
+    pass_on_close(&l->next);
     ledger_metrics_close(&l->metrics);
     crypt_close(l->crypt);
     board_close(&l->board);
@@ -324,6 +325,7 @@ err ledger_open(const struct ledger_opts *opts, struct ledger **ret_ledger, stru
         return ERR_MEMORY;
     l->opts = *opts;
     l->lock_fd = -1;
+    l->next.fd = -1;
     l->waiting_last = &l->waiting;
     l->done_last = &l->done;
     sem_init(&l->left, 0, 0);
@@ -371,6 +373,7 @@ err ledger_verify(const struct ledger_rules *const *rules, const char *folder, s
     l->opts.key = key;
     l->opts.read_only = true;
     l->lock_fd = -1;
+    l->next.fd = -1;
     sem_init(&l->left, 0, 0);
     pthread_mutex_init(&l->resting, NULL);
     *ret_report = (struct ledger_report){ 0 };
@@ -379,8 +382,9 @@ err ledger_verify(const struct ledger_rules *const *rules, const char *folder, s
     return e;
 }
 
-void ledger_leave(struct ledger *l)
+void ledger_leave(struct ledger *l, int next_process)
 {
+    l->next.fd = next_process;
     atomic_store(&l->leave, true);
     ledger_wake(l);
     while (sem_wait(&l->left) < 0)

@@ -225,13 +225,15 @@ static void run_batch(struct ledger *l)
         ledger_fail(l, e, &d);
 }
 
-/* After it has stopped: what still comes gets its answer. */
+/* After it has stopped: what still comes gets its answer; after it has left, the next process's. */
 static void refuse(struct ledger *l)
 {
     if (!take_mail(l) && !l->waiting && !is_told_to_end(l))
         sleep_until_mail(l, UINT64_MAX);
     for (struct ledger_call *c = l->waiting; c; c = c->next)
         c->ret_failed = ERR_UNAVAILABLE;
+    if (atomic_load(&l->passes) && !pass_on_calls(&l->next, l->waiting))
+        atomic_store(&l->passes, false);
     l->done = l->waiting;
     l->waiting = NULL;
     l->waiting_last = &l->waiting;
@@ -265,6 +267,7 @@ static void leave(struct ledger *l)
     ledger_release_files(l);
     if (!ledger_stopped(l)) {
         diag_set(&l->why, "another process has taken over");
+        atomic_store(&l->passes, l->next.fd >= 0);
         atomic_store_explicit(&l->stopped, l->why.text, memory_order_release);
     }
     watch_tell_all();

@@ -90,6 +90,29 @@ def test_many_workers_sell_no_more_than_there_is(shop):
     assert gate.metric("weir_order_sold_out_seen_total") > 0
 
 
+def test_a_key_that_comes_many_times_at_once_is_one_order(shop):
+    """A client that lost patience: over several connections, and so by several workers."""
+    gate = shop(items="radio,1000\n")
+    together, answers = threading.Barrier(6), [[] for _ in range(20)]
+
+    def ask():
+        for n, got in enumerate(answers):
+            together.wait(20)
+            got.append(buy(gate, key=f"k-{n}"))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for n, got in enumerate(answers):
+        assert [a.status for a in got] == [202] * 6
+        assert {(a.get("location"), a.json["placed_ms"], a.json["due_ms"]) for a in got} == {
+            (f"/orders/k-{n}", got[0].json["placed_ms"], got[0].json["due_ms"])}
+    assert gate.get("/stock/radio").json["held"] == 20
+    assert gate.metric("weir_order_held_total") == 20 and gate.metric("weir_order_done_before_total") == 100
+
+
 def test_places_in_the_line_over_all_workers(shop):
     """The rate is so low that nobody's turn comes while the test runs."""
     gate = shop(more=", admit: {rate: 2/h, burst: 2, waiting_room: {ask_every: 1s}}")

@@ -328,11 +328,16 @@ def test_nothing_is_taken_when_the_writer_has_stopped(queue):
     api.good("PUT", "/v1/topics/orders/groups/g", {"lease": "1h"})
     api.publish("orders", "kept")
     got = api.pull("orders")
+    waiting = Client(api.port, timeout=30)
+    waiting.send_request("POST", "/v1/topics/orders/groups/g/pull", {"Authorization": "Bearer secret"}, b'{"wait": "1m"}')
+    api.topic("orders")  # answered after that one has begun to wait
     before = resource.prlimit(gate.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(gate.pid, resource.RLIMIT_FSIZE, (8192, before[1]))
     refused = [api.ask("POST", "/v1/topics/orders/messages", {"body": "lost"}) for _ in range(3)]
     resource.prlimit(gate.pid, resource.RLIMIT_FSIZE, before)
     assert [r.status for r in refused] == [503] * 3
+    assert waiting.read_response().status == 503, "who waits for a message is told"
+    waiting.close()
     assert "File too large" in gate.admin("/v1/ledger").json["reason"]
     ack = {"ids": [got[0]["id"]]}
     for path, body in (("/messages", {"body": "lost"}), ("/groups/g/pull", {}), ("/groups/g/ack", ack)):
