@@ -4,8 +4,9 @@
  *   old ─▶ new   weir 1 GENERATION PID   hash K0 K1       log LEVEL
  *                shared LAYOUT END [fd]    object OFFSET SIZE NAME
  *                quic PROCESS [fds]
- *                listener NAME [fds]     admin ADDR [fd]  conf NUMBER [fd]          elder [fd]   entries [fd]
- * end new ─▶ old   taken NAME   taken admin ADDR   then   ready   or   failed WHY
+ *                listener NAME [fds]     admin ADDR [fd]  conf NUMBER [fd]
+ *                elder [fd]   entries [fd]   end
+ *   new ─▶ old   taken NAME   taken admin ADDR   then   ready   or   failed WHY
  *
  * From a fiber, or from the main thread before there are workers. */
 #pragma once
