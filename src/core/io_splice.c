@@ -5,7 +5,6 @@
  * Pipes are pooled: one is taken per transfer, and thrown away when bytes were left in it. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -14,11 +13,6 @@
 
 #define PIPE_BYTES (1024 * 1024)
 #define PIPES_KEPT 64
-/* A wait is for so much or for the rest, so that a transfer is some large steps and not one a segment; and
- * only for so long. The kernel lets the receive buffer grow to hold it; of one of a fixed size it waits for
- * half. */
-#define GATHER_BYTES (512 * 1024)
-#define GATHER_US 10000
 #define FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
 
 /* ---- pipes ---- */
@@ -86,8 +80,6 @@ struct transfer {
     uint64_t moved;
     uint64_t rest_at; /* of moved: then others have their turn */
     int failed_side;
-    int mark;      /* SO_RCVLOWAT of `from`; 0: as it was */
-    bool trickles; /* it did not bring enough in GATHER_US: what comes goes on at once */
 };
 
 static uint64_t deadline_after(const struct transfer *t, uint64_t us)
@@ -110,30 +102,6 @@ static err splice_error(struct io *io, int number, bool writing)
     else
         io->in_failed = (uint8_t)e;
     return e;
-}
-
-static void set_mark(struct transfer *t, int bytes)
-{
-    if (t->mark == bytes)
-        return;
-    t->mark = bytes;
-    worker_this->syscalls++;
-    (void)!setsockopt(t->from->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes); /* more steps without */
-}
-
-/* Where nobody knows how much will come, what is there may be all for a long time: it does not wait. */
-static err wait_for_more(struct transfer *t)
-{
-    uint64_t deadline_us = deadline_after(t, t->quiet_us), gather_us = worker_this->now_us + GATHER_US;
-    if (t->left == UINT64_MAX || t->trickles || gather_us >= deadline_us)
-        return io_wait_ready(t->from, false, deadline_us);
-    set_mark(t, t->left < GATHER_BYTES ? (int)t->left : GATHER_BYTES);
-    err e = io_wait_ready(t->from, false, gather_us);
-    if (e != ERR_TIMEOUT)
-        return e;
-    t->trickles = true;
-    set_mark(t, 1);
-    return OK;
 }
 
 /* Something goes into the empty pipe; ERR_CLOSED: `from` has ended. */
@@ -162,7 +130,7 @@ static err take_in(struct transfer *t)
             continue;
         if (errno != EAGAIN)
             return splice_error(from, errno, false);
-        err e = wait_for_more(t);
+        err e = io_wait_ready(from, false, deadline_after(t, t->quiet_us));
         if (e)
             return e;
     }
@@ -273,8 +241,6 @@ static err transfer_run(struct transfer *t)
         if (!e && t->left > 0)
             e = let_others(t);
     }
-    if (t->mark)
-        set_mark(t, 1);
     if (t->pipe)
         pipe_give(t->pipe, t->inside == 0);
     return e;

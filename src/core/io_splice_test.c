@@ -113,51 +113,6 @@ static void splice_slow_writer(void)
 }
 TEST(splice_slow_writer)
 
-/* A source that says a little more only when the last of it has been seen at the other end. */
-struct paused {
-    struct pour in;
-    const struct pour *out;
-};
-
-static void pour_paused(void *arg)
-{
-    static const uint64_t steps[] = { 100000, 101000, 101001, 400000 };
-    struct paused *p = arg;
-    for (unsigned i = 0; i < sizeof steps / sizeof *steps; i++) {
-        while (p->out->done < p->in.len)
-            must(fiber_sleep_us(1000) == OK);
-        p->in.len = steps[i];
-        pour(&p->in);
-    }
-    p->in.ended = true;
-}
-
-/* What has come is not held back for what has not, and the connection is afterwards as it was. */
-static void splice_source_pauses(void)
-{
-    struct io *a[2], *b[2];
-    tcp_pair(a);
-    tcp_pair(b);
-    struct pour out = { .io = b[1], .len = 400000 };
-    struct paused p = { .in.io = a[1], .out = &out };
-    uint64_t moved = 0;
-    int side = -1, mark = 0;
-    socklen_t size = sizeof mark;
-    fiber_spawn(drink_main, &out);
-    fiber_spawn(pour_paused, &p);
-    must(io_splice(a[0], b[0], 400000, 20000000, DEADLINE_NONE, &moved, &side) == OK && moved == 400000);
-    wait_ended(&out);
-    wait_ended(&p.in);
-    must(getsockopt(io_fd(a[0]), SOL_SOCKET, SO_RCVLOWAT, &mark, &size) == 0 && mark == 1);
-    send_text(a[1], "next");
-    expect_text(a[0], "next");
-    for (int i = 0; i < 2; i++) {
-        io_close(a[i], 0, false);
-        io_close(b[i], 0, false);
-    }
-}
-TEST(splice_source_pauses)
-
 static void splice_to_the_end(void)
 {
     splice_through(3 * 1024 * 1024, 0, 0, true);
@@ -269,10 +224,13 @@ static void splice_cancelled(void)
 TEST(splice_cancelled)
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_splice_fast),        cmocka_unit_test(test_splice_slow_reader),
-    cmocka_unit_test(test_splice_slow_writer), cmocka_unit_test(test_splice_source_pauses),
-    cmocka_unit_test(test_splice_to_the_end),  cmocka_unit_test(test_splice_within_received),
-    cmocka_unit_test(test_splice_failures),    cmocka_unit_test(test_splice_cancelled),
+    cmocka_unit_test(test_splice_fast),
+    cmocka_unit_test(test_splice_slow_reader),
+    cmocka_unit_test(test_splice_slow_writer),
+    cmocka_unit_test(test_splice_to_the_end),
+    cmocka_unit_test(test_splice_within_received),
+    cmocka_unit_test(test_splice_failures),
+    cmocka_unit_test(test_splice_cancelled),
 };
 
 int main(void)
