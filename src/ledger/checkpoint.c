@@ -188,6 +188,16 @@ bool checkpoint_result(struct checkpoint *c, err *ret_e, struct diag *ret_diag)
     return done;
 }
 
+bool checkpoint_has_result(struct checkpoint *c)
+{
+    if (!c)
+        return false;
+    pthread_mutex_lock(&c->mutex);
+    const bool has = c->work == WORK_DONE;
+    pthread_mutex_unlock(&c->mutex);
+    return has;
+}
+
 void checkpoint_wait(struct checkpoint *c)
 {
     pthread_mutex_lock(&c->mutex);

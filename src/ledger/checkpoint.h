@@ -82,6 +82,8 @@ struct frozen *checkpoint_free(struct checkpoint *c);
 void checkpoint_begin(struct checkpoint *c);
 /* false: nothing has come out since the last time. Else *ret_e says how it went. */
 bool checkpoint_result(struct checkpoint *c, err *ret_e, struct diag *ret_diag);
+/* Is there one that was not taken? NULL: no. */
+bool checkpoint_has_result(struct checkpoint *c);
 /* Until there is one. */
 void checkpoint_wait(struct checkpoint *c);
 /* Any thread: while it is held (by so many) no segment of the log goes. */

@@ -170,14 +170,13 @@ static inline bool counter_check(struct records *rs, struct diag *reterr)
     return false;
 }
 
-/* One with a token may change something all the same, or want what has left memory. */
 static inline bool counter_looks(struct bytes op)
 {
     struct counter_op o;
     if (op.len < sizeof o)
         return false;
     memcpy(&o, op.ptr, sizeof o);
-    return o.what == COUNTER_GET || (o.what == COUNTER_ADD && o.token);
+    return o.what == COUNTER_GET;
 }
 
 static const struct ledger_rules counter_rules = {

@@ -85,7 +85,8 @@ static void sleep_until_mail(struct ledger *l, uint64_t us)
     const struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
     pthread_mutex_unlock(&l->resting);
     atomic_store(&l->asleep, 1);
-    if (!atomic_load(&l->mailbox) && !is_told_to_end(l))
+    if (!atomic_load(&l->mailbox) && !is_told_to_end(l) &&
+        (ledger_stopped(l) || !checkpoint_has_result(l->checkpoint)))
         syscall(SYS_futex, &l->asleep, FUTEX_WAIT_PRIVATE, 1, us == UINT64_MAX ? NULL : &t, NULL, 0);
     atomic_store(&l->asleep, 0);
     pthread_mutex_lock(&l->resting);
