@@ -97,10 +97,12 @@ static void wake(struct worker *w)
 void worker_post(struct worker *w, struct mail *m)
 {
     struct mail *newest = atomic_load_explicit(&w->mails, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->posting, 1, memory_order_relaxed);
     do
         m->next = newest;
     while (!atomic_compare_exchange_weak(&w->mails, &newest, m));
     wake(w);
+    atomic_fetch_sub_explicit(&w->posting, 1, memory_order_release);
 }
 
 static void run_mails(struct worker *w)
@@ -304,6 +306,8 @@ static err worker_make(const struct worker_opts *opts, void (*start)(void *arg),
 
 static void worker_free(struct worker *w)
 {
+    while (atomic_load_explicit(&w->posting, memory_order_acquire))
+        sched_yield(); /* its last mail has been run, and who posted that has not come back yet */
     close(w->wake_fd);
     mem_free(w);
 }

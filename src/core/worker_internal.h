@@ -45,6 +45,7 @@ struct worker {
     /* what other threads touch, on lines of its own */
     _Alignas(64) _Atomic(struct mail *) mails; /* the newest first */
     atomic_bool asleep;
+    _Atomic uint32_t posting; /* threads that are in worker_post */
     atomic_bool stop;
 };
 
