@@ -275,9 +275,8 @@ static bool unpack_calls(struct served *s)
             return false;
         for (uint32_t i = 0; i < c->ops_count && !u.bad; i++) {
             struct ledger_op *op = &s->ops[ops++];
-            *op = (struct ledger_op){ .rules = (uint8_t)unpack_u32(&u),
-                                      .answer = answer,
-                                      .answer_size = unpack_u32(&u) };
+            *op = (struct ledger_op){ .rules = (uint8_t)unpack_u32(&u), .answer = answer };
+            op->answer_size = unpack_u32(&u);
             op->body.len = unpack_u32(&u);
             op->body.ptr = u.at;
             if (op->answer_size > left || op->body.len > (size_t)(u.end - u.at))
