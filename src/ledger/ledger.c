@@ -2,7 +2,6 @@
 #include "ledger/ledger.h"
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,7 +27,6 @@ struct ledger_port {
     uint32_t under_way;
     struct mail mail; /* posted by who puts the first into answered */
     _Atomic(struct ledger_call *) answered;
-    _Atomic uint32_t posting; /* writers that are about to wake the worker, or at it */
 };
 
 static _Thread_local struct ledger_port *port_here;
@@ -57,13 +55,11 @@ static void give_back(struct ledger_port *p, struct ledger_call *newest, struct 
 {
     struct ledger_call *before = atomic_load_explicit(&p->answered, memory_order_relaxed);
     struct worker *w = newest->worker;
-    atomic_fetch_add_explicit(&p->posting, 1, memory_order_relaxed);
     do
         oldest->next = before;
     while (!atomic_compare_exchange_weak(&p->answered, &before, newest));
     if (!before)
         worker_post(w, &p->mail);
-    atomic_fetch_sub_explicit(&p->posting, 1, memory_order_release);
 }
 
 void ledger_answer_all(struct ledger_call *c)
@@ -104,8 +100,6 @@ static void end_port(struct turn_hook *h)
 {
     struct ledger_port *p = container_of(h, struct ledger_port, end);
     must(!p->under_way && !p->newest);
-    while (atomic_load_explicit(&p->posting, memory_order_acquire))
-        sched_yield(); /* the last answer has been taken, and its writer still has our worker in its hand */
     mem_free(p);
     port_here = NULL;
 }
