@@ -44,13 +44,8 @@ void machine_set(struct machine *m, uint64_t seq, uint64_t now_ms, uint64_t next
 static void note_shown(struct machine *m, struct machine_shown s)
 {
     if (m->shown_count == m->shown_room) {
-        size_t room = m->shown_room ? m->shown_room * 2 : 256;
-        struct machine_shown *larger = mem_must_get(room * sizeof *larger);
-        if (m->shown_count)
-            memcpy(larger, m->shown, m->shown_count * sizeof *larger);
-        mem_free(m->shown);
-        m->shown = larger;
-        m->shown_room = room;
+        m->shown_room = m->shown_room ? m->shown_room * 2 : 256;
+        m->shown = mem_must_resize(m->shown, m->shown_room * sizeof *m->shown);
     }
     m->shown[m->shown_count++] = s;
 }

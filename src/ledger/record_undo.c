@@ -7,13 +7,8 @@ struct journal_entry *journal_add(struct records *rs, enum journal_kind kind, st
 {
     struct journal *j = &rs->journal;
     if (j->count == j->room) {
-        uint64_t room = j->room ? j->room * 2 : 256;
-        struct journal_entry *larger = mem_must_get(room * sizeof *larger);
-        if (j->count)
-            memcpy(larger, j->at, j->count * sizeof *larger);
-        mem_free(j->at);
-        j->at = larger;
-        j->room = room;
+        j->room = j->room ? j->room * 2 : 256;
+        j->at = mem_must_resize(j->at, j->room * sizeof *j->at);
     }
     struct journal_entry *e = &j->at[j->count++];
     *e = (struct journal_entry){ .kind = kind, .record = r };
@@ -26,11 +21,7 @@ static char *image_room(struct journal *j, size_t bytes)
         size_t room = j->images_room ? j->images_room : 64 * 1024;
         while (room - j->images_bytes < bytes)
             room *= 2;
-        char *larger = mem_must_get(room);
-        if (j->images_bytes)
-            memcpy(larger, j->images, j->images_bytes);
-        mem_free(j->images);
-        j->images = larger;
+        j->images = mem_must_resize(j->images, room);
         j->images_room = room;
     }
     char *at = j->images + j->images_bytes;

@@ -61,13 +61,8 @@ static void add(void *arg, const char *name)
     if (!segment_parse_name(name, &first))
         return;
     if (l->count == l->room) {
-        size_t room = l->room ? l->room * 2 : 64;
-        uint64_t *larger = mem_must_get(room * sizeof *larger);
-        if (l->count)
-            memcpy(larger, l->first, l->count * sizeof *larger);
-        mem_free(l->first);
-        l->first = larger;
-        l->room = room;
+        l->room = l->room ? l->room * 2 : 64;
+        l->first = mem_must_resize(l->first, l->room * sizeof *l->first);
     }
     l->first[l->count++] = first;
 }
