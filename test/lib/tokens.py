@@ -2,6 +2,7 @@
 import base64
 import json
 import time
+from functools import cached_property
 
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
@@ -20,28 +21,35 @@ def number(value, size=None):
 
 
 class Key:
-    """One private key for one algorithm; jwk is its public half (a secret's all of it)."""
+    """One private key for one algorithm, made when it is first asked for; jwk is its public half (a secret's all of it)."""
 
     def __init__(self, alg, kid):
         self.alg, self.kid = alg, kid
         self.kind, self.size = alg[:2], alg[2:]
+
+    @cached_property
+    def key(self):
         if self.kind in ("RS", "PS"):
-            self.key = rsa.generate_private_key(65537, 2048)
-            numbers = self.key.public_key().public_numbers()
-            self.jwk = {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
-        elif self.kind == "ES":
-            curve, name, size = CURVES[self.size]
-            self.key = ec.generate_private_key(curve)
-            numbers = self.key.public_key().public_numbers()
-            self.jwk = {"kty": "EC", "crv": name, "x": number(numbers.x, size), "y": number(numbers.y, size)}
-        elif self.kind == "Ed":
-            self.key = ed25519.Ed25519PrivateKey.generate()
-            self.jwk = {"kty": "OKP", "crv": "Ed25519",
-                        "x": b64(self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))}
-        else:
-            self.key = bytes(range(64))
-            self.jwk = {"kty": "oct", "k": b64(self.key)}
-        self.jwk["kid"] = kid
+            return rsa.generate_private_key(65537, 2048)
+        if self.kind == "ES":
+            return ec.generate_private_key(CURVES[self.size][0])
+        return ed25519.Ed25519PrivateKey.generate() if self.kind == "Ed" else bytes(range(64))
+
+    @property
+    def jwk(self):
+        return {**self._members(), "kid": self.kid}
+
+    def _members(self):
+        if self.kind == "HS":
+            return {"kty": "oct", "k": b64(self.key)}
+        public = self.key.public_key()
+        if self.kind == "Ed":
+            return {"kty": "OKP", "crv": "Ed25519", "x": b64(public.public_bytes(Encoding.Raw, PublicFormat.Raw))}
+        numbers = public.public_numbers()
+        if self.kind == "ES":
+            _, name, size = CURVES[self.size]
+            return {"kty": "EC", "crv": name, "x": number(numbers.x, size), "y": number(numbers.y, size)}
+        return {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
 
     def pem(self):
         return self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

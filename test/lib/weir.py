@@ -78,7 +78,7 @@ class Weir(Process):
         extra = {
             "listen": f'["127.0.0.1:{self.port}"]',
             "admin": f"127.0.0.1:{self.admin_port}",
-            "access_log": self.access_path,
+            "access_log": f"{{path: {self.access_path}, flush_interval: 20ms}}",
             "workers": 2,
             "state_dir": "off",
         }
