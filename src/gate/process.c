@@ -309,6 +309,8 @@ static err start(struct generation *first, struct diag *reterr)
         snprintf(origin.reason, sizeof origin.reason, "upgrade");
     (void)upgrade_conf(&origin.rolled_back_to);
     err e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
+    if (!e && first->conf->ledger && !upgrade_active())
+        topic_watch_make(first->conf->ledger);
     if (!e)
         e = reload_apply(first, &origin, reterr);
     if (e)

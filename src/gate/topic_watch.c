@@ -67,7 +67,7 @@ static struct {
     struct metric_instance *topics[TOPICS_SHOWN_MAX], *groups[GROUPS_SHOWN_MAX];
     struct metric_instance *topics_now[TOPICS_SHOWN_MAX], *groups_now[GROUPS_SHOWN_MAX];
     unsigned topics_count, groups_count;
-    bool runs;
+    bool runs, is_made; /* is_made: the topics of the first generation are there */
 } watch;
 
 /* ---- topics as the configuration names them ---- */
@@ -163,15 +163,29 @@ static void set_pushes(const struct conf_list *topics)
 }
 
 /* false: the ledger does not take it yet. */
-static bool follow(const struct generation *g)
+static bool make_topics(const struct conf_list *topics)
 {
-    static const struct conf_list none;
-    const struct conf_list *topics = g->conf->ledger ? &g->conf->ledger->topics : &none;
     const struct topic_conf *c = topics->items;
     for (size_t i = 0; i < topics->count; i++) {
         if (!set_topic(&c[i]))
             return false;
     }
+    return true;
+}
+
+void topic_watch_make(const struct ledger_conf *c)
+{
+    watch.is_made = make_topics(&c->topics);
+}
+
+/* false: the ledger does not take it yet. */
+static bool follow(const struct generation *g)
+{
+    static const struct conf_list none;
+    const struct conf_list *topics = g->conf->ledger ? &g->conf->ledger->topics : &none;
+    if (!watch.is_made && !make_topics(topics))
+        return false;
+    watch.is_made = false;
     if (process_state() != PROCESS_SERVING) /* fibers of workers are cancelled, or will be: pushes too */
         return false;
     set_pushes(topics);

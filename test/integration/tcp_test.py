@@ -217,7 +217,8 @@ def test_a_server_found_down_gets_none(weir, tcp_server):
     dead, well = tcp_server(name=b"d"), tcp_server(name=b"w")
     gate = start(weir, conf([dead, well], service="health_check: {method: tcp, interval: 100ms}"))
     dead.stop()
-    wait_until(lambda: gate.metric("weir_health_check_up", server=dead.address) == 0, 20)
+    wait_until(lambda: gate.metric("weir_health_check_failed_total", server=dead.address)
+               and gate.metric("weir_health_check_up", server=dead.address) == 0, 20)
     for _ in range(8):
         with connect(gate.tcp_port) as c:
             assert receive_exactly(c, 1) == b"w"

@@ -7,7 +7,7 @@ import pytest
 
 from lib import weir as program
 from lib.client import Client
-from lib.ports import free_port
+from lib.ports import free_port, listening
 from lib.process import wait_until
 from lib.servers import Scripted, answer
 
@@ -62,8 +62,7 @@ def queue(weir, tmp_path):
         conf = CONF.format(path=tmp_path, port=port, topics=topics, server=server, routes=routes)
         gate = weir(conf, **options)
         api = Api(port)
-        first = topics.strip("{ ").partition(":")[0]
-        wait_until(lambda: api.ask("GET", f"/v1/topics/{first}").status == 200, 20, "the topic is there")
+        wait_until(lambda: listening(port), 20, "the ledger's API")
         return gate, api
     return start
 
@@ -376,6 +375,12 @@ def test_pushes_are_spread_over_the_workers(queue, shop):
 
 BUY = """  - match: POST /buy/{item}
     order: {item: capture item, user: cookie uid, publish: orders}"""
+
+
+def test_topics_are_there_when_the_api_is(queue):
+    _, api = queue("{%s}" % ", ".join(f"t{i}: keep 1d" for i in range(60)))
+    for i in reversed(range(60)):
+        assert api.topic(f"t{i}")["published"] == 0
 
 
 def test_an_order_is_published_in_the_step_that_holds_it(queue, shop):

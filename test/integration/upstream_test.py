@@ -78,7 +78,7 @@ def test_first_byte_timeout(weir, scripted):
 
 def test_first_byte_timeout_asks_another_where_that_is_safe(weir, scripted):
     slow, quick = scripted(hang), scripted(answer("here"))
-    gate = weir(one_service(slow, quick, service="first_byte_timeout: 200ms"))
+    gate = weir(one_service(slow, quick, service="first_byte_timeout: 600ms"))
     for _ in range(4):
         assert gate.get().text == "here"
     posted = {gate.request("POST", "/", body=b"x").status for _ in range(4)}

@@ -19,6 +19,7 @@ BINARY = Path(os.environ.get("WEIR_BINARY", ROOT / "build" / "weir"))
 BUILD = BINARY.parent
 SANITIZED = b"__asan_" in BINARY.read_bytes() if BINARY.exists() else False
 LOOP = os.environ.get("WEIR_LOOP", "auto")
+READY = "process: ready"
 BUGS = re.compile(r"weir: bug:|AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:")
 
 
@@ -63,13 +64,16 @@ class Weir(Process):
         if loop != "auto":
             command += ["--loop", loop]
         self.env = {"ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1", **os.environ, **(env or {})}
-        super().__init__([*command, *args], folder / "weir.log", env=self.env)
-        if ready:
-            self.wait_ready()
+        self.log_path = folder / "weir.log"
+        self.begin([*command, *args], ready)
 
     def again(self, ready=True):
         """After it has ended: the same once more, on the same ports."""
-        super().__init__(self.args, self.log_path, env=self.env)
+        self.begin(self.args, ready)
+
+    def begin(self, args, ready):
+        self.readies = self.log().count(READY) if self.log_path.exists() else 0
+        super().__init__(args, self.log_path, env=self.env)
         if ready:
             self.wait_ready()
 
@@ -92,8 +96,9 @@ class Weir(Process):
         self.waits_for = [p for p in (self.port, self.admin_port) if f":{p}" in text]
 
     def wait_ready(self, seconds=15):
-        wait_until(lambda: not self.running or all(map(listening, self.waits_for)), seconds,
-                   f"weir listens on {self.waits_for}")
+        """When it says so, and listens: not all that it starts has a port."""
+        wait_until(lambda: not self.running or (all(map(listening, self.waits_for)) and self.log().count(READY) > self.readies),
+                   seconds, f"weir listens on {self.waits_for} and is ready")
         assert self.running, f"weir ended at once, status {self.child.returncode}:\n{self.log()}"
 
     @property
