@@ -302,6 +302,14 @@ static void serve_before(void *arg)
     ledger_serve_before((int)(intptr_t)arg);
 }
 
+/* Before the doors are open. In an upgrade they are, and the ledger is still the other process'. */
+static void fill_ledger(const struct ledger_conf *c)
+{
+    topic_watch_make(c);
+    if (c->stock_file.len)
+        stock_watch_load(c->stock_file);
+}
+
 static err start(struct generation *first, struct diag *reterr)
 {
     struct generation_origin origin = { .author = "file", .reason = "start" };
@@ -310,7 +318,7 @@ static err start(struct generation *first, struct diag *reterr)
     (void)upgrade_conf(&origin.rolled_back_to);
     err e = ledger_start(first->conf->ledger, upgrade_active(), reterr);
     if (!e && first->conf->ledger && !upgrade_active())
-        topic_watch_make(first->conf->ledger);
+        fill_ledger(first->conf->ledger);
     if (!e)
         e = reload_apply(first, &origin, reterr);
     if (e)
@@ -321,7 +329,7 @@ static err start(struct generation *first, struct diag *reterr)
     if (e) /* there are clients already */
         log_error("process", "%s", reterr->text);
     if (first->conf->ledger) {
-        stock_watch_start(first->conf->ledger->stock_file);
+        stock_watch_start(upgrade_active() ? first->conf->ledger->stock_file : BYTES_NONE);
         topic_watch_start();
     }
     log_info("process", "ready workers=%u", process_self.count);

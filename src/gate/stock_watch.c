@@ -126,7 +126,7 @@ static void look(void)
     mem_free(items);
 }
 
-static void load_file(struct bytes path)
+void stock_watch_load(struct bytes path)
 {
     struct stock_csv csv = { .if_new = true };
     struct diag d = DIAG_NONE;
@@ -154,7 +154,7 @@ static void run(void *arg)
 {
     char *path = arg;
     if (path)
-        load_file(bytes_from(path));
+        stock_watch_load(bytes_from(path));
     mem_free(path);
     do
         look();
