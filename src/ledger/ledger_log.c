@@ -6,14 +6,19 @@
 #include "base/mem.h"
 #include "base/must.h"
 
-enum next_state { NEXT_WANTED, NEXT_READY, NEXT_FAILED, NEXT_STOP };
+enum next_state { NEXT_NONE, NEXT_WANTED, NEXT_READY, NEXT_FAILED, NEXT_STOP };
+/* A start waits for the first segment of a process, so it is small. The next one is made when a part of this
+ * one is used: whoever only looks writes no segment, and three quarters are left to make it in. */
+#define FIRST_BYTES (16u << 20)
+#define USED_PART 4
 
 struct ledger_log {
     struct ledger_log_opts opts;
     struct disk_file *file;
     struct segment_head head; /* of the segment at hand */
     struct crypt_segment *crypt;
-    uint64_t offset; /* where the next batch goes; with current_first under the mutex */
+    uint64_t offset; /* where the next batch goes; with current_first and room under the mutex */
+    uint64_t room;   /* of the segment at hand, its head included */
     uint64_t next_seq, durable_seq;
     bool failed;
     uint64_t current_first; /* the segment that is written: never dropped */
@@ -58,14 +63,12 @@ static void *make_segments(void *arg)
 static err wait_for_next(struct ledger_log *l, struct diag *reterr)
 {
     struct disk *d = l->opts.disk;
-    if (!l->opts.threaded && l->next == NEXT_READY) {
-        l->next = NEXT_WANTED;
+    if (!l->opts.threaded && l->next == NEXT_READY)
         return OK;
-    }
     if (!l->opts.threaded)
         return d->ops->make(d, SEGMENT_NEXT, l->opts.segment_bytes, reterr);
     pthread_mutex_lock(&l->mutex);
-    if (l->next == NEXT_FAILED) {
+    if (l->next == NEXT_FAILED || l->next == NEXT_NONE) {
         l->next = NEXT_WANTED;
         pthread_cond_broadcast(&l->changed);
     }
@@ -76,14 +79,6 @@ static err wait_for_next(struct ledger_log *l, struct diag *reterr)
         *reterr = l->next_diag;
     pthread_mutex_unlock(&l->mutex);
     return e;
-}
-
-static void want_next(struct ledger_log *l)
-{
-    pthread_mutex_lock(&l->mutex);
-    l->next = NEXT_WANTED;
-    pthread_cond_broadcast(&l->changed);
-    pthread_mutex_unlock(&l->mutex);
 }
 
 static err write_head(struct ledger_log *l, struct disk_file *f, struct diag *reterr)
@@ -103,12 +98,28 @@ static err write_head(struct ledger_log *l, struct disk_file *f, struct diag *re
     return e;
 }
 
-static void set_end(struct ledger_log *l, uint64_t first_seq, uint64_t offset)
+static void set_end(struct ledger_log *l, uint64_t offset)
 {
     pthread_mutex_lock(&l->mutex);
-    l->current_first = first_seq;
     l->offset = offset;
+    if (l->opts.threaded && l->next == NEXT_NONE && offset >= l->room / USED_PART) {
+        l->next = NEXT_WANTED;
+        pthread_cond_broadcast(&l->changed);
+    }
     pthread_mutex_unlock(&l->mutex);
+}
+
+static void take_segment(struct ledger_log *l, struct disk_file *f, uint64_t room)
+{
+    l->opts.disk->ops->close(l->file);
+    l->file = f;
+    pthread_mutex_lock(&l->mutex);
+    l->next = NEXT_NONE;
+    l->current_first = l->next_seq;
+    l->room = room;
+    pthread_mutex_unlock(&l->mutex);
+    set_end(l, DISK_BLOCK_BYTES);
+    atomic_fetch_add(&l->bytes, room);
 }
 
 void ledger_log_end(struct ledger_log *l, uint64_t *ret_first_seq, uint64_t *ret_bytes)
@@ -130,8 +141,11 @@ static err begin_segment(struct ledger_log *l, struct diag *reterr)
         e = d->ops->open(d, SEGMENT_NEXT, l->opts.synced ? DISK_WRITE_SYNCED : DISK_WRITE, &f, reterr);
     if (e)
         return e;
+    uint64_t room = 0;
     segment_name(name, l->next_seq);
-    e = write_head(l, f, reterr);
+    e = d->ops->size(f, &room, reterr);
+    if (!e)
+        e = write_head(l, f, reterr);
     if (!e)
         e = d->ops->rename(d, SEGMENT_NEXT, name, reterr);
     if (!e)
@@ -140,12 +154,7 @@ static err begin_segment(struct ledger_log *l, struct diag *reterr)
         d->ops->close(f);
         return e;
     }
-    d->ops->close(l->file);
-    l->file = f;
-    set_end(l, l->next_seq, DISK_BLOCK_BYTES);
-    atomic_fetch_add(&l->bytes, l->opts.segment_bytes);
-    if (l->opts.threaded)
-        want_next(l);
+    take_segment(l, f, room);
     return OK;
 }
 
@@ -170,7 +179,7 @@ static err encrypt(struct ledger_log *l, struct batch_head *head, char *batch, s
 static err append(struct ledger_log *l, struct batch_head *head, char *batch, struct diag *reterr)
 {
     size_t size = whole_blocks(head->bytes + (l->opts.crypt ? CRYPT_TAG_BYTES : 0));
-    if (l->offset + size > l->opts.segment_bytes) {
+    if (l->offset + size > l->room) {
         err e = ledger_log_sync(l, reterr);
         if (!e)
             e = begin_segment(l, reterr);
@@ -197,7 +206,7 @@ err ledger_log_append(struct ledger_log *l, struct batch_head *head, char *batch
         l->failed = true;
         return e;
     }
-    set_end(l, l->current_first, l->offset + whole_blocks(head->bytes));
+    set_end(l, l->offset + whole_blocks(head->bytes));
     l->next_seq++;
     if (l->opts.synced)
         l->durable_seq = head->seq;
@@ -297,6 +306,11 @@ static err count_bytes(struct ledger_log *l, struct diag *reterr)
     return e;
 }
 
+uint64_t ledger_log_first_bytes(uint64_t segment_bytes)
+{
+    return segment_bytes < FIRST_BYTES ? segment_bytes : FIRST_BYTES;
+}
+
 err ledger_log_open(const struct ledger_log_opts *opts, struct ledger_log **ret_log, struct diag *reterr)
 {
     struct ledger_log *l = mem_get(sizeof *l);
@@ -305,7 +319,7 @@ err ledger_log_open(const struct ledger_log_opts *opts, struct ledger_log **ret_
     l->opts = *opts;
     l->next_seq = opts->next_seq;
     l->durable_seq = opts->next_seq - 1;
-    l->next = opts->next_made ? NEXT_READY : NEXT_WANTED;
+    l->next = opts->next_made ? NEXT_READY : NEXT_NONE;
     pthread_mutex_init(&l->mutex, NULL);
     pthread_cond_init(&l->changed, NULL);
     if (opts->threaded && pthread_create(&l->thread, NULL, make_segments, l) != 0) {

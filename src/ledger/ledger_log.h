@@ -1,5 +1,5 @@
 /* ledger_log: the log as the writer appends to it: segments one after the other, the next one made beforehand
- * by a thread of the log's own.
+ * by a thread of the log's own, when a quarter of this one is used.
  *
  * The writer's thread, but ledger_log_drop_until, which any one other thread may call. The mutex inside
  * protects what the two threads tell each other; nothing but that is waited for with it held. */
@@ -21,6 +21,8 @@ struct ledger_log_opts {
     bool threaded;       /* false: the next segment is made when it is needed (simulation, tools) */
 };
 
+/* How large the first segment of a process is made (next_made). Pure. */
+uint64_t ledger_log_first_bytes(uint64_t segment_bytes);
 err ledger_log_open(const struct ledger_log_opts *opts, struct ledger_log **ret_log,
                     struct diag *reterr) CHECK_RESULT;
 void ledger_log_close(struct ledger_log *l);

@@ -214,7 +214,8 @@ static void *make_segment(void *arg)
 {
     struct making *m = arg;
     struct disk *d = m->ledger->disk;
-    m->result = d->ops->make(d, SEGMENT_NEXT, m->ledger->opts.segment_bytes, &m->diag);
+    m->result =
+        d->ops->make(d, SEGMENT_NEXT, ledger_log_first_bytes(m->ledger->opts.segment_bytes), &m->diag);
     return NULL;
 }
 

@@ -314,12 +314,22 @@ static err as_upgrade(struct http2_head *h, struct http_request *ret)
     return e;
 }
 
+static bool is_there_again(const struct http_fields *fields, const struct http_field *first)
+{
+    for (const struct http_field *f = first + 1; f < fields->at + fields->count; f++) {
+        if (f->id == first->id)
+            return true;
+    }
+    return false;
+}
+
+/* RFC 9110 10.1.1; as http1_request reads it: two of them are another expectation. */
 static err read_expect(struct http2_head *h, struct http_request *ret, unsigned *ret_status)
 {
     const struct http_field *f = http_fields_get(h->fields, FIELD_EXPECT);
     if (!f)
         return OK;
-    if (!bytes_eq_nocase(http_field_value(f), BYTES("100-continue"))) {
+    if (is_there_again(h->fields, f) || !bytes_eq_nocase(http_field_value(f), BYTES("100-continue"))) {
         *ret_status = 417;
         return ERR_UNSUPPORTED;
     }

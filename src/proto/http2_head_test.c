@@ -167,6 +167,11 @@ static void what_others_mean(void **unused)
     assert_int_equal(request(&t, false, &r, &status, FIELDS(GET, "expect more")), ERR_UNSUPPORTED);
     assert_int_equal(status, 417);
     arena_close(&t.arena);
+    status = 0;
+    assert_int_equal(request(&t, false, &r, &status, FIELDS(GET, "expect 100-continue", "a b", "expect 3")),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(status, 417);
+    arena_close(&t.arena);
 }
 
 static void an_extended_connect_is_an_upgrade(void **unused)

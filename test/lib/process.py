@@ -74,14 +74,28 @@ class Process:
         return status
 
     def end_leftovers(self):
-        """Ends what it started and left behind (an upgrade's new process): whatever has our mark."""
+        """Ends what it started and left behind (an upgrade's new process): whatever of our children has its mark."""
         mark = f"{MARK}={self.mark}\0".encode()
-        for folder in Path("/proc").iterdir():
-            try:
-                if not folder.name.isdigit() or mark not in (folder / "environ").read_bytes():
-                    continue
-                pid = int(folder.name)
+        while left := [pid for pid in children() if mark in environment(pid)]:
+            for pid in left:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            except (FileNotFoundError, PermissionError, ProcessLookupError, ChildProcessError):
-                continue
+
+
+def children():
+    """Of this process: what its children leave behind comes to it (above)."""
+    pids = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            pids += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            continue
+    return pids
+
+
+def environment(pid):
+    """Nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return b""
