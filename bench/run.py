@@ -288,7 +288,8 @@ def run_load(case, proxies, runs, errors):
         for p in proxies:
             pairs[p] = Pair(p, case)
         for repeat in range(OPTIONS.repeat):
-            for p in proxies:
+            for i in range(len(proxies)):  # each round begins with another one
+                p = proxies[(repeat + i) % len(proxies)]
                 runs[p].append(measure_load(pairs[p]))
                 say(case, repeat, p, runs[p][-1])
     except Failed as e:
