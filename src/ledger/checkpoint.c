@@ -11,6 +11,7 @@
 struct item {
     uint64_t due_ms;
     uint32_t value_bytes;
+    uint16_t era;
     uint8_t rules, key_bytes, was_in, goes_to;
     bool finished, gone;
 };
@@ -38,6 +39,7 @@ void frozen_add(struct frozen *f, const struct record_image *image, bool gone)
 {
     const struct item i = { .due_ms = image->due_ms,
                             .value_bytes = gone ? 0 : (uint32_t)image->value.len,
+                            .era = image->era,
                             .rules = image->rules,
                             .key_bytes = (uint8_t)image->key.len,
                             .was_in = image->was_in,
@@ -63,6 +65,7 @@ bool frozen_next(const struct frozen *f, size_t *at, struct record_image *ret_im
                                         .finished = i.finished,
                                         .was_in = i.was_in,
                                         .goes_to = i.goes_to,
+                                        .era = i.era,
                                         .due_ms = i.due_ms,
                                         .key = { data + sizeof i, i.key_bytes },
                                         .value = { data + sizeof i + padded(i.key_bytes), i.value_bytes } };

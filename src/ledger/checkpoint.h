@@ -13,6 +13,7 @@
 struct checkpoint_state {
     uint64_t seq; /* 0: there is none yet */
     uint64_t time_ms, next_id;
+    uint16_t era; /* of its freeze */
 };
 
 /* Images, one behind the other, as records_freeze tells them. */
@@ -66,8 +67,10 @@ err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only,
 err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct diag *reterr) CHECK_RESULT;
 /* The writer's thread: were records left on disk, as of the last renew? */
 bool checkpoint_lmdb_has_left(const struct checkpoint_store *s);
-/* Each record that was left on disk, read and checked: `verify`. */
-err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr) CHECK_RESULT;
+/* Each record that was left on disk, read and checked, and that none stands twice: `verify`. rs: what `load`
+ * has given, unchanged. */
+err checkpoint_lmdb_check(struct checkpoint_store *s, struct records *rs, uint64_t *ret_count,
+                          struct diag *reterr) CHECK_RESULT;
 
 /* ---- the thread. All calls but checkpoint_hold: the writer's */
 

@@ -17,13 +17,19 @@ struct record_image checkpoint_ordered_image(const char *item, bool *ret_gone)
     return image;
 }
 
-static struct ordered ordered_of(const char *item, const struct record_image *image)
+enum record_place checkpoint_ordered_place(const struct ordered *o)
 {
-    char front[FRONT_BYTES] = { (char)image->rules };
+    return (enum record_place)(o->front[0] >> 56);
+}
+
+static struct ordered ordered_of(const char *item, const struct record_image *image, uint8_t place)
+{
+    const uint16_t era = place == RECORD_IN_OPEN ? image->era : 0;
+    char front[FRONT_BYTES] = { (char)place, (char)(era >> 8), (char)era, (char)image->rules };
     struct ordered o = { .item = item };
-    const size_t len = image->key.len < sizeof front - 1 ? image->key.len : sizeof front - 1;
+    const size_t room = sizeof front - 4, len = image->key.len < room ? image->key.len : room;
     if (len)
-        memcpy(front + 1, image->key.ptr, len);
+        memcpy(front + 4, image->key.ptr, len);
     memcpy(o.front, front, sizeof front);
     for (unsigned i = 0; i < ORDERED_WORDS; i++)
         o.front[i] = __builtin_bswap64(o.front[i]);
@@ -106,14 +112,19 @@ void checkpoint_order(struct checkpoint_order *o, const struct frozen *f)
     struct record_image image;
     bool gone;
     size_t at = 0, n = 0;
-    if (o->room < f->count) {
+    if (o->room < f->count * (size_t)2) {
         checkpoint_order_close(o);
-        o->room = f->count * (size_t)2;
+        o->room = f->count * (size_t)4;
         o->at = mem_must_get(o->room * sizeof *o->at);
         o->beside = mem_must_get(o->room * sizeof *o->beside);
     }
-    for (size_t before = 0; frozen_next(f, &at, &image, &gone); before = at)
-        o->at[n++] = ordered_of(f->data + before, &image);
+    for (size_t before = 0; frozen_next(f, &at, &image, &gone); before = at) {
+        if (image.was_in && (gone || image.was_in != image.goes_to))
+            o->at[n++] = ordered_of(f->data + before, &image, image.was_in);
+        if (!gone)
+            o->at[n++] = ordered_of(f->data + before, &image, image.goes_to);
+    }
+    o->count = n;
     if (n)
         order_from(o->at, o->beside, n, 0);
 }

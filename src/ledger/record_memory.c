@@ -235,3 +235,11 @@ void record_list_add(struct record_list *l, struct record *r)
     }
     l->at[l->count++] = r;
 }
+
+void record_list_join(struct record_list *l, struct record_list *other)
+{
+    for (uint64_t i = 0; i < other->count; i++)
+        record_list_add(l, other->at[i]);
+    mem_free(other->at);
+    *other = (struct record_list){ 0 };
+}

@@ -141,7 +141,7 @@ static void set_head(struct record *r, uint8_t rules, struct bytes key, uint32_t
     r->hash = hash;
     r->rules = rules;
     r->key_bytes = (uint8_t)key.len;
-    r->value_bytes = value_bytes;
+    r->value_bytes = value_bytes & ((1u << 21) - 1);
     if (key.len)
         memcpy(r->data, key.ptr, key.len);
 }
@@ -170,6 +170,7 @@ void record_set_image(struct record *r, const struct record_image *image, uint32
     if (image->value.len)
         memcpy(record_value(r), image->value.ptr, image->value.len);
     r->due_ms = image->due_ms;
+    r->era = image->era & (RECORD_ERAS - 1);
     r->flags = (uint16_t)(RECORD_STORED | (image->finished ? RECORD_FINISHED : 0) |
                           (image->was_in == RECORD_IN_DONE ? RECORD_LEFT : 0));
 }
@@ -200,7 +201,7 @@ static struct record *load_back(struct records *rs, uint8_t rules, struct bytes 
     struct record *r = record_put_image(rs, &image);
     must(r != NULL);
     rs->loaded_back++;
-    record_may_leave(rs, r);
+    record_queue_up(rs, r);
     return r;
 }
 
@@ -216,6 +217,12 @@ struct record *record_find_hashed(struct records *rs, uint8_t rules, struct byte
 struct record *record_find(struct records *rs, uint8_t rules, struct bytes key)
 {
     return record_find_hashed(rs, rules, key, record_hash(rules, key));
+}
+
+const struct record *record_look(struct records *rs, uint8_t rules, struct bytes key)
+{
+    bool gone;
+    return find_here(rs, rules, key, record_hash(rules, key), &gone);
 }
 
 void record_fetch_bucket(const struct records *rs, uint32_t hash)
@@ -273,6 +280,7 @@ struct record *record_resize(struct records *rs, struct record *r, uint32_t valu
     record_unlink(rs, r);
     memcpy(record_value(n), record_value(r), r->value_bytes < value_bytes ? r->value_bytes : value_bytes);
     n->due_ms = r->due_ms;
+    n->era = r->era;
     record_link(rs, n);
     n->flags |= kept;
     record_set_dirty(rs, n);
@@ -408,7 +416,8 @@ void records_close(struct records *rs)
         return;
     mem_free(rs->dirty.at);
     mem_free(rs->frozen.at);
-    mem_free(rs->leaving.at);
+    mem_free(rs->leaving.list.at);
+    mem_free(rs->staying.list.at);
     mem_free(rs->old.buckets);
     mem_free(rs->now.buckets);
     record_memory_close(&rs->memory);
@@ -425,6 +434,7 @@ struct records_stats records_stats(const struct records *rs)
                                             rs->due.room * sizeof(struct due_entry),
                                    .used = rs->memory.used,
                                    .dirty = rs->dirty.count,
+                                   .staying = record_queue_count(&rs->staying),
                                    .gone_bytes = rs->gone_bytes,
                                    .evicted = rs->evicted,
                                    .loaded_back = rs->loaded_back };
