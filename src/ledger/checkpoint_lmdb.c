@@ -102,7 +102,7 @@ static err write_one(struct lmdb_store *s, MDB_cursor *const cursors[RECORD_IN_D
     struct stored_key k;
     bool gone;
     const enum record_place place = checkpoint_ordered_place(o);
-    const struct record_image image = checkpoint_ordered_image(o->item, &gone);
+    const struct record_image image = checkpoint_ordered_image(o, &gone);
     stored_key_set(&k, image.era, image.rules, image.key);
     if (gone || place != image.goes_to)
         return remove_one(cursors[place], stored_key_in(&k, place), reterr);
@@ -120,12 +120,8 @@ static err write_all(struct lmdb_store *s, MDB_txn *txn, struct diag *reterr)
         code = mdb_cursor_open(txn, s->tables[RECORD_IN_DONE], &cursors[RECORD_IN_DONE]);
     err e = code ? fail("write", code, reterr) : OK;
     for (size_t i = 0; !e && i < count; i++) {
-        if (i + WRITE_AHEAD < count) {
-            const char *later = s->order.at[i + WRITE_AHEAD].item;
-            __builtin_prefetch(later);
-            __builtin_prefetch(later + 64);
-            __builtin_prefetch(later + 128);
-        }
+        if (i + WRITE_AHEAD < count)
+            checkpoint_ordered_fetch(&s->order.at[i + WRITE_AHEAD]);
         e = write_one(s, cursors, &s->order.at[i], reterr);
     }
     for (unsigned i = 0; i <= RECORD_IN_DONE; i++) {

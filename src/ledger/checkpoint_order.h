@@ -4,12 +4,10 @@
 #pragma once
 #include "ledger/checkpoint.h"
 
-/* The key's beginning beside it, so that few have to be looked at themselves. */
-#define ORDERED_WORDS 3
 struct ordered {
-    uint64_t front[ORDERED_WORDS]; /* place, era (0 where it does not count), rules and key as big-endian
-                                    * numbers, filled up with zeros */
-    const char *item;
+    uint64_t differs; /* of its place, era, rules and key: the first bits that are not the same in all of
+                       * them, so that few have to be looked at themselves */
+    uintptr_t item;   /* and its place in the lowest bits */
 };
 
 struct checkpoint_order {
@@ -22,4 +20,6 @@ void checkpoint_order(struct checkpoint_order *o, const struct frozen *f);
 void checkpoint_order_close(struct checkpoint_order *o);
 /* Where something is done. */
 enum record_place checkpoint_ordered_place(const struct ordered *o);
-struct record_image checkpoint_ordered_image(const char *item, bool *ret_gone);
+struct record_image checkpoint_ordered_image(const struct ordered *o, bool *ret_gone);
+/* It is looked at soon. */
+void checkpoint_ordered_fetch(const struct ordered *o);

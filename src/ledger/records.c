@@ -44,10 +44,13 @@ static void move_some(struct records *rs, unsigned buckets)
             continue;
         mem_free(rs->old.buckets);
         rs->old = (struct record_table){ 0 };
+        record_memory_advise(rs->now.buckets, rs->now.count * sizeof *rs->now.buckets);
     }
 }
 
-/* A larger table is pages of zeros until it is touched: nothing waits for it. */
+/* A larger table is small pages of zeros until it is touched: nothing waits for it. Huge ones come once it is
+ * full (a first touch would have to wait for one, five times as long for as many bytes on a virtual machine).
+ */
 static void grow_table(struct records *rs)
 {
     if (rs->old.count || rs->count < rs->now.count || rs->now.count > UINT32_MAX / 2)
@@ -55,7 +58,6 @@ static void grow_table(struct records *rs)
     record_bucket *buckets = mem_get(rs->now.count * 2 * sizeof *buckets);
     if (!buckets)
         return; /* longer chains, then */
-    record_memory_advise(buckets, rs->now.count * 2 * sizeof *buckets);
     rs->old = rs->now;
     rs->now = (struct record_table){ buckets, rs->old.count * 2 };
     rs->moved = 0;
