@@ -23,6 +23,18 @@ struct frozen {
     size_t bytes, room;
     uint32_t count;
 };
+/* One of them; behind it the key, filled up to 8 bytes with zeros, and the value, filled up. */
+struct frozen_item {
+    uint64_t due_ms;
+    uint32_t value_bytes;
+    uint16_t era;
+    uint8_t rules, key_bytes, was_in, goes_to;
+    bool finished, gone;
+};
+static inline size_t frozen_padded(size_t n)
+{
+    return (n + 7) & ~(size_t)7;
+}
 void frozen_add(struct frozen *f, const struct record_image *image, bool gone);
 /* *at begins with 0. false: that was all. */
 bool frozen_next(const struct frozen *f, size_t *at, struct record_image *ret_image, bool *ret_gone);

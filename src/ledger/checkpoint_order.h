@@ -5,9 +5,8 @@
 #include "ledger/checkpoint.h"
 
 struct ordered {
-    uint64_t differs; /* of its place, era, rules and key: the first bits that are not the same in all of
-                       * them, so that few have to be looked at themselves */
-    uintptr_t item;   /* and its place in the lowest bits */
+    uint64_t bits;  /* what says the order, of a few that are the same before */
+    uintptr_t item; /* and its place in the lowest bits */
 };
 
 struct checkpoint_order {
