@@ -19,6 +19,7 @@ struct ledger_opts {
     bool metrics;         /* metrics_init was called */
     bool read_only;       /* ledger_verify's */
 };
+#define LEDGER_STAYING_MAX 4000000 /* a second of a start */
 #define LEDGER_OPTS_DEFAULT                                   \
     ((struct ledger_opts){ .rules = ledger_rules_registry,    \
                            .memory_bytes = UINT64_C(1) << 30, \
@@ -26,7 +27,7 @@ struct ledger_opts {
                            .batch_entries_max = 4096,         \
                            .interval_ms = 50,                 \
                            .checkpoint_interval_ms = 1000,    \
-                           .staying_max = 4000000,            \
+                           .staying_max = LEDGER_STAYING_MAX, \
                            .checkpoint_bytes_max = UINT64_C(256) << 30 })
 
 /* Recovers, then starts the writer. Blocks: start-up. ERR_IN_USE: another process has it; ERR_SYNTAX:
