@@ -212,7 +212,7 @@ static err read_open(const struct visit *v, unsigned thread, MDB_val key, MDB_va
     const struct bytes about = bytes_skip((struct bytes){ key.mv_data, key.mv_size }, skip);
     err e = stored_read(v->store->crypt, thread, about, value, v->plain[thread], ret_image, reterr);
     ret_image->was_in = ret_image->goes_to = RECORD_IN_OPEN;
-    ret_image->era = skip && !e ? (uint16_t)(k[0] << 8 | k[1]) : 0;
+    ret_image->era = skip && !e ? (uint16_t)((unsigned)k[0] << 8 | k[1]) : 0;
     if (ret_image->era < RECORD_ERAS)
         return e;
     diag_set(reterr, "the checkpoint: a record is damaged: restore a backup");

@@ -378,6 +378,32 @@ static void one_of_version_1_is_read_and_written_anew(void **state)
     end_with(&t);
 }
 
+static void finished_ones_that_were_loaded_leave_memory(void **state)
+{
+    (void)state;
+    found = (struct checkpoint_state){ 0 };
+    open_store(false);
+    load();
+    make_many();
+    write_checkpoint(0);
+    unload();
+    open_store(false);
+    load();
+    assert_int_equal(records_stats(records).count, MANY);
+    assert_int_equal(records_stats(records).staying, MANY / 100);
+    write_checkpoint(MANY / 200);
+    write_checkpoint(MANY / 200);
+    assert_int_equal(records_stats(records).staying, 0);
+    records_evict(records, 0);
+    assert_int_equal(records_stats(records).count, MANY - MANY / 100);
+    unload();
+    open_store(false);
+    load();
+    assert_int_equal(records_stats(records).count, MANY - MANY / 100);
+    has_many();
+    unload();
+}
+
 /* ---- contradictions ---- */
 
 static void make_a_few(void)
@@ -490,6 +516,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_written_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(and_encrypted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_of_version_1_is_read_and_written_anew, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(finished_ones_that_were_loaded_leave_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_stands_in_two_eras_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_open_and_left_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_where_it_should_be_ends_it, set_up, tear_down),

@@ -6,7 +6,7 @@
 
 #define BUCKETS_MIN 1024
 #define MOVES_A_STEP 8 /* buckets of the old table, with each record that is made */
-#define MOVES_AHEAD 16 /* whose records are fetched into the cache */
+#define MOVES_AHEAD 32 /* whose first record is fetched into the cache; at half of that its second one */
 
 /* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
 
@@ -38,8 +38,12 @@ static void move_some(struct records *rs, unsigned buckets)
             put(&rs->now.buckets[r->hash & (rs->now.count - 1)], r);
         }
         rs->old.buckets[rs->moved] = 0;
-        if (rs->moved + MOVES_AHEAD < rs->old.count)
+        if (rs->moved + MOVES_AHEAD < rs->old.count) {
+            const struct record *half = bucket_first(rs->old.buckets[rs->moved + MOVES_AHEAD / 2]);
             __builtin_prefetch(bucket_first(rs->old.buckets[rs->moved + MOVES_AHEAD]), 1);
+            if (half && half->next)
+                __builtin_prefetch(half->next, 1);
+        }
         if (++rs->moved < rs->old.count)
             continue;
         mem_free(rs->old.buckets);

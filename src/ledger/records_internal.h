@@ -23,6 +23,7 @@ struct record_piece {
     struct record_piece *next, *before; /* before: of large ones */
     size_t bytes;                       /* with this head */
     char *at;                           /* up to here it is cut into records */
+    char *ready;                        /* up to here its pages are there */
 };
 #define RECORD_RESTS 16
 struct record_memory {
