@@ -375,6 +375,11 @@ static void one_of_version_1_is_read_and_written_anew(void **state)
     begin_with(&t, "here");
     MDB_dbi gone;
     assert_int_equal(mdb_dbi_open(t.txn, CHECKPOINT_BEFORE_TABLE, 0, &gone), MDB_NOTFOUND);
+    MDB_val key = { 5, "state" }, value;
+    uint32_t version;
+    assert_int_equal(mdb_get(t.txn, also_with(&t, "state"), &key, &value), 0);
+    memcpy(&version, value.mv_data, sizeof version);
+    assert_int_equal(version, 2); /* which a weir from before refuses */
     end_with(&t);
 }
 
