@@ -33,6 +33,8 @@ struct record {
     uint8_t key_bytes;
     char data[] __attribute__((aligned(8))); /* the key, filled up to 8 bytes with zeros; the value */
 };
+_Static_assert(RECORD_VALUE_BYTES_MAX < 1u << 21 && RECORD_ERAS == 1u << 11, "they fit their bits");
+_Static_assert(sizeof(struct record) == 32, "there are many of them");
 
 struct records;
 
