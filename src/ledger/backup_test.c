@@ -32,6 +32,7 @@ static struct ledger_opts options(const char *path)
     o.checkpoint_interval_ms = 10;
     o.key = key;
     o.durability = durability;
+    o.staying_max = 0; /* what is finished is left on disk at once */
     return o;
 }
 

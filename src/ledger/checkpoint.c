@@ -8,18 +8,6 @@
 
 /* ---- what was frozen ---- */
 
-struct item {
-    uint64_t due_ms;
-    uint32_t value_bytes;
-    uint8_t rules, key_bytes, was_in, goes_to;
-    bool finished, gone;
-};
-
-static size_t padded(size_t n)
-{
-    return (n + 7) & ~(size_t)7;
-}
-
 static char *room_for(struct frozen *f, size_t bytes)
 {
     if (f->room - f->bytes < bytes) {
@@ -36,38 +24,44 @@ static char *room_for(struct frozen *f, size_t bytes)
 
 void frozen_add(struct frozen *f, const struct record_image *image, bool gone)
 {
-    const struct item i = { .due_ms = image->due_ms,
-                            .value_bytes = gone ? 0 : (uint32_t)image->value.len,
-                            .rules = image->rules,
-                            .key_bytes = (uint8_t)image->key.len,
-                            .was_in = image->was_in,
-                            .goes_to = image->goes_to,
-                            .finished = image->finished,
-                            .gone = gone };
-    char *at = room_for(f, sizeof i + padded(i.key_bytes) + padded(i.value_bytes));
+    const struct frozen_item i = { .due_ms = image->due_ms,
+                                   .value_bytes = gone ? 0 : (uint32_t)image->value.len,
+                                   .era = image->era,
+                                   .rules = image->rules,
+                                   .key_bytes = (uint8_t)image->key.len,
+                                   .was_in = image->was_in,
+                                   .goes_to = image->goes_to,
+                                   .finished = image->finished,
+                                   .gone = gone };
+    char *at = room_for(f, sizeof i + frozen_padded(i.key_bytes) + frozen_padded(i.value_bytes));
     memcpy(at, &i, sizeof i);
-    memcpy(at + sizeof i, image->key.ptr, i.key_bytes);
+    if (i.key_bytes % 8)
+        memset(at + sizeof i + frozen_padded(i.key_bytes) - 8, 0, 8);
+    if (i.key_bytes)
+        memcpy(at + sizeof i, image->key.ptr, i.key_bytes);
     if (i.value_bytes)
-        memcpy(at + sizeof i + padded(i.key_bytes), image->value.ptr, i.value_bytes);
+        memcpy(at + sizeof i + frozen_padded(i.key_bytes), image->value.ptr, i.value_bytes);
     f->count++;
 }
 
 bool frozen_next(const struct frozen *f, size_t *at, struct record_image *ret_image, bool *ret_gone)
 {
-    struct item i;
+    struct frozen_item i;
     if (*at == f->bytes)
         return false;
     const char *data = f->data + *at;
     memcpy(&i, data, sizeof i);
-    *ret_image = (struct record_image){ .rules = i.rules,
-                                        .finished = i.finished,
-                                        .was_in = i.was_in,
-                                        .goes_to = i.goes_to,
-                                        .due_ms = i.due_ms,
-                                        .key = { data + sizeof i, i.key_bytes },
-                                        .value = { data + sizeof i + padded(i.key_bytes), i.value_bytes } };
+    *ret_image =
+        (struct record_image){ .rules = i.rules,
+                               .finished = i.finished,
+                               .was_in = i.was_in,
+                               .goes_to = i.goes_to,
+                               .era = i.era,
+                               .due_ms = i.due_ms,
+                               .key = { data + sizeof i, i.key_bytes },
+                               .value = { data + sizeof i + frozen_padded(i.key_bytes), i.value_bytes } };
     *ret_gone = i.gone;
-    *at += sizeof i + padded(i.key_bytes) + padded(i.value_bytes);
+    *at += sizeof i + frozen_padded(i.key_bytes) + frozen_padded(i.value_bytes);
     return true;
 }
 

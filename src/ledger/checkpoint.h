@@ -13,6 +13,7 @@
 struct checkpoint_state {
     uint64_t seq; /* 0: there is none yet */
     uint64_t time_ms, next_id;
+    uint16_t era; /* of its freeze */
 };
 
 /* Images, one behind the other, as records_freeze tells them. */
@@ -22,6 +23,18 @@ struct frozen {
     size_t bytes, room;
     uint32_t count;
 };
+/* One of them; behind it the key, filled up to 8 bytes with zeros, and the value, filled up. */
+struct frozen_item {
+    uint64_t due_ms;
+    uint32_t value_bytes;
+    uint16_t era;
+    uint8_t rules, key_bytes, was_in, goes_to;
+    bool finished, gone;
+};
+static inline size_t frozen_padded(size_t n)
+{
+    return (n + 7) & ~(size_t)7;
+}
 void frozen_add(struct frozen *f, const struct record_image *image, bool gone);
 /* *at begins with 0. false: that was all. */
 bool frozen_next(const struct frozen *f, size_t *at, struct record_image *ret_image, bool *ret_gone);
@@ -66,8 +79,10 @@ err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only,
 err checkpoint_lmdb_copy(struct checkpoint_store *s, const char *folder, struct diag *reterr) CHECK_RESULT;
 /* The writer's thread: were records left on disk, as of the last renew? */
 bool checkpoint_lmdb_has_left(const struct checkpoint_store *s);
-/* Each record that was left on disk, read and checked: `verify`. */
-err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr) CHECK_RESULT;
+/* Each record that was left on disk, read and checked, and that none stands twice: `verify`. rs: what `load`
+ * has given, unchanged. */
+err checkpoint_lmdb_check(struct checkpoint_store *s, struct records *rs, uint64_t *ret_count,
+                          struct diag *reterr) CHECK_RESULT;
 
 /* ---- the thread. All calls but checkpoint_hold: the writer's */
 

@@ -1,8 +1,14 @@
 /* The checkpoint in LMDB: what recovery loads in one table, what was left on disk in another, so that a start
- * does not wait for the finished ones.
+ * does not wait for those.
  *
- *      open, done:  rules, key ─▶ due, finished, key id, CRC32C, value (or nonce, cipher text, tag)
- *      state:       "state" ─▶ version, seq, time, next id */
+ *      here:   era, rules, key ─▶ due, finished, key id, CRC32C, value (or nonce, cipher text, tag)
+ *      done:        rules, key ─▶ the same
+ *      state:  "state" ─▶ version, era, seq, time, next id
+ *
+ * Keys are random to the tree: put by them alone, each record would change a page of its own. In `here` what
+ * is new to a checkpoint stands in its era, one behind the other on pages that are filled at once; nobody
+ * looks there by a key, as the record in memory knows its era. Version 1 had `open`, by rules and key,
+ * instead. */
 #include "ledger/checkpoint.h"
 
 #if WEIR_HAVE_LMDB
@@ -14,19 +20,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/crc32c.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "core/log.h"
+#include "ledger/checkpoint_before.h"
 #include "ledger/checkpoint_order.h"
+#include "ledger/checkpoint_record.h"
 #include "ledger/checkpoint_walk.h"
-#include "ledger/crypt.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 
 struct lmdb_store {
     struct checkpoint_store store;
     MDB_env *env;
-    MDB_dbi state, tables[3]; /* by enum record_place; the first is none */
+    MDB_dbi state, tables[RECORD_IN_DONE + 1]; /* by enum record_place; the first is none */
+    unsigned era_bytes;                        /* of a key of RECORD_IN_OPEN; 0: version 1, only to be read */
     struct crypt *crypt;
     /* the reader's (the writer's thread) */
     MDB_txn *reading;
@@ -35,22 +43,12 @@ struct lmdb_store {
     char *plain;   /* of what was found, decrypted */
     /* the committer's */
     struct checkpoint_order order;
-    char *value;
 };
 
 struct stored_state {
-    uint32_t version, reserved;
+    uint32_t version, era;
     uint64_t seq, time_ms, next_id;
 };
-
-struct stored_head {
-    uint64_t due_ms;
-    uint16_t flags; /* 1: finished */
-    uint16_t key_id;
-    uint32_t crc;
-};
-
-#define VALUE_BYTES_MAX (sizeof(struct stored_head) + RECORD_VALUE_BYTES_MAX + CRYPT_EXTRA_BYTES)
 
 static struct lmdb_store *of(struct checkpoint_store *s)
 {
@@ -63,121 +61,68 @@ static err fail(const char *what, int code, struct diag *reterr)
     return code == MDB_MAP_FULL || code == ENOSPC ? ERR_LIMIT : ERR_IO;
 }
 
-/* ---- one record ---- */
-
-static uint32_t value_crc(MDB_val key, const struct stored_head *h, struct bytes value)
-{
-    struct stored_head zeroed = *h;
-    zeroed.crc = 0;
-    uint32_t crc = crc32c(0, key.mv_data, key.mv_size);
-    crc = crc32c(crc, &zeroed, sizeof zeroed);
-    return crc32c(crc, value.ptr, value.len);
-}
-
-static MDB_val stored_key(char out[RECORD_KEY_BYTES_MAX + 1], uint8_t rules, struct bytes key)
-{
-    out[0] = (char)rules;
-    if (key.len)
-        memcpy(out + 1, key.ptr, key.len);
-    return (MDB_val){ key.len + 1, out };
-}
-
-/* In s->value. */
-static err stored_value(struct lmdb_store *s, MDB_val key, const struct record_image *image, MDB_val *ret,
-                        struct diag *reterr)
-{
-    struct stored_head h = { .due_ms = image->due_ms,
-                             .flags = image->finished,
-                             .key_id = crypt_key_id(s->crypt) };
-    struct bytes about = { key.mv_data, key.mv_size };
-    char *at = s->value + sizeof h;
-    size_t len = image->value.len;
-    if (h.key_id) {
-        err e = crypt_seal_record(s->crypt, about, image->value, at, &len, reterr);
-        if (e)
-            return e;
-    } else if (len) {
-        memcpy(at, image->value.ptr, len);
-    }
-    h.crc = value_crc(key, &h, (struct bytes){ at, len });
-    memcpy(s->value, &h, sizeof h);
-    *ret = (MDB_val){ sizeof h + len, s->value };
-    return OK;
-}
-
-/* plain: room for a value that is encrypted; thread: as crypt_open_record knows it. */
-static err read_record(struct lmdb_store *s, unsigned thread, MDB_val key, MDB_val data, char *plain,
-                       struct record_image *ret_image, struct diag *reterr)
-{
-    struct stored_head h;
-    const char *k = key.mv_data;
-    bool whole = key.mv_size > 0 && data.mv_size >= sizeof h && data.mv_size <= VALUE_BYTES_MAX;
-    struct bytes value = BYTES_NONE, about = { k, key.mv_size };
-    if (whole) {
-        memcpy(&h, data.mv_data, sizeof h);
-        value = (struct bytes){ (const char *)data.mv_data + sizeof h, data.mv_size - sizeof h };
-        whole = h.crc == value_crc(key, &h, value);
-    }
-    if (!whole) {
-        diag_set(reterr, "the checkpoint: a record is damaged: restore a backup");
-        return ERR_SYNTAX;
-    }
-    if (h.key_id) {
-        size_t len;
-        err e = crypt_open_record(s->crypt, thread, h.key_id, about, value, plain, &len, reterr);
-        if (e)
-            return e;
-        value = (struct bytes){ plain, len };
-    }
-    *ret_image = (struct record_image){ .rules = (uint8_t)k[0],
-                                        .finished = h.flags & 1,
-                                        .due_ms = h.due_ms,
-                                        .key = { k + 1, key.mv_size - 1 },
-                                        .value = value };
-    return OK;
-}
-
 /* ---- writing ---- */
 
-/* Neighbours are put by one cursor: it finds the next place from where it is. */
-static err write_one(struct lmdb_store *s, MDB_txn *txn, MDB_cursor *const cursors[RECORD_IN_DONE + 1],
-                     const char *item, struct diag *reterr)
+/* What memory knows of it is not what is there. */
+static err contradicts(struct diag *reterr)
 {
-    char text[RECORD_KEY_BYTES_MAX + 1];
+    diag_set(reterr, "the checkpoint: a record is missing, or stands where none should: restore a backup");
+    return ERR_SYNTAX;
+}
+
+static err remove_one(MDB_cursor *cursor, MDB_val key, struct diag *reterr)
+{
+    int code = mdb_cursor_get(cursor, &key, NULL, MDB_SET);
+    if (code == MDB_NOTFOUND)
+        return contradicts(reterr);
+    if (!code)
+        code = mdb_cursor_del(cursor, 0);
+    return code ? fail("remove a record", code, reterr) : OK;
+}
+
+/* Made in its place in the page. */
+static err put_one(struct lmdb_store *s, MDB_cursor *cursor, MDB_val key, struct bytes about,
+                   const struct record_image *image, struct diag *reterr)
+{
+    const bool is_there = image->was_in == image->goes_to;
+    MDB_val value = { stored_value_bytes(s->crypt, image), NULL };
+    int code = is_there ? mdb_cursor_get(cursor, &key, NULL, MDB_SET) : 0;
+    if (!code)
+        code = mdb_cursor_put(cursor, &key, &value, MDB_RESERVE | (is_there ? MDB_CURRENT : MDB_NOOVERWRITE));
+    if (code == MDB_NOTFOUND || code == MDB_KEYEXIST)
+        return contradicts(reterr);
+    return code ? fail("write a record", code, reterr)
+                : stored_value_set(s->crypt, about, image, value.mv_data, reterr);
+}
+
+/* Neighbours are put by one cursor: it finds the next place from where it is. */
+static err write_one(struct lmdb_store *s, MDB_cursor *const cursors[RECORD_IN_DONE + 1],
+                     const struct ordered *o, struct diag *reterr)
+{
+    struct stored_key k;
     bool gone;
-    const struct record_image image = checkpoint_ordered_image(item, &gone);
-    MDB_val key = stored_key(text, image.rules, image.key), value;
-    if (image.was_in && (gone || image.was_in != image.goes_to)) {
-        int code = mdb_del(txn, s->tables[image.was_in], &key, NULL);
-        if (code && code != MDB_NOTFOUND)
-            return fail("remove a record", code, reterr);
-    }
-    if (gone)
-        return OK;
-    err e = stored_value(s, key, &image, &value, reterr);
-    if (e)
-        return e;
-    int code = mdb_cursor_put(cursors[image.goes_to], &key, &value, 0);
-    return code ? fail("write a record", code, reterr) : OK;
+    const enum record_place place = checkpoint_ordered_place(o);
+    const struct record_image image = checkpoint_ordered_image(o, &gone);
+    stored_key_set(&k, image.era, image.rules, image.key);
+    if (gone || place != image.goes_to)
+        return remove_one(cursors[place], stored_key_in(&k, place), reterr);
+    return put_one(s, cursors[place], stored_key_in(&k, place), stored_key_about(&k), &image, reterr);
 }
 
 #define WRITE_AHEAD 8
 
-static err write_all(struct lmdb_store *s, MDB_txn *txn, uint32_t count, struct diag *reterr)
+static err write_all(struct lmdb_store *s, MDB_txn *txn, struct diag *reterr)
 {
+    const size_t count = s->order.count;
     MDB_cursor *cursors[RECORD_IN_DONE + 1] = { NULL };
     int code = mdb_cursor_open(txn, s->tables[RECORD_IN_OPEN], &cursors[RECORD_IN_OPEN]);
     if (!code)
         code = mdb_cursor_open(txn, s->tables[RECORD_IN_DONE], &cursors[RECORD_IN_DONE]);
     err e = code ? fail("write", code, reterr) : OK;
-    for (uint32_t i = 0; !e && i < count; i++) {
-        if (i + WRITE_AHEAD < count) {
-            const char *later = s->order.at[i + WRITE_AHEAD].item;
-            __builtin_prefetch(later);
-            __builtin_prefetch(later + 64);
-            __builtin_prefetch(later + 128);
-        }
-        e = write_one(s, txn, cursors, s->order.at[i].item, reterr);
+    for (size_t i = 0; !e && i < count; i++) {
+        if (i + WRITE_AHEAD < count)
+            checkpoint_ordered_fetch(&s->order.at[i + WRITE_AHEAD]);
+        e = write_one(s, cursors, &s->order.at[i], reterr);
     }
     for (unsigned i = 0; i <= RECORD_IN_DONE; i++) {
         if (cursors[i])
@@ -189,7 +134,7 @@ static err write_all(struct lmdb_store *s, MDB_txn *txn, uint32_t count, struct 
 static err write_state(struct lmdb_store *s, MDB_txn *txn, const struct checkpoint_state *state,
                        struct diag *reterr)
 {
-    struct stored_state stored = { STATE_VERSION, 0, state->seq, state->time_ms, state->next_id };
+    struct stored_state stored = { STATE_VERSION, state->era, state->seq, state->time_ms, state->next_id };
     MDB_val key = { 5, "state" }, value = { sizeof stored, &stored };
     int code = mdb_put(txn, s->state, &key, &value, 0);
     return code ? fail("write its state", code, reterr) : OK;
@@ -203,7 +148,7 @@ static err lmdb_commit(struct checkpoint_store *store, const struct frozen *f, s
     int code = mdb_txn_begin(s->env, NULL, 0, &txn);
     if (code)
         return fail("begin", code, reterr);
-    err e = write_all(s, txn, f->count, reterr);
+    err e = write_all(s, txn, reterr);
     if (!e)
         e = write_state(s, txn, &f->state, reterr);
     if (e) {
@@ -217,11 +162,12 @@ static err lmdb_commit(struct checkpoint_store *store, const struct frozen *f, s
 /* ---- reading ---- */
 
 static err read_state(struct lmdb_store *s, MDB_txn *txn, struct checkpoint_state *ret_state,
-                      struct diag *reterr)
+                      uint32_t *ret_version, struct diag *reterr)
 {
     struct stored_state stored;
     MDB_val key = { 5, "state" }, value;
-    *ret_state = (struct checkpoint_state){ 0, 0, 1 };
+    *ret_version = 0; /* nothing has been written yet */
+    *ret_state = (struct checkpoint_state){ .next_id = 1 };
     int code = mdb_get(txn, s->state, &key, &value);
     if (code == MDB_NOTFOUND)
         return OK;
@@ -229,11 +175,14 @@ static err read_state(struct lmdb_store *s, MDB_txn *txn, struct checkpoint_stat
         return fail("read its state", code, reterr);
     if (value.mv_size == sizeof stored)
         memcpy(&stored, value.mv_data, sizeof stored);
-    if (value.mv_size != sizeof stored || stored.version != STATE_VERSION) {
-        diag_set(reterr, "the checkpoint is of another version of the format");
+    if (value.mv_size != sizeof stored || !stored.version || stored.version > STATE_VERSION ||
+        stored.era >= RECORD_ERAS) {
+        diag_set(reterr, "the checkpoint is of another version of the format: this weir knows 1 and 2");
         return ERR_UNSUPPORTED;
     }
-    *ret_state = (struct checkpoint_state){ stored.seq, stored.time_ms, stored.next_id };
+    *ret_version = stored.version;
+    *ret_state =
+        (struct checkpoint_state){ stored.seq, stored.time_ms, stored.next_id, (uint16_t)stored.era };
     return OK;
 }
 
@@ -247,19 +196,34 @@ static err with_reading(struct lmdb_store *s, MDB_txn **ret_txn, struct diag *re
 struct visit {
     struct lmdb_store *store;
     const struct checkpoint_reader *reader;
-    MDB_txn *txn;
+    struct records *records;
     uint64_t count;
     char *plain[CHECKPOINT_LOADERS_MAX]; /* each thread's room for what is encrypted */
 };
 _Static_assert(CHECKPOINT_WALKERS_MAX <= CHECKPOINT_LOADERS_MAX && CHECKPOINT_WALKERS_MAX <= CRYPT_OPENERS,
                "what a thread's number finds");
 
+/* One of those that recovery loads. */
+static err read_open(const struct visit *v, unsigned thread, MDB_val key, MDB_val value,
+                     struct record_image *ret_image, struct diag *reterr)
+{
+    const unsigned skip = v->store->era_bytes;
+    const unsigned char *k = key.mv_data;
+    const struct bytes about = bytes_skip((struct bytes){ key.mv_data, key.mv_size }, skip);
+    err e = stored_read(v->store->crypt, thread, about, value, v->plain[thread], ret_image, reterr);
+    ret_image->was_in = ret_image->goes_to = RECORD_IN_OPEN;
+    ret_image->era = skip && !e ? (uint16_t)((unsigned)k[0] << 8 | k[1]) : 0;
+    if (ret_image->era < RECORD_ERAS)
+        return e;
+    diag_set(reterr, "the checkpoint: a record is damaged: restore a backup");
+    return ERR_SYNTAX;
+}
+
 static err load_one(void *arg, unsigned thread, MDB_val key, MDB_val value, struct diag *reterr)
 {
     const struct visit *v = arg;
     struct record_image image;
-    err e = read_record(v->store, thread, key, value, v->plain[thread], &image, reterr);
-    image.was_in = image.goes_to = RECORD_IN_OPEN;
+    err e = read_open(v, thread, key, value, &image, reterr);
     return e ? e : v->reader->record(v->reader->arg, thread, &image);
 }
 
@@ -274,7 +238,7 @@ static err load_open(struct lmdb_store *s, MDB_txn *txn, const struct checkpoint
     const unsigned threads = checkpoint_walkers(stat.ms_entries);
     err e = reader->begin(reader->arg, stat.ms_entries, threads);
     for (unsigned i = 1; !e && s->crypt && i < threads; i++) {
-        v.plain[i] = mem_get(VALUE_BYTES_MAX);
+        v.plain[i] = mem_get(STORED_VALUE_BYTES_MAX);
         e = v.plain[i] ? OK : ERR_MEMORY;
     }
     if (!e)
@@ -290,10 +254,11 @@ static err lmdb_load(struct checkpoint_store *store, struct checkpoint_state *re
 {
     struct lmdb_store *s = of(store);
     MDB_txn *txn;
+    uint32_t version;
     err e = with_reading(s, &txn, reterr);
     if (e)
         return e;
-    e = read_state(s, txn, ret_state, reterr);
+    e = read_state(s, txn, ret_state, &version, reterr);
     if (!e)
         e = load_open(s, txn, reader, reterr);
     mdb_txn_abort(txn);
@@ -328,15 +293,17 @@ static bool lmdb_find(struct checkpoint_store *store, uint8_t rules, struct byte
                       struct record_image *ret_image)
 {
     struct lmdb_store *s = of(store);
-    char text[RECORD_KEY_BYTES_MAX + 1];
+    struct stored_key sought;
     if (!s->has_done)
         return false;
-    MDB_val k = stored_key(text, rules, key), value;
+    stored_key_set(&sought, 0, rules, key);
+    MDB_val k = stored_key_in(&sought, RECORD_IN_DONE), value;
     int code = mdb_get(s->reading, s->tables[RECORD_IN_DONE], &k, &value);
     if (code == MDB_NOTFOUND)
         return false;
     struct diag d = DIAG_NONE;
-    if (code || read_record(s, 0, k, value, s->plain, ret_image, &d) != OK) {
+    if (code || stored_read(s->crypt, 0, (struct bytes){ k.mv_data, k.mv_size }, value, s->plain, ret_image,
+                            &d) != OK) {
         s->damaged = true;
         return false;
     }
@@ -354,38 +321,54 @@ static err lmdb_sound(struct checkpoint_store *store, struct diag *reterr)
     return ERR_SYNTAX;
 }
 
-/* A record stands in one table: had it been left in the other too, a start would bring back what it was. */
-static err look_at_one(void *arg, unsigned thread, MDB_val key, MDB_val value, struct diag *reterr)
+/* A record stands once: had it been left elsewhere too, a start would bring back what it was. */
+static err stands_twice(struct diag *reterr)
+{
+    diag_set(reterr, "the checkpoint: a record stands there twice: restore a backup");
+    return ERR_SYNTAX;
+}
+
+/* What was loaded has the era of one of them. */
+static err check_open(void *arg, unsigned thread, MDB_val key, MDB_val value, struct diag *reterr)
+{
+    const struct visit *v = arg;
+    struct record_image image;
+    err e = read_open(v, thread, key, value, &image, reterr);
+    if (e)
+        return e;
+    const struct record *r = record_look(v->records, image.rules, image.key);
+    return r && r->era == image.era ? OK : stands_twice(reterr);
+}
+
+static err check_left(void *arg, unsigned thread, MDB_val key, MDB_val value, struct diag *reterr)
 {
     struct visit *v = arg;
     struct record_image image;
-    MDB_val other;
-    err e = read_record(v->store, thread, key, value, v->plain[thread], &image, reterr);
+    const struct bytes about = { key.mv_data, key.mv_size };
+    err e = stored_read(v->store->crypt, thread, about, value, v->plain[thread], &image, reterr);
     if (e)
         return e;
-    int code = mdb_get(v->txn, v->store->tables[RECORD_IN_OPEN], &key, &other);
-    if (code == 0) {
-        diag_set(
-            reterr,
-            "the checkpoint: a record stands among the open ones and the finished ones: restore a backup");
-        return ERR_SYNTAX;
-    }
     v->count++;
-    return code == MDB_NOTFOUND ? OK : fail("read", code, reterr);
+    return record_look(v->records, image.rules, image.key) ? stands_twice(reterr) : OK;
 }
 
-err checkpoint_lmdb_check(struct checkpoint_store *store, uint64_t *ret_count, struct diag *reterr)
+err checkpoint_lmdb_check(struct checkpoint_store *store, struct records *rs, uint64_t *ret_count,
+                          struct diag *reterr)
 {
     struct lmdb_store *s = of(store);
-    struct visit v = { .store = s, .plain[0] = s->plain };
+    struct visit v = { .store = s, .records = rs, .plain[0] = s->plain };
+    MDB_txn *txn;
     *ret_count = 0;
-    err e = with_reading(s, &v.txn, reterr);
+    err e = with_reading(s, &txn, reterr);
     if (e)
         return e;
-    e = checkpoint_walk(v.txn, s->tables[RECORD_IN_DONE], 1, &(struct checkpoint_visit){ look_at_one, &v },
+    e = checkpoint_walk(txn, s->tables[RECORD_IN_OPEN], 1, &(struct checkpoint_visit){ check_open, &v },
                         reterr);
+    if (!e)
+        e = checkpoint_walk(txn, s->tables[RECORD_IN_DONE], 1, &(struct checkpoint_visit){ check_left, &v },
+                            reterr);
     *ret_count = v.count;
-    mdb_txn_abort(v.txn);
+    mdb_txn_abort(txn);
     return e;
 }
 
@@ -414,7 +397,6 @@ static void lmdb_close(struct checkpoint_store *store)
     if (s->env)
         mdb_env_close(s->env);
     mem_free(s->plain);
-    mem_free(s->value);
     checkpoint_order_close(&s->order);
     mem_free(s);
 }
@@ -428,7 +410,8 @@ static const struct checkpoint_ops lmdb_ops = {
     .close = lmdb_close,
 };
 
-static int open_tables(struct lmdb_store *s, bool read_only)
+/* before: of version 1, MDB_NOTFOUND among its tables is well. */
+static int open_tables(struct lmdb_store *s, bool read_only, MDB_dbi *before, bool *ret_has_before)
 {
     MDB_txn *txn;
     unsigned make = read_only ? 0 : MDB_CREATE;
@@ -437,26 +420,78 @@ static int open_tables(struct lmdb_store *s, bool read_only)
         return code;
     code = mdb_dbi_open(txn, "state", make, &s->state);
     if (!code)
-        code = mdb_dbi_open(txn, "open", make, &s->tables[RECORD_IN_OPEN]);
-    if (!code)
         code = mdb_dbi_open(txn, "done", make, &s->tables[RECORD_IN_DONE]);
+    int before_code = code ? code : mdb_dbi_open(txn, CHECKPOINT_BEFORE_TABLE, 0, before);
+    *ret_has_before = before_code == 0;
+    if (!code)
+        code = mdb_dbi_open(txn, "here", make, &s->tables[RECORD_IN_OPEN]);
+    if (code == MDB_NOTFOUND && *ret_has_before)
+        code = 0; /* only to be read, and of version 1 */
     if (!code)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
     return code;
 }
 
-static int open_env(struct lmdb_store *s, const char *folder, uint64_t bytes_max, bool read_only)
+/* Of version 1. */
+static err write_anew(struct lmdb_store *s, MDB_dbi before, const struct checkpoint_state *state,
+                      struct diag *reterr)
 {
+    MDB_txn *txn;
+    log_info("ledger", "the checkpoint is written anew, in the form of this version");
+    err e = checkpoint_before_copy(s->env, before, s->tables[RECORD_IN_OPEN], reterr);
+    if (e)
+        return e;
+    int code = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (code)
+        return fail("begin", code, reterr);
+    code = mdb_drop(txn, before, 1);
+    e = code ? fail("write it anew", code, reterr) : write_state(s, txn, state, reterr);
+    if (e) {
+        mdb_txn_abort(txn);
+        return e;
+    }
+    code = mdb_txn_commit(txn);
+    return code ? fail("commit", code, reterr) : OK;
+}
+
+static err open_version(struct lmdb_store *s, bool read_only, MDB_dbi before, bool has_before,
+                        struct diag *reterr)
+{
+    struct checkpoint_state state;
+    uint32_t version;
+    MDB_txn *txn;
+    err e = with_reading(s, &txn, reterr);
+    if (e)
+        return e;
+    e = read_state(s, txn, &state, &version, reterr);
+    mdb_txn_abort(txn);
+    s->era_bytes = STORED_ERA_BYTES;
+    if (e || !has_before || version == STATE_VERSION)
+        return e;
+    if (!read_only)
+        return version ? write_anew(s, before, &state, reterr) : OK;
+    s->tables[RECORD_IN_OPEN] = before;
+    s->era_bytes = 0;
+    return OK;
+}
+
+static err open_env(struct lmdb_store *s, const char *folder, uint64_t bytes_max, bool read_only,
+                    struct diag *reterr)
+{
+    MDB_dbi before = 0;
+    bool has_before = false;
     int code = mdb_env_create(&s->env);
     if (!code)
         code = mdb_env_set_mapsize(s->env, bytes_max);
     if (!code)
-        code = mdb_env_set_maxdbs(s->env, 3);
+        code = mdb_env_set_maxdbs(s->env, 4);
     if (!code)
         code = mdb_env_open(s->env, folder,
                             MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY | MDB_NOLOCK : 0), 0600);
-    return code ? code : open_tables(s, read_only);
+    if (!code)
+        code = open_tables(s, read_only, &before, &has_before);
+    return code ? fail("open", code, reterr) : open_version(s, read_only, before, has_before, reterr);
 }
 
 err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only, struct crypt *crypt,
@@ -467,16 +502,14 @@ err checkpoint_lmdb_open(const char *folder, uint64_t bytes_max, bool read_only,
         return ERR_MEMORY;
     s->store.ops = &lmdb_ops;
     s->crypt = crypt;
-    s->plain = mem_get(VALUE_BYTES_MAX);
-    s->value = mem_get(VALUE_BYTES_MAX);
-    err e = s->plain && s->value ? OK : ERR_MEMORY;
+    s->plain = mem_get(STORED_VALUE_BYTES_MAX);
+    err e = s->plain ? OK : ERR_MEMORY;
     if (!e && !read_only && mkdir(folder, 0700) < 0 && errno != EEXIST) {
         diag_set(reterr, "cannot make the folder %s: %s", folder, strerror(errno));
         e = ERR_SYSTEM;
     }
-    int code = e ? 0 : open_env(s, folder, bytes_max, read_only);
-    if (code)
-        e = fail("open", code, reterr);
+    if (!e)
+        e = open_env(s, folder, bytes_max, read_only, reterr);
     if (e) {
         lmdb_close(&s->store);
         return e;
@@ -511,9 +544,10 @@ bool checkpoint_lmdb_has_left(const struct checkpoint_store *s)
     return false;
 }
 
-err checkpoint_lmdb_check(struct checkpoint_store *s, uint64_t *ret_count, struct diag *reterr)
+err checkpoint_lmdb_check(struct checkpoint_store *s, struct records *rs, uint64_t *ret_count,
+                          struct diag *reterr)
 {
-    (void)s, (void)ret_count;
+    (void)s, (void)rs, (void)ret_count;
     return left_out(reterr);
 }
 #endif

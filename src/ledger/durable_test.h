@@ -2,6 +2,7 @@
  * For tests of rules, whose batches are safe when they end; crashes that cut the log are simulation_test's.
  */
 #pragma once
+#include "base/hash.h"
 #include "base/test.h"
 #include "ledger/store_test.h"
 
@@ -106,8 +107,10 @@ static inline void durable_checkpoint_step(struct durable *d, uint64_t bytes_wan
     switch (d->frozen_state) {
     case FROZEN_NONE:
         f->bytes = f->count = 0;
-        f->state = (struct checkpoint_state){ m->seq, m->now_ms, m->next_id };
-        records_freeze(m->records, durable_add_frozen, f);
+        f->state =
+            (struct checkpoint_state){ m->seq, m->now_ms, m->next_id, (uint16_t)random_below(RECORD_ERAS) };
+        records_freeze(m->records, f->state.era, random_below(2) ? random_below(200) : 0, durable_add_frozen,
+                       f);
         d->frozen_state = FROZEN_BEGUN;
         break;
     case FROZEN_BEGUN:

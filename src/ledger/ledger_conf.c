@@ -232,6 +232,7 @@ err ledger_start(const struct ledger_conf *conf, bool later, struct diag *reterr
                              .log_keep_bytes = conf->log_keep_bytes,
                              .checkpoint_interval_ms = conf->checkpoint_interval_ms,
                              .checkpoint_bytes_max = conf->checkpoint_bytes_max,
+                             .staying_max = LEDGER_STAYING_MAX,
                              .key = conf->key,
                              .later = later,
                              .metrics = true };

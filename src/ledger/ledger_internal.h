@@ -44,6 +44,7 @@ struct ledger {
     uint64_t synced_us;                    /* of `interval` */
     uint64_t clock_us;                     /* when machine.now_ms was last set */
     uint64_t frozen_us, frozen_bytes;      /* the last checkpoint was begun then; log written since */
+    uint16_t era;                          /* of the last freeze */
     struct diag why;                       /* it stopped; written once, before stopped is set */
     struct pass_on next;                   /* who has it after us; set before leave */
 

@@ -13,11 +13,13 @@ struct ledger_opts {
     uint64_t log_keep_bytes; /* of what the checkpoint does not need */
     uint64_t checkpoint_interval_ms;
     uint64_t checkpoint_bytes_max; /* of address space */
-    struct bytes key;              /* ledger/crypt.h; empty: not encrypted. Borrowed until it is open */
-    bool later;                    /* another process has it: wait for that on the writer's thread */
-    bool metrics;                  /* metrics_init was called */
-    bool read_only;                /* ledger_verify's */
+    uint64_t staying_max; /* finished records that a start loads, about: from here on they are left on disk */
+    struct bytes key;     /* ledger/crypt.h; empty: not encrypted. Borrowed until it is open */
+    bool later;           /* another process has it: wait for that on the writer's thread */
+    bool metrics;         /* metrics_init was called */
+    bool read_only;       /* ledger_verify's */
 };
+#define LEDGER_STAYING_MAX 4000000 /* a second of a start */
 #define LEDGER_OPTS_DEFAULT                                   \
     ((struct ledger_opts){ .rules = ledger_rules_registry,    \
                            .memory_bytes = UINT64_C(1) << 30, \
@@ -25,6 +27,7 @@ struct ledger_opts {
                            .batch_entries_max = 4096,         \
                            .interval_ms = 50,                 \
                            .checkpoint_interval_ms = 1000,    \
+                           .staying_max = LEDGER_STAYING_MAX, \
                            .checkpoint_bytes_max = UINT64_C(256) << 30 })
 
 /* Recovers, then starts the writer. Blocks: start-up. ERR_IN_USE: another process has it; ERR_SYNTAX:

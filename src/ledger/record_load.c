@@ -12,6 +12,7 @@ struct records_loader {
     struct records *records;
     struct record_memory memory;
     struct due_window due;
+    struct record_list staying; /* finished, and not left on disk */
     uint64_t count, of_rules[256];
     struct record *linking[LINKING]; /* a ring of those that are in no bucket yet */
     unsigned at;
@@ -71,6 +72,10 @@ err records_loader_put(struct records_loader *l, const struct record_image *imag
     record_set_image(r, image, record_hash(image->rules, image->key));
     if (r->due_ms && !note_due(l, r))
         return ERR_SYNTAX;
+    if (record_may_be_left(r)) {
+        r->flags |= RECORD_QUEUED;
+        record_list_add(&l->staying, r);
+    }
     __builtin_prefetch(bucket_of(l, r), 1);
     link_next(l, r);
     l->count++;
@@ -88,6 +93,7 @@ void records_loader_close(struct records_loader *l)
     for (unsigned i = 0; i < 256; i++)
         rs->of_rules[i] += l->of_rules[i];
     record_memory_join(&rs->memory, &l->memory);
+    record_list_join(&rs->staying.list, &l->staying);
     mem_free(l);
 }
 

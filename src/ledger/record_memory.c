@@ -16,7 +16,9 @@
 #define LARGE_PIECE_BYTES (16u << 20)
 #define HUGE_PAGE_BYTES (2u << 20)
 #define PAGE_BYTES 4096u
-#define SMALL_BYTES 256 /* up to here sizes are 16 apart */
+#define READY_BYTES (128u << 10) /* whose pages are asked for at once: each by itself is a fault of its own \
+                                  */
+#define SMALL_BYTES 256          /* up to here sizes are 16 apart */
 #define LARGE_BYTES (64u * 1024)
 
 static unsigned size_class(size_t bytes, size_t *ret_room)
@@ -54,15 +56,16 @@ void record_memory_advise(void *memory, size_t bytes)
  * while a virtual one may wait long for huge pages, which its host has to find. They become huge behind its
  * back later.
  */
-static void populate(struct record_piece *p)
+static void populate(struct record_piece *p, size_t bytes)
 {
+    char *end = (char *)p + p->bytes, *to = (size_t)(end - p->ready) < bytes ? end : p->ready + bytes;
 #ifdef MADV_POPULATE_WRITE
-    uintptr_t from = ((uintptr_t)p + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
-    uintptr_t to = ((uintptr_t)p + p->bytes) & ~(uintptr_t)(PAGE_BYTES - 1);
-    (void)!madvise((void *)from, to - from, MADV_POPULATE_WRITE);
-#else
-    (void)p;
+    const uintptr_t first = ((uintptr_t)p->ready + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1),
+                    last = (uintptr_t)to & ~(uintptr_t)(PAGE_BYTES - 1);
+    if (first < last)
+        (void)!madvise((void *)first, last - first, MADV_POPULATE_WRITE);
 #endif
+    p->ready = to;
 }
 
 static struct record_piece *piece_new(struct record_memory *m, size_t bytes, uint64_t bytes_max)
@@ -73,7 +76,7 @@ static struct record_piece *piece_new(struct record_memory *m, size_t bytes, uin
     if (!p)
         return NULL;
     p->bytes = bytes;
-    p->at = (char *)(p + 1);
+    p->at = p->ready = (char *)(p + 1);
     m->taken += bytes;
     return p;
 }
@@ -118,7 +121,7 @@ static bool refill(struct record_memory *m, uint64_t bytes_max)
     if (!p)
         return false;
     if (m->filling)
-        populate(p);
+        populate(p, p->bytes);
     else if (m->now)
         record_memory_advise(m->now, m->now->bytes);
     p->next = m->pieces;
@@ -150,6 +153,8 @@ struct record *record_memory_take(struct record_memory *m, size_t bytes, uint64_
     }
     r = (struct record *)m->now->at;
     m->now->at += room;
+    if (m->now->at > m->now->ready)
+        populate(m->now, READY_BYTES);
     m->used += room;
     return r;
 }
@@ -234,4 +239,12 @@ void record_list_add(struct record_list *l, struct record *r)
         l->at = mem_must_resize(l->at, l->room * sizeof(struct record *));
     }
     l->at[l->count++] = r;
+}
+
+void record_list_join(struct record_list *l, struct record_list *other)
+{
+    for (uint64_t i = 0; i < other->count; i++)
+        record_list_add(l, other->at[i]);
+    mem_free(other->at);
+    *other = (struct record_list){ 0 };
 }

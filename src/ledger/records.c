@@ -6,7 +6,7 @@
 
 #define BUCKETS_MIN 1024
 #define MOVES_A_STEP 8 /* buckets of the old table, with each record that is made */
-#define MOVES_AHEAD 16 /* whose records are fetched into the cache */
+#define MOVES_AHEAD 32 /* whose first record is fetched into the cache; at half of that its second one */
 
 /* ---- the index: buckets, moved bit by bit into a table twice as large ---- */
 
@@ -38,16 +38,23 @@ static void move_some(struct records *rs, unsigned buckets)
             put(&rs->now.buckets[r->hash & (rs->now.count - 1)], r);
         }
         rs->old.buckets[rs->moved] = 0;
-        if (rs->moved + MOVES_AHEAD < rs->old.count)
+        if (rs->moved + MOVES_AHEAD < rs->old.count) {
+            const struct record *half = bucket_first(rs->old.buckets[rs->moved + MOVES_AHEAD / 2]);
             __builtin_prefetch(bucket_first(rs->old.buckets[rs->moved + MOVES_AHEAD]), 1);
+            if (half && half->next)
+                __builtin_prefetch(half->next, 1);
+        }
         if (++rs->moved < rs->old.count)
             continue;
         mem_free(rs->old.buckets);
         rs->old = (struct record_table){ 0 };
+        record_memory_advise(rs->now.buckets, rs->now.count * sizeof *rs->now.buckets);
     }
 }
 
-/* A larger table is pages of zeros until it is touched: nothing waits for it. */
+/* A larger table is small pages of zeros until it is touched: nothing waits for it. Huge ones come once it is
+ * full (a first touch would have to wait for one, five times as long for as many bytes on a virtual machine).
+ */
 static void grow_table(struct records *rs)
 {
     if (rs->old.count || rs->count < rs->now.count || rs->now.count > UINT32_MAX / 2)
@@ -55,7 +62,6 @@ static void grow_table(struct records *rs)
     record_bucket *buckets = mem_get(rs->now.count * 2 * sizeof *buckets);
     if (!buckets)
         return; /* longer chains, then */
-    record_memory_advise(buckets, rs->now.count * 2 * sizeof *buckets);
     rs->old = rs->now;
     rs->now = (struct record_table){ buckets, rs->old.count * 2 };
     rs->moved = 0;
@@ -141,7 +147,7 @@ static void set_head(struct record *r, uint8_t rules, struct bytes key, uint32_t
     r->hash = hash;
     r->rules = rules;
     r->key_bytes = (uint8_t)key.len;
-    r->value_bytes = value_bytes;
+    r->value_bytes = value_bytes & ((1u << 21) - 1);
     if (key.len)
         memcpy(r->data, key.ptr, key.len);
 }
@@ -170,6 +176,7 @@ void record_set_image(struct record *r, const struct record_image *image, uint32
     if (image->value.len)
         memcpy(record_value(r), image->value.ptr, image->value.len);
     r->due_ms = image->due_ms;
+    r->era = image->era & (RECORD_ERAS - 1);
     r->flags = (uint16_t)(RECORD_STORED | (image->finished ? RECORD_FINISHED : 0) |
                           (image->was_in == RECORD_IN_DONE ? RECORD_LEFT : 0));
 }
@@ -200,7 +207,7 @@ static struct record *load_back(struct records *rs, uint8_t rules, struct bytes 
     struct record *r = record_put_image(rs, &image);
     must(r != NULL);
     rs->loaded_back++;
-    record_may_leave(rs, r);
+    record_queue_up(rs, r);
     return r;
 }
 
@@ -216,6 +223,12 @@ struct record *record_find_hashed(struct records *rs, uint8_t rules, struct byte
 struct record *record_find(struct records *rs, uint8_t rules, struct bytes key)
 {
     return record_find_hashed(rs, rules, key, record_hash(rules, key));
+}
+
+const struct record *record_look(struct records *rs, uint8_t rules, struct bytes key)
+{
+    bool gone;
+    return find_here(rs, rules, key, record_hash(rules, key), &gone);
 }
 
 void record_fetch_bucket(const struct records *rs, uint32_t hash)
@@ -273,6 +286,7 @@ struct record *record_resize(struct records *rs, struct record *r, uint32_t valu
     record_unlink(rs, r);
     memcpy(record_value(n), record_value(r), r->value_bytes < value_bytes ? r->value_bytes : value_bytes);
     n->due_ms = r->due_ms;
+    n->era = r->era;
     record_link(rs, n);
     n->flags |= kept;
     record_set_dirty(rs, n);
@@ -408,7 +422,8 @@ void records_close(struct records *rs)
         return;
     mem_free(rs->dirty.at);
     mem_free(rs->frozen.at);
-    mem_free(rs->leaving.at);
+    mem_free(rs->leaving.list.at);
+    mem_free(rs->staying.list.at);
     mem_free(rs->old.buckets);
     mem_free(rs->now.buckets);
     record_memory_close(&rs->memory);
@@ -425,6 +440,7 @@ struct records_stats records_stats(const struct records *rs)
                                             rs->due.room * sizeof(struct due_entry),
                                    .used = rs->memory.used,
                                    .dirty = rs->dirty.count,
+                                   .staying = record_queue_count(&rs->staying),
                                    .gone_bytes = rs->gone_bytes,
                                    .evicted = rs->evicted,
                                    .loaded_back = rs->loaded_back };

@@ -19,18 +19,22 @@
 
 #define RECORD_KEY_BYTES_MAX 255
 #define RECORD_VALUE_BYTES_MAX (1u << 20)
+#define RECORD_ERAS 2048U
 
 struct record {
     struct record *next; /* in its bucket */
     uint64_t due_ms;     /* 0: nothing is due; set by record_set_due */
     uint32_t hash;
-    uint32_t value_bytes;
-    uint32_t heap_at; /* 0: not in the heap */
+    uint32_t value_bytes : 21;
+    uint32_t era : 11; /* of the freeze that first told it: where the checkpoint has it */
+    uint32_t heap_at;  /* 0: not in the heap */
     uint16_t flags;
     uint8_t rules; /* whose: struct ledger_rules.id */
     uint8_t key_bytes;
     char data[] __attribute__((aligned(8))); /* the key, filled up to 8 bytes with zeros; the value */
 };
+_Static_assert(RECORD_VALUE_BYTES_MAX < 1u << 21 && RECORD_ERAS == 1u << 11, "they fit their bits");
+_Static_assert(sizeof(struct record) == 32, "there are many of them");
 
 struct records;
 
@@ -82,10 +86,13 @@ void record_scan(struct records *rs, uint8_t rules, uint64_t *cursor, uint32_t w
 
 /* ---- for the ledger */
 
+/* In memory only; NULL: it is not there, or was removed. */
+const struct record *record_look(struct records *rs, uint8_t rules, struct bytes key);
 /* false: it was removed (records_each_changed gives those too). */
 bool record_is_here(const struct record *r);
 
-/* Where the checkpoint has a record: what recovery loads, or what was left on disk. */
+/* Where the checkpoint has a record: among those that recovery loads, by era and key, or among those that
+ * were left on disk, by key. */
 enum record_place { RECORD_IN_NONE, RECORD_IN_OPEN, RECORD_IN_DONE };
 
 /* A record as it stands on disk. */
@@ -93,6 +100,7 @@ struct record_image {
     uint8_t rules;
     bool finished;
     uint8_t was_in, goes_to; /* enum record_place: before and after a freeze */
+    uint16_t era;            /* of RECORD_IN_OPEN, before or after: an image has one of them */
     uint64_t due_ms;
     struct bytes key, value;
 };
@@ -109,6 +117,7 @@ struct records_stats {
     uint64_t bytes;       /* of memory taken */
     uint64_t used;        /* of that, by records */
     uint64_t dirty;       /* changed since the last freeze */
+    uint64_t staying;     /* finished, and not left on disk yet */
     uint64_t gone_bytes;  /* removed, and still to be told to the checkpoint */
     uint64_t evicted;     /* left memory since the start */
     uint64_t loaded_back; /* came back */
@@ -151,9 +160,13 @@ err records_loader_put(struct records_loader *l, const struct record_image *imag
 void records_loader_close(struct records_loader *l);
 void records_loaded(struct records *rs);
 
-/* Tells all that changed since the last freeze; gone: it was removed. */
-void records_freeze(struct records *rs, void (*fn)(void *arg, const struct record_image *image, bool gone),
-                    void *arg);
+/* Tells all that changed since the last freeze; gone: it was removed. What is new to those that recovery
+ * loads gets the era: the next one after the last freeze's, so that what comes together stands together (and
+ * again from 0 after RECORD_ERAS - 1: any is right). leave: so many finished ones, at most, that stand among
+ * those that recovery loads are told besides, to be left on disk, and what finishes is so at once; 0: it
+ * stays among them. */
+void records_freeze(struct records *rs, uint16_t era, uint64_t leave,
+                    void (*fn)(void *arg, const struct record_image *image, bool gone), void *arg);
 /* What the last freeze told is on disk: the finished ones among it may leave memory. */
 void records_frozen_is_stored(struct records *rs);
 /* Lets finished ones go until at most bytes_wanted are in use, or none is left. */

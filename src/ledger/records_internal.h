@@ -10,7 +10,7 @@ enum record_flag {
     RECORD_FROZEN = 4, /* in the list of those that the checkpoint is writing */
     RECORD_STORED = 8, /* the checkpoint has one with this key, or will have with the freeze under way */
     RECORD_FINISHED = 16, /* may leave memory */
-    RECORD_QUEUED = 32,   /* in the list of those that may leave */
+    RECORD_QUEUED = 32,   /* in the list of those that may leave, or of those that stay */
     RECORD_TOUCHED = 64,  /* the journal has its image, or that it is new */
     RECORD_LEFT = 128,    /* of a STORED one: among those that were left on disk */
     RECORD_FREE = 256,    /* no record any more: memory to be taken */
@@ -23,6 +23,7 @@ struct record_piece {
     struct record_piece *next, *before; /* before: of large ones */
     size_t bytes;                       /* with this head */
     char *at;                           /* up to here it is cut into records */
+    char *ready;                        /* up to here its pages are there */
 };
 #define RECORD_RESTS 16
 struct record_memory {
@@ -56,6 +57,17 @@ struct record_list {
     uint64_t count, room;
 };
 void record_list_add(struct record_list *l, struct record *r);
+void record_list_join(struct record_list *l, struct record_list *other);
+
+/* One that is taken from in front. */
+struct record_queue {
+    struct record_list list;
+    uint64_t first;
+};
+static inline uint64_t record_queue_count(const struct record_queue *q)
+{
+    return q->list.count - q->first;
+}
 
 /* ---- when something is due */
 
@@ -133,8 +145,8 @@ struct records {
     bool unbounded;
     struct due_heap due;
     struct record_list dirty, frozen;
-    struct record_list leaving; /* finished and in the checkpoint */
-    uint64_t leaving_first;
+    struct record_queue leaving; /* finished and left on disk: may go at any time */
+    struct record_queue staying; /* finished, among what recovery loads: have to be left on disk before */
     struct journal journal;
     struct records_source source;
 };
@@ -167,10 +179,11 @@ void record_unlink(struct records *rs, struct record *r);
 /* Out of its bucket. */
 void record_take_out(struct records *rs, struct record *r);
 void record_set_dirty(struct records *rs, struct record *r);
+/* Into one of the queues, if it may leave and is in none. */
+void record_queue_up(struct records *rs, struct record *r);
 /* r: zeros. */
 void record_set_image(struct record *r, const struct record_image *image, uint32_t hash);
 /* A record as it stands on disk. NULL: no memory. */
 struct record *record_put_image(struct records *rs, const struct record_image *image);
-void record_may_leave(struct records *rs, struct record *r);
 /* Gives the memory of a record that is gone back once no list names it. */
 void record_bury(struct records *rs, struct record *r);

@@ -14,6 +14,7 @@
 struct model {
     bool exists, finished;
     uint8_t place; /* on disk */
+    uint16_t era;
     uint32_t bytes;
     uint64_t due_ms;
     unsigned char fill;
@@ -54,11 +55,14 @@ static void write_image(void *arg, const struct record_image *image, bool gone)
 {
     struct model *m = &((struct model *)arg)[number_of(image->key)];
     assert_int_equal(image->was_in, m->exists ? m->place : RECORD_IN_NONE);
+    if (image->was_in == RECORD_IN_OPEN)
+        assert_int_equal(image->era, m->era);
     *m = (struct model){ 0 };
     if (!gone)
         *m = (struct model){ .exists = true,
                              .finished = image->finished,
                              .place = image->goes_to,
+                             .era = image->era,
                              .bytes = (uint32_t)image->value.len,
                              .due_ms = image->due_ms,
                              .fill = image->value.len ? (unsigned char)image->value.ptr[0] : 0 };
@@ -177,7 +181,8 @@ static void follows_the_model(void **state)
         one_entry(rs);
         if (random_below(100) == 0 && !frozen) {
             memcpy(writing, disk, sizeof disk);
-            records_freeze(rs, write_image, writing);
+            records_freeze(rs, (uint16_t)random_below(RECORD_ERAS), random_below(2) * random_below(50),
+                           write_image, writing);
             frozen = true;
         } else if (random_below(50) == 0 && frozen) {
             memcpy(disk, writing, sizeof disk);
@@ -291,7 +296,7 @@ static void the_budget_is_kept(void **state)
     assert_null(record_make(rs, 1, BYTES("too large"), RECORD_VALUE_BYTES_MAX + 1));
     records_undo(rs);
     assert_int_equal(records_stats(rs).count, 0);
-    records_freeze(rs, write_image, writing); /* what was undone gives its memory back here */
+    records_freeze(rs, 0, 0, write_image, writing); /* what was undone gives its memory back here */
     records_frozen_is_stored(rs);
     assert_non_null(record_make(rs, 1, BYTES("again"), 1000));
     records_keep(rs);

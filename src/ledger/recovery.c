@@ -160,6 +160,7 @@ static err load_checkpoint(struct ledger *l, struct diag *reterr)
         return e;
     machine_set(&l->machine, state.seq, state.time_ms, state.next_id);
     l->recovered_seq = state.seq;
+    l->era = state.era;
     l->had_left = checkpoint_lmdb_has_left(l->store);
     records_set_source(l->machine.records, &(struct records_source){ find_left, l });
     return OK;
@@ -353,9 +354,9 @@ static err verify(struct ledger *l, struct ledger_report *r, struct diag *reterr
         e = load_checkpoint(l, reterr);
     r->checkpoint_seq = l->machine.seq;
     if (!e)
-        e = read_log(l, &r->torn_bytes, reterr);
+        e = checkpoint_lmdb_check(l->store, l->machine.records, &r->left_on_disk, reterr);
     if (!e)
-        e = checkpoint_lmdb_check(l->store, &r->left_on_disk, reterr);
+        e = read_log(l, &r->torn_bytes, reterr);
     r->last_seq = l->machine.seq;
     if (!e)
         r->records = records_stats(l->machine.records).count;

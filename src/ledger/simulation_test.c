@@ -214,8 +214,9 @@ static err checkpoint_step(void)
         if (e)
             return e;
         f->bytes = f->count = 0;
-        f->state = (struct checkpoint_state){ m->seq, m->now_ms, m->next_id };
-        records_freeze(m->records, add, f);
+        f->state =
+            (struct checkpoint_state){ m->seq, m->now_ms, m->next_id, (uint16_t)random_below(RECORD_ERAS) };
+        records_freeze(m->records, f->state.era, random_below(2) ? random_below(2000) : 0, add, f);
         sim.frozen_state = FROZEN_BEGUN;
         return OK;
     }

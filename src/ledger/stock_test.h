@@ -120,11 +120,11 @@ static inline err little_apply(struct little *l, struct bytes op)
     return e;
 }
 
-/* A checkpoint; after it what is finished leaves memory. */
+/* A checkpoint; after it what is finished leaves memory, all of it. */
 static inline void little_checkpoint(struct little *l)
 {
     copy_all(&l->disk, &l->writing);
-    records_freeze(l->records, store, &l->writing);
+    records_freeze(l->records, 0, UINT64_MAX, store, &l->writing);
     copy_all(&l->writing, &l->disk);
     records_frozen_is_stored(l->records);
     records_evict(l->records, 0);

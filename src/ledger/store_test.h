@@ -9,6 +9,7 @@
 
 struct stored {
     uint8_t place; /* enum record_place */
+    uint16_t era;
     bool finished;
     uint64_t due_ms;
     uint32_t bytes;
@@ -36,11 +37,13 @@ static inline void store_write(struct map *m, const struct record_image *image, 
     struct bytes key = stored_key(image->rules, image->key, text);
     struct stored *s = map_remove(m, key);
     must(image->was_in == (s ? s->place : RECORD_IN_NONE));
+    must(image->was_in != RECORD_IN_OPEN || image->era == s->era);
     mem_free(s);
     if (gone)
         return;
     s = mem_must_get(sizeof *s + image->value.len);
     s->place = image->goes_to;
+    s->era = image->era;
     s->finished = image->finished;
     s->due_ms = image->due_ms;
     s->bytes = (uint32_t)image->value.len;
@@ -75,6 +78,7 @@ static inline struct record_image image_of(struct bytes key, const struct stored
     return (struct record_image){ .rules = (uint8_t)key.ptr[0],
                                   .finished = s->finished,
                                   .was_in = s->place,
+                                  .era = s->era,
                                   .due_ms = s->due_ms,
                                   .key = bytes_skip(key, 1),
                                   .value = { s->value, s->bytes } };

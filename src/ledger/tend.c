@@ -12,14 +12,29 @@ static void add(void *arg, const struct record_image *image, bool gone)
     frozen_add(arg, image, gone);
 }
 
+/* Finished things that are to be left on disk with the next checkpoint. Put there by their keys each costs a
+ * page of the tree: while memory is plenty, and a start would load not too many, they stay where they are. */
+static uint64_t leaves(const struct ledger *l)
+{
+    const struct records_stats s = records_stats(l->machine.records);
+    return s.used > l->opts.memory_bytes / 2 || s.staying >= l->opts.staying_max ? DIRTY_MAX : 0;
+}
+
+static bool has_to_do(const struct ledger *l)
+{
+    const struct records_stats s = records_stats(l->machine.records);
+    return s.dirty || (s.staying && leaves(l));
+}
+
 static err begin(struct ledger *l, struct frozen *f, struct diag *reterr)
 {
     const struct machine *m = &l->machine;
     err e = ledger_log_sync(l->log, reterr); /* never ahead of the log */
     if (e)
         return e;
-    f->state = (struct checkpoint_state){ m->seq, m->now_ms, m->next_id };
-    records_freeze(m->records, add, f);
+    l->era = (uint16_t)((l->era + 1) % RECORD_ERAS);
+    f->state = (struct checkpoint_state){ m->seq, m->now_ms, m->next_id, l->era };
+    records_freeze(m->records, l->era, leaves(l), add, f);
     checkpoint_begin(l->checkpoint);
     l->frozen_us = ledger_clock_us();
     l->frozen_bytes = 0;
@@ -55,16 +70,15 @@ uint64_t ledger_tend_idle_us(const struct ledger *l)
 {
     const uint64_t passed_us = ledger_clock_us() - l->frozen_us,
                    wait_us = l->opts.checkpoint_interval_ms * 1000;
-    if (!records_stats(l->machine.records).dirty)
+    if (!has_to_do(l))
         return UINT64_MAX;
     return passed_us >= wait_us ? 0 : wait_us - passed_us;
 }
 
 static bool is_due(const struct ledger *l)
 {
-    const struct records_stats s = records_stats(l->machine.records);
-    return s.dirty &&
-           (s.dirty >= DIRTY_MAX || l->frozen_bytes >= LOG_BYTES_MAX || ledger_tend_idle_us(l) == 0);
+    const uint64_t dirty = records_stats(l->machine.records).dirty;
+    return dirty >= DIRTY_MAX || (dirty && l->frozen_bytes >= LOG_BYTES_MAX) || ledger_tend_idle_us(l) == 0;
 }
 
 err ledger_tend(struct ledger *l, struct diag *reterr)

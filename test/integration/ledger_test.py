@@ -140,7 +140,7 @@ def test_a_checkpoint_of_another_version_is_refused(ledger, tmp_path):
     wait_until(lambda: gate.get("/stock/radio").status == 200, 20, "there are radios")
     assert gate.stop(20) == 0
     data = tmp_path / "ledger/checkpoint/data.mdb"
-    state, other = (b"state" + struct.pack("<II", version, 0) for version in (1, 2))
+    state, other = (b"state" + struct.pack("<I", version) for version in (2, 3))
     whole = data.read_bytes()
     assert state in whole
     data.write_bytes(whole.replace(state, other))
