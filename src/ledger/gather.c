@@ -34,7 +34,7 @@ uint32_t gather_missing(const struct gather *g, uint32_t entries)
 
 bool gather_is_enough(const struct gather *g, uint32_t entries)
 {
-    return entries >= enough(g) && g->commit_us >= GATHER_COMMIT_US_MIN;
+    return entries >= enough(g) && entries <= GATHER_AT_ONCE_MAX && g->commit_us >= GATHER_COMMIT_US_MIN;
 }
 
 uint64_t gather_begin(struct gather *g, uint32_t entries, uint64_t now_us)

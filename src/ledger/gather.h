@@ -23,6 +23,7 @@ struct gather {
 #define GATHER_US_MAX 2000      /* no batch waits longer, however slow the disk is */
 #define GATHER_COMMIT_US_MIN 20 /* what is quicker is not worth waiting for */
 #define GATHER_RESTS_MAX 63     /* batches */
+#define GATHER_AT_ONCE_MAX 64   /* entries: for more a look for others is cheap, and makes fewer syncs */
 
 /* A batch of so many was answered, its write took so long, and so many waited already. */
 void gather_answered(struct gather *g, uint32_t entries, uint32_t waiting, uint64_t commit_us);

@@ -14,6 +14,10 @@ static void half_of_what_is_about_goes_at_once(void **state)
     gather_answered(&g, 24, 25, COMMIT_US);
     assert_true(gather_is_enough(&g, 25));
     assert_false(gather_is_enough(&g, 24));
+    /* where there are many a look for more is worth it, but no waiting */
+    gather_answered(&g, 200, 200, COMMIT_US);
+    assert_false(gather_is_enough(&g, 200));
+    assert_int_equal(0, gather_begin(&g, 200, 1000));
 }
 
 static void fewer_wait_for_the_rest_of_the_half(void **state)
