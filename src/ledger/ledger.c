@@ -24,6 +24,7 @@ struct ledger_port {
     struct turn_hook send, end;
     struct ledger *ledger; /* where the chain goes */
     struct ledger_call *newest, *oldest;
+    uint32_t count; /* in it */
     uint32_t under_way;
     struct mail mail; /* posted by who puts the first into answered */
     _Atomic(struct ledger_call *) answered;
@@ -92,8 +93,12 @@ static void send_chain(struct turn_hook *h)
     do
         p->oldest->next = before;
     while (!atomic_compare_exchange_weak(&l->mailbox, &before, p->newest));
+    const int32_t count = (int32_t)p->count, mailed = atomic_fetch_add(&l->mailed, count) + count;
+    const int32_t asleep = (int32_t)atomic_load(&l->asleep);
     p->newest = p->oldest = NULL;
-    ledger_wake(l);
+    p->count = 0;
+    if (asleep == 1 || (asleep && mailed >= asleep))
+        ledger_wake(l);
 }
 
 static void end_port(struct turn_hook *h)
@@ -143,6 +148,7 @@ void ledger_send(struct ledger *l, struct ledger_call *c)
     c->next = p->newest;
     p->ledger = l;
     p->newest = c;
+    p->count++;
     if (!p->oldest)
         p->oldest = c;
     p->under_way++;

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "ledger/checkpoint.h"
+#include "ledger/gather.h"
 #include "ledger/ledger_log.h"
 #include "ledger/ledger_metrics.h"
 #include "ledger/ledger_open.h"
@@ -40,6 +41,8 @@ struct ledger {
     /* the writer's own */
     struct ledger_call *waiting; /* taken from the mailbox, oldest first */
     struct ledger_call **waiting_last;
+    uint32_t waiting_count;
+    struct gather gather;
     struct ledger_call *done, **done_last; /* of this batch */
     uint64_t synced_us;                    /* of `interval` */
     uint64_t clock_us;                     /* when machine.now_ms was last set */
@@ -50,7 +53,8 @@ struct ledger {
 
     /* what other threads touch, on lines of their own */
     _Alignas(64) _Atomic(struct ledger_call *) mailbox; /* the newest first */
-    _Atomic uint32_t asleep;
+    _Atomic int32_t mailed;                             /* entries in it; for a moment less */
+    _Atomic uint32_t asleep; /* the writer sleeps until so many are in it; 0: it does not */
     _Atomic bool leave, stop;
     _Alignas(64) _Atomic(const char *) stopped;
     _Atomic bool passes; /* it has left, and the next process does what may be passed on */

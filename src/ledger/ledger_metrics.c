@@ -94,6 +94,12 @@ void ledger_metrics_count_look(struct ledger *l, const struct ledger_call *c)
         metric_inc(l->metrics.cells, c->ret_refused ? LEDGER_METRIC_REFUSED : LEDGER_METRIC_READS);
 }
 
+void ledger_metrics_gathered(struct ledger *l, uint64_t ns)
+{
+    if (l->metrics.cells)
+        metric_observe_ns(l->metrics.cells, LEDGER_METRIC_GATHER, ns);
+}
+
 void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns)
 {
     struct metric_cells *cells = l->metrics.cells;

@@ -12,6 +12,7 @@
     X(BATCHES, "batches_total", METRIC_COUNTER, "Writes to the log; entries_total by it is their size")      \
     X(LOG_WRITTEN, "log_written_bytes_total", METRIC_COUNTER, "Written to the log")                          \
     X(COMMIT, "commit_seconds", METRIC_HISTOGRAM, "A batch's write to the log, until it is as safe as said") \
+    X(GATHER, "gather_seconds", METRIC_HISTOGRAM, "A batch's waiting for more entries to share its write")   \
     X(LOG_BYTES, "log_bytes", METRIC_GAUGE, "Size of the log on disk")                                       \
     X(RECORDS, "records", METRIC_GAUGE, "Records in memory")                                                 \
     X(RECORD_BYTES, "record_bytes", METRIC_GAUGE, "Memory that they use")                                    \
@@ -43,6 +44,8 @@ void ledger_metrics_close(struct ledger_metrics *m);
 /* The writer, after a batch of so many; commit_ns 0: nothing was written. */
 struct ledger;
 void ledger_metrics_batch(struct ledger *l, uint64_t commit_ns);
+/* A batch waited so long for others. */
+void ledger_metrics_gathered(struct ledger *l, uint64_t ns);
 /* With the machine in hand: an entry that a worker did. */
 struct ledger_call;
 void ledger_metrics_count_look(struct ledger *l, const struct ledger_call *c);

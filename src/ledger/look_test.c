@@ -178,6 +178,26 @@ static void a_look_does_not_see_a_batch_at_hand(void **state)
     with_ledger(look_in_between, LEDGER_COMMIT);
 }
 
+/* What was mailed is counted off when it is taken: else the writer would never sleep again. */
+static void take_turns(void)
+{
+    for (int64_t i = 0; i < 20; i++) {
+        struct asked q[8];
+        for (unsigned k = 0; k < 8; k++)
+            send_one(&q[k], (struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 1 });
+        for (unsigned k = 0; k < 8; k++)
+            assert_int_equal(wait_for(&q[k]), i * 8 + k + 1);
+        assert_int_equal(atomic_load(&ledger->mailed), 0);
+    }
+    worker_stop(worker_self());
+}
+
+static void what_was_taken_is_no_mail_any_more(void **state)
+{
+    (void)state;
+    with_ledger(take_turns, LEDGER_COMMIT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_changes_all_the_same_goes_to_the_writer, folder_make,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(a_look_does_not_see_a_batch_at_hand, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(what_was_taken_is_no_mail_any_more, folder_make, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ uint64_t ledger_time_ms(struct ledger *l)
 }
 
 #define LATER_LOOK_US 5000
+#define TIMER_SLACK_NS 1000UL /* a batch waits for less than the usual 50 us */
 
 /* ---- gathering ---- */
 
@@ -42,7 +44,8 @@ static bool take_mail(struct ledger *l)
 {
     struct ledger_call *newest = atomic_exchange_explicit(&l->mailbox, NULL, memory_order_acquire);
     struct ledger_call *oldest = NULL, *last = newest;
-    while (newest) {
+    uint32_t count = 0;
+    for (; newest; count++) {
         struct ledger_call *next = newest->next;
         __builtin_prefetch(newest->ops);
         newest->next = oldest;
@@ -53,6 +56,8 @@ static bool take_mail(struct ledger *l)
         return false;
     *l->waiting_last = oldest;
     l->waiting_last = &last->next;
+    l->waiting_count += count;
+    atomic_fetch_sub(&l->mailed, (int32_t)count);
     return true;
 }
 
@@ -79,44 +84,65 @@ static uint64_t idle_us(struct ledger *l)
     return wait_us;
 }
 
-/* Says `asleep`, and then looks again; who leaves mail looks at `asleep` behind that. */
-static void sleep_until_mail(struct ledger *l, uint64_t us)
+/* Until so many entries have been mailed, or for so long. Says in `asleep` how many, and then looks again;
+ * who leaves mail looks at `asleep` behind that. */
+static void sleep_until_mailed(struct ledger *l, uint32_t entries, uint64_t us)
 {
     const struct timespec t = { .tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000 };
     pthread_mutex_unlock(&l->resting);
-    atomic_store(&l->asleep, 1);
-    if (!atomic_load(&l->mailbox) && !is_told_to_end(l) &&
+    atomic_store(&l->asleep, entries);
+    if (atomic_load(&l->mailed) < (int32_t)entries && !is_told_to_end(l) &&
         (ledger_stopped(l) || !checkpoint_has_result(l->checkpoint)))
-        syscall(SYS_futex, &l->asleep, FUTEX_WAIT_PRIVATE, 1, us == UINT64_MAX ? NULL : &t, NULL, 0);
+        syscall(SYS_futex, &l->asleep, FUTEX_WAIT_PRIVATE, entries, us == UINT64_MAX ? NULL : &t, NULL, 0);
     atomic_store(&l->asleep, 0);
     pthread_mutex_lock(&l->resting);
 }
 
-#define GATHER_TURNS 4
+#define YIELDS_MAX 4
 
-/* Those whose answers went out a moment ago are about to ask again, and others are on their way: what is
- * taken now shares one sync, what comes later sits it out. As long as each look brings more, up to a bound;
- * where nobody waits for this core a look takes no time. */
-static bool take_what_comes(struct ledger *l)
+/* Those that are on their way. As long as each look brings more, up to a bound; where nobody waits for this
+ * core a look takes no time. */
+static void take_what_comes(struct ledger *l)
 {
     unsigned turns = 0;
     pthread_mutex_unlock(&l->resting);
     do
         sched_yield();
-    while (take_mail(l) && ++turns < GATHER_TURNS);
+    while (take_mail(l) && ++turns < YIELDS_MAX);
     pthread_mutex_lock(&l->resting);
-    return turns > 0;
+}
+
+/* What is taken now shares one sync, what comes later sits it out (ledger/gather.h). */
+static void wait_for_more(struct ledger *l)
+{
+    if (gather_is_enough(&l->gather, l->waiting_count))
+        return;
+    const uint64_t begun_us = ledger_clock_us();
+    uint64_t us = gather_begin(&l->gather, l->waiting_count, begun_us);
+    if (!us) {
+        take_what_comes(l);
+        return;
+    }
+    while (us && !is_told_to_end(l) && !checkpoint_has_result(l->checkpoint)) { /* it would not sleep */
+        sleep_until_mailed(l, gather_missing(&l->gather, l->waiting_count), us);
+        take_mail(l);
+        us = gather_look(&l->gather, l->waiting_count, ledger_clock_us());
+    }
+    ledger_metrics_gathered(l, (ledger_clock_us() - begun_us) * 1000);
 }
 
 static void gather(struct ledger *l)
 {
-    if (l->waiting || take_what_comes(l) || is_told_to_end(l))
-        return;
-    uint64_t us = idle_us(l);
-    if (us == 0)
-        return;
-    sleep_until_mail(l, us);
-    take_what_comes(l);
+    take_mail(l);
+    if (!l->waiting && !is_told_to_end(l)) {
+        const uint64_t us = idle_us(l);
+        if (us == 0)
+            return;
+        sleep_until_mailed(l, 1, us);
+        take_mail(l);
+    }
+    if (l->waiting)
+        wait_for_more(l);
 }
 
 /* ---- a batch ---- */
@@ -162,6 +188,7 @@ static void apply_waiting(struct ledger *l)
     while ((c = l->waiting) && count < l->opts.batch_entries_max && machine_has_room(&l->machine, c)) {
         fetch(l, &f, count);
         l->waiting = c->next;
+        l->waiting_count--;
         if (!l->waiting)
             l->waiting_last = &l->waiting;
         c->next = NULL;
@@ -204,6 +231,12 @@ static void answer(struct ledger *l)
     ledger_answer_all(done);
 }
 
+static uint32_t waiting(struct ledger *l)
+{
+    const int32_t mailed = atomic_load_explicit(&l->mailed, memory_order_relaxed);
+    return l->waiting_count + (uint32_t)(mailed > 0 ? mailed : 0);
+}
+
 static void run_batch(struct ledger *l)
 {
     struct diag d = DIAG_NONE;
@@ -221,6 +254,8 @@ static void run_batch(struct ledger *l)
     ledger_metrics_batch(l, commit_ns);
     answer(l);
     if (!e)
+        gather_answered(&l->gather, l->machine.taken, waiting(l), commit_ns / 1000);
+    if (!e)
         e = ledger_tend(l, &d);
     if (e && !ledger_stopped(l))
         ledger_fail(l, e, &d);
@@ -230,13 +265,14 @@ static void run_batch(struct ledger *l)
 static void refuse(struct ledger *l)
 {
     if (!take_mail(l) && !l->waiting && !is_told_to_end(l))
-        sleep_until_mail(l, UINT64_MAX);
+        sleep_until_mailed(l, 1, UINT64_MAX);
     for (struct ledger_call *c = l->waiting; c; c = c->next)
         c->ret_failed = ERR_UNAVAILABLE;
     if (atomic_load(&l->passes) && !pass_on_calls(&l->next, l->waiting))
         atomic_store(&l->passes, false);
     l->done = l->waiting;
     l->waiting = NULL;
+    l->waiting_count = 0;
     l->waiting_last = &l->waiting;
     ledger_metrics_batch(l, 0);
     answer(l);
@@ -292,6 +328,7 @@ void *ledger_writer(void *arg)
 {
     struct ledger *l = arg;
     bool left = false;
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS);
     pthread_mutex_lock(&l->resting);
     if (l->opts.later)
         open_later(l);
