@@ -12,10 +12,11 @@ struct http3_conn {
     struct link streams;
     uint32_t streams_count;
     uint64_t requests;
-    bool going;  /* GOAWAY was sent: no new requests will be taken, soon */
-    bool closed; /* it ends now */
-    bool parked; /* counted as that: it asks for nothing */
-    bool told;   /* of a stream's end, by nghttp3_conn_close_stream */
+    bool going;    /* GOAWAY was sent: no new requests will be taken, soon */
+    bool end_told; /* ... and which is the last that is taken */
+    bool closed;   /* it ends now */
+    bool parked;   /* counted as that: it asks for nothing */
+    bool told;     /* of a stream's end, by nghttp3_conn_close_stream */
 };
 
 /* Bytes of a body, copied: in until they are taken, out until they are acknowledged. */

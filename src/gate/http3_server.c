@@ -58,10 +58,19 @@ static void go_away(struct http3_conn *c)
     quic_want_send(c->base.quic);
 }
 
+/* Once: what a client asks for behind the end that it was told moves it for the library, which does not stand
+ * that. */
+static void tell_end(struct http3_conn *c)
+{
+    if (!c->end_told)
+        (void)!nghttp3_conn_shutdown(c->base.lib);
+    c->end_told = true;
+}
+
 static void take_no_more(struct http3_conn *c)
 {
     go_away(c);
-    (void)!nghttp3_conn_shutdown(c->base.lib);
+    tell_end(c);
 }
 
 static void end_conn(struct http3_conn *c)
@@ -69,7 +78,7 @@ static void end_conn(struct http3_conn *c)
     if (!c->base.quic || c->closed)
         return;
     c->closed = true;
-    (void)!nghttp3_conn_shutdown(c->base.lib);
+    tell_end(c);
     quic_close(c->base.quic, NGHTTP3_H3_NO_ERROR);
 }
 

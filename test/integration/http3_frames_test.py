@@ -278,7 +278,7 @@ def test_a_slow_client_slows_its_server(gate, quic, scripted):
 ALL = (1 << 62) - 4  # RFC 9114 5.2: first that there will be an end; what is under way is still taken
 
 
-def asked_late(gate, quic, scripted):
+def asked_late(gate, quic, scripted, root=""):
     """A request that is under way, whose answer, "late", comes when go_on is set."""
     go_on = threading.Event()
 
@@ -288,7 +288,7 @@ def asked_late(gate, quic, scripted):
         peer.send(answer(b"late"))
 
     server = scripted(serve)
-    g = gate(one_service(server))
+    g = gate(one_service(server, root=root))
     q = quic(g)
     s = q.ask("/x")
     wait_until(lambda: server.requests, 20)
@@ -303,6 +303,19 @@ def ends_in_order(q, s, go_on):
     assert q.answered(s) == b"late"
     assert q.wait_end() == H3_NO_ERROR
     assert q.goaways() == [ALL, s + 4]
+
+
+def test_requests_behind_the_end_are_not_taken(gate, quic, scripted):
+    """RFC 9114 5.2: whoever asks on behind a GOAWAY's id is refused, and does not disturb those before it."""
+    g, q, s, go_on = asked_late(gate, quic, scripted, "client: {requests_max: 1}")
+    behind = [q.ask("/y") for _ in range(3)]
+    for b in behind:
+        if not any(e[:2] == ("reset", b) for e in q.events):
+            q.wait(lambda e, b=b: e[:2] == ("reset", b))
+    go_on.set()
+    assert q.answered(s) == b"late"
+    assert q.wait_end() == H3_NO_ERROR
+    assert not any(q.data(b) for b in behind) and q.goaways() == [ALL, s + 4]
 
 
 def test_answers_follow_a_client_that_moves(relay, gate, quic, scripted, each_loop):
