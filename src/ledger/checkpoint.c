@@ -148,13 +148,17 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-struct frozen *checkpoint_free(struct checkpoint *c)
+bool checkpoint_is_busy(struct checkpoint *c)
 {
     pthread_mutex_lock(&c->mutex);
-    bool free = c->work == WORK_NONE;
+    const bool busy = c->work != WORK_NONE;
     pthread_mutex_unlock(&c->mutex);
-    if (!free)
-        return NULL;
+    return busy;
+}
+
+struct frozen *checkpoint_free(struct checkpoint *c)
+{
+    must(!checkpoint_is_busy(c));
     c->frozen.bytes = 0;
     c->frozen.count = 0;
     return &c->frozen;

@@ -92,7 +92,9 @@ err checkpoint_start(struct checkpoint_store *s, struct ledger_log *log, uint64_
                      void (*on_done)(void *arg), void *arg, struct checkpoint **ret_checkpoint) CHECK_RESULT;
 /* Waits for what is under way. The store stays. */
 void checkpoint_end(struct checkpoint *c);
-/* NULL: it is at work. Else where to put what has changed, empty. */
+/* It is at work, or what came out was not taken yet. */
+bool checkpoint_is_busy(struct checkpoint *c);
+/* It is not busy: where to put what has changed, empty. */
 struct frozen *checkpoint_free(struct checkpoint *c);
 void checkpoint_begin(struct checkpoint *c);
 /* false: nothing has come out since the last time. Else *ret_e says how it went. */

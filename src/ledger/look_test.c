@@ -1,11 +1,15 @@
 /* What only looks: done at once while the writer rests, and never out of order. */
+#include <semaphore.h>
+
 #include "core/io.h"
 #include "ledger/counter_test.h"
 #include "ledger/folder_test.h"
 #include "ledger/ledger_internal.h"
 
 #define DEADLINE_US (20 * 1000000)
+#define CHECKPOINT_INTERVAL_MS 2
 
+static uint64_t interval_ms; /* of checkpoints; 0: as usual */
 static struct ledger *ledger;
 static struct ledger_rules rules; /* the counters', and they say that all of them only look */
 static const struct ledger_rules *const registry[] = { &rules, NULL };
@@ -35,6 +39,8 @@ static bool all_look(struct bytes op)
 static void with_ledger(void (*fn)(void), enum ledger_durability durability)
 {
     struct ledger_opts o = LEDGER_OPTS_DEFAULT;
+    if (interval_ms)
+        o.checkpoint_interval_ms = interval_ms;
     o.path = folder;
     rules = counter_rules;
     rules.apply = apply;
@@ -130,6 +136,44 @@ static void a_look_overtakes_nothing(void **state)
     with_ledger(follow, LEDGER_COMMIT);
 }
 
+static sem_t begun, go_on;
+static const struct checkpoint_ops *quick;
+
+static err commit_slowly(struct checkpoint_store *s, const struct frozen *f, struct diag *reterr)
+{
+    sem_post(&begun);
+    sem_wait(&go_on);
+    return quick->commit(s, f, reterr);
+}
+
+/* More than the interval passes, and more has changed: the writer sleeps nevertheless, or nothing would be
+ * done at once. */
+static void look_beside(void)
+{
+    quick = ledger->store->ops;
+    struct checkpoint_ops slow = *quick;
+    slow.commit = commit_slowly;
+    ledger->store->ops = &slow;
+    assert_int_equal(ask((struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 5 }), 5);
+    sem_wait(&begun);
+    assert_int_equal(ask((struct counter_op){ .what = COUNTER_ADD, .name = 1, .n = 5 }), 10);
+    assert_int_equal(fiber_sleep_us(3 * CHECKPOINT_INTERVAL_MS * 1000), OK);
+    assert_true(is_done_at_once((struct counter_op){ .what = COUNTER_GET, .name = 1 }, 10));
+    ledger->store->ops = quick;
+    sem_post(&go_on);
+    worker_stop(worker_self());
+}
+
+static void a_writer_rests_beside_a_checkpoint(void **state)
+{
+    (void)state;
+    sem_init(&begun, 0, 0);
+    sem_init(&go_on, 0, 0);
+    interval_ms = CHECKPOINT_INTERVAL_MS;
+    with_ledger(look_beside, LEDGER_COMMIT);
+    interval_ms = 0;
+}
+
 /* It said that it only looks: it is undone, and done by the writer, once. */
 static void change(void)
 {
@@ -207,6 +251,7 @@ int main(void)
                                         folder_remove),
         cmocka_unit_test_setup_teardown(a_look_does_not_see_a_batch_at_hand, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(what_was_taken_is_no_mail_any_more, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_writer_rests_beside_a_checkpoint, folder_make, folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

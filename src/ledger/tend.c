@@ -66,11 +66,12 @@ static err take_result(struct ledger *l, bool *ret_taken, struct diag *reterr)
     return OK;
 }
 
+/* While a checkpoint is written there is nothing to begin: its end wakes the writer. */
 uint64_t ledger_tend_idle_us(const struct ledger *l)
 {
     const uint64_t passed_us = ledger_clock_us() - l->frozen_us,
                    wait_us = l->opts.checkpoint_interval_ms * 1000;
-    if (!has_to_do(l))
+    if (!has_to_do(l) || checkpoint_is_busy(l->checkpoint))
         return UINT64_MAX;
     return passed_us >= wait_us ? 0 : wait_us - passed_us;
 }
@@ -90,10 +91,9 @@ err ledger_tend(struct ledger *l, struct diag *reterr)
     make_room(l);
     if (taken)
         ledger_metrics_look(l); /* there may be no batch for a while that would tell of it */
-    if (!is_due(l))
+    if (checkpoint_is_busy(l->checkpoint) || !is_due(l))
         return OK;
-    struct frozen *f = checkpoint_free(l->checkpoint);
-    return f ? begin(l, f, reterr) : OK;
+    return begin(l, checkpoint_free(l->checkpoint), reterr);
 }
 
 err ledger_tend_last(struct ledger *l, struct diag *reterr)
