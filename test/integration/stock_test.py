@@ -317,6 +317,13 @@ def test_what_is_not_paid_expires_without_a_request(ledger):
     assert (late.status, late.json["state"]) == (409, "expired")
 
 
+def test_items_of_the_file_are_there_when_the_api_is(ledger, tmp_path):
+    items = tmp_path / "items.csv"
+    items.write_text("".join(f"i{n},1\n" for n in range(5000)))
+    _, api = ledger(f", stock_file: {items}")
+    assert api.get("/v1/stock/i4999")["total"] == 1
+
+
 def test_items_from_csv_and_more_of_them(ledger, tmp_path):
     items = tmp_path / "items.csv"
     items.write_text('item,total,price,per_user\r\nradio,5,3900,2\r\n"lamp, green",7\r\n')
