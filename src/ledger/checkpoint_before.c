@@ -3,31 +3,30 @@
 #if WEIR_HAVE_LMDB
 #include <string.h>
 
-#include "ledger/records.h"
+#include "ledger/checkpoint_record.h"
 
-#define ERA_BYTES 2
 #define PART 65536 /* entries of a transaction */
 
 /* Where a part begins: the last key that was copied. */
 struct copied {
-    char era_and_key[ERA_BYTES + 1 + RECORD_KEY_BYTES_MAX]; /* era: 0 */
-    size_t key_bytes;                                       /* 0: none yet */
+    char era_and_key[STORED_ERA_BYTES + 1 + RECORD_KEY_BYTES_MAX]; /* era: 0 */
+    size_t key_bytes;                                              /* 0: none yet */
 };
 
 static int copy_one(MDB_cursor *to, struct copied *last, MDB_val key, MDB_val value)
 {
-    if (!key.mv_size || key.mv_size > sizeof last->era_and_key - ERA_BYTES)
+    if (!key.mv_size || key.mv_size > sizeof last->era_and_key - STORED_ERA_BYTES)
         return MDB_CORRUPTED;
-    memcpy(last->era_and_key + ERA_BYTES, key.mv_data, key.mv_size);
+    memcpy(last->era_and_key + STORED_ERA_BYTES, key.mv_data, key.mv_size);
     last->key_bytes = key.mv_size;
-    MDB_val with_era = { ERA_BYTES + key.mv_size, last->era_and_key };
+    MDB_val with_era = { STORED_ERA_BYTES + key.mv_size, last->era_and_key };
     return mdb_cursor_put(to, &with_era, &value, MDB_APPEND);
 }
 
 /* MDB_NOTFOUND: that was the last part. */
 static int copy_part(MDB_cursor *from, MDB_cursor *to, struct copied *last)
 {
-    MDB_val key = { last->key_bytes, last->era_and_key + ERA_BYTES }, value;
+    MDB_val key = { last->key_bytes, last->era_and_key + STORED_ERA_BYTES }, value;
     int code = mdb_cursor_get(from, &key, &value, last->key_bytes ? MDB_SET_RANGE : MDB_FIRST);
     if (!code && last->key_bytes)
         code = mdb_cursor_get(from, &key, &value, MDB_NEXT); /* that one was copied */

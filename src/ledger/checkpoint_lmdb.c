@@ -213,10 +213,7 @@ static err read_open(const struct visit *v, unsigned thread, MDB_val key, MDB_va
     err e = stored_read(v->store->crypt, thread, about, value, v->plain[thread], ret_image, reterr);
     ret_image->was_in = ret_image->goes_to = RECORD_IN_OPEN;
     ret_image->era = skip && !e ? (uint16_t)((unsigned)k[0] << 8 | k[1]) : 0;
-    if (ret_image->era < RECORD_ERAS)
-        return e;
-    diag_set(reterr, "the checkpoint: a record is damaged: restore a backup");
-    return ERR_SYNTAX;
+    return ret_image->era < RECORD_ERAS ? e : stored_damaged(reterr);
 }
 
 static err load_one(void *arg, unsigned thread, MDB_val key, MDB_val value, struct diag *reterr)
@@ -315,10 +312,7 @@ static bool lmdb_find(struct checkpoint_store *store, uint8_t rules, struct byte
 static err lmdb_sound(struct checkpoint_store *store, struct diag *reterr)
 {
     const struct lmdb_store *s = of(store);
-    if (!s->damaged)
-        return OK;
-    diag_set(reterr, "the checkpoint: a record is damaged: restore a backup");
-    return ERR_SYNTAX;
+    return s->damaged ? stored_damaged(reterr) : OK;
 }
 
 /* A record stands once: had it been left elsewhere too, a start would bring back what it was. */

@@ -56,6 +56,12 @@ err stored_value_set(struct crypt *crypt, struct bytes about, const struct recor
     return OK;
 }
 
+err stored_damaged(struct diag *reterr)
+{
+    diag_set(reterr, "the checkpoint: a record is damaged: restore a backup");
+    return ERR_SYNTAX;
+}
+
 err stored_read(struct crypt *crypt, unsigned thread, struct bytes about, MDB_val data, char *plain,
                 struct record_image *ret_image, struct diag *reterr)
 {
@@ -67,10 +73,8 @@ err stored_read(struct crypt *crypt, unsigned thread, struct bytes about, MDB_va
         value = (struct bytes){ (const char *)data.mv_data + sizeof h, data.mv_size - sizeof h };
         whole = h.crc == value_crc(about, &h, value);
     }
-    if (!whole) {
-        diag_set(reterr, "the checkpoint: a record is damaged: restore a backup");
-        return ERR_SYNTAX;
-    }
+    if (!whole)
+        return stored_damaged(reterr);
     if (h.key_id) {
         size_t len;
         err e = crypt_open_record(crypt, thread, h.key_id, about, value, plain, &len, reterr);

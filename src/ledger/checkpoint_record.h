@@ -32,6 +32,9 @@ struct stored_head {
     uint32_t crc;
 };
 
+/* ERR_SYNTAX, with the words for a record that is not as it was written. */
+err stored_damaged(struct diag *reterr);
+
 #define STORED_VALUE_BYTES_MAX (sizeof(struct stored_head) + RECORD_VALUE_BYTES_MAX + CRYPT_EXTRA_BYTES)
 
 /* crypt NULL: nothing is encrypted. */

@@ -63,10 +63,8 @@ static void *make_segments(void *arg)
 static err wait_for_next(struct ledger_log *l, struct diag *reterr)
 {
     struct disk *d = l->opts.disk;
-    if (!l->opts.threaded && l->next == NEXT_READY)
-        return OK;
     if (!l->opts.threaded)
-        return d->ops->make(d, SEGMENT_NEXT, l->opts.segment_bytes, reterr);
+        return l->next == NEXT_READY ? OK : d->ops->make(d, SEGMENT_NEXT, l->opts.segment_bytes, reterr);
     pthread_mutex_lock(&l->mutex);
     if (l->next == NEXT_FAILED || l->next == NEXT_NONE) {
         l->next = NEXT_WANTED;

@@ -147,7 +147,7 @@ static void set_head(struct record *r, uint8_t rules, struct bytes key, uint32_t
     r->hash = hash;
     r->rules = rules;
     r->key_bytes = (uint8_t)key.len;
-    r->value_bytes = value_bytes & ((1u << 21) - 1);
+    r->value_bytes = value_bytes & ((1u << RECORD_VALUE_BITS) - 1);
     if (key.len)
         memcpy(r->data, key.ptr, key.len);
 }

@@ -19,21 +19,25 @@
 
 #define RECORD_KEY_BYTES_MAX 255
 #define RECORD_VALUE_BYTES_MAX (1u << 20)
-#define RECORD_ERAS 2048U
+/* They share a word. */
+#define RECORD_VALUE_BITS 21
+#define RECORD_ERA_BITS 11
+#define RECORD_ERAS (1U << RECORD_ERA_BITS)
 
 struct record {
     struct record *next; /* in its bucket */
     uint64_t due_ms;     /* 0: nothing is due; set by record_set_due */
     uint32_t hash;
-    uint32_t value_bytes : 21;
-    uint32_t era : 11; /* of the freeze that first told it: where the checkpoint has it */
-    uint32_t heap_at;  /* 0: not in the heap */
+    uint32_t value_bytes : RECORD_VALUE_BITS;
+    uint32_t era : RECORD_ERA_BITS; /* of the freeze that first told it: where the checkpoint has it */
+    uint32_t heap_at;               /* 0: not in the heap */
     uint16_t flags;
     uint8_t rules; /* whose: struct ledger_rules.id */
     uint8_t key_bytes;
     char data[] __attribute__((aligned(8))); /* the key, filled up to 8 bytes with zeros; the value */
 };
-_Static_assert(RECORD_VALUE_BYTES_MAX < 1u << 21 && RECORD_ERAS == 1u << 11, "they fit their bits");
+_Static_assert(RECORD_VALUE_BYTES_MAX < 1u << RECORD_VALUE_BITS && RECORD_VALUE_BITS + RECORD_ERA_BITS == 32,
+               "they fit their bits");
 _Static_assert(sizeof(struct record) == 32, "there are many of them");
 
 struct records;
